@@ -47,7 +47,7 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.node.telling import BINARY, Telling
+from medchain.node.telling import BINARY, Attachments, Telling
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -163,6 +163,7 @@ class Enforcement:
         self._service = service
         self._clock = clock
         self._rows = ConsentRows(store.database)
+        self._telling = Telling(store, service, Attachments(store, service))
         self._lock = RLock()
         self._upto = -1
         self._given: dict[str, dict[str, _Given]] = {}
@@ -413,7 +414,7 @@ class Enforcement:
             if row.patient in view.decisions and row.type != _CONSENT:
                 names.setdefault(row.patient, set()).add((row.type, row.id))
         for patient, touched in names.items():
-            # A Binary is as the record of its security context, which may be one of those.
+            # A Binary is as the record of its security context, and as those that have it as an attachment.
             rows = [
                 row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched or row.type == BINARY
             ]
@@ -441,10 +442,9 @@ class Enforcement:
             # A consent that denies all would hide itself from those who are to end it.
             if row.type != _CONSENT:
                 records.setdefault((row.type, row.id), []).append(row.seq)
-        telling = Telling(self._store, self._service)
-        return {name: self._hidden(name[0], numbers, decision, telling) for name, numbers in records.items()}
+        return {name: self._hidden(name[0], numbers, decision) for name, numbers in records.items()}
 
-    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision, telling: Telling) -> tuple[int, ...]:
+    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision) -> tuple[int, ...]:
         """List which versions of a record a decision keeps back.
 
         All where it does the newest, since who may not see that would see what it was before; else those that were such
@@ -455,17 +455,17 @@ class Enforcement:
         found: list[int] = []
         is_shown = False
         for number in numbers:
-            facts = self._read(type_name, number, telling)
+            facts = self._read(type_name, number)
             is_shown = is_shown if facts is None else all(passes(decision, one) for one in facts)
             if not is_shown:
                 found.append(number)
         return tuple(found) if is_shown else tuple(numbers)
 
-    def _read(self, type_name: str, number: int, telling: Telling) -> tuple[Resource, ...] | None:
+    def _read(self, type_name: str, number: int) -> tuple[Resource, ...] | None:
         """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
         stored = self._store.numbered(number)
         try:
-            told = None if stored is None else telling.of(stored, self._zone())
+            told = None if stored is None else self._telling.of(stored, self._zone())
         except (NotFoundError, VerificationError):
             told = None
         if told is None:

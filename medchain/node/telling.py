@@ -1,7 +1,7 @@
 """What a record version tells whoever decides about it, of itself and of the record that it stands beside.
 
 Keeps true: what is decided about a Binary is decided about the record of its security context as well, and about the
-documents of the same patient that have it as their attachment, as those are now, for whoever asks, here or at another
+records of the same patient that have it as an attachment, as those are now, for whoever asks, here or at another
 organisation; of what is gone or cannot be opened nothing is told. Trusts the records file for whose records they are.
 Source: FHIR R4 Binary.securityContext, Attachment.url; `docs/spec/consent.md` C4, `docs/spec/release.md` 7.
 """
@@ -9,10 +9,12 @@ Source: FHIR R4 Binary.securityContext, Attachment.url; `docs/spec/consent.md` C
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Final
+from threading import RLock
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -26,9 +28,10 @@ BINARY: Final = "Binary"
 """The resource type whose content is no FHIR."""
 
 _PATIENT: Final = "Patient"
-_DOCUMENTS: Final = ("DiagnosticReport", "DocumentReference", "Media")
 _PAGE: Final = 200
-# Whatever the base: what a document means elsewhere keeps back one record too many here, never one too few.
+_MAX_PATIENTS: Final = 4096
+_NAMED: Final = b"Binary/"
+# Whatever the base: what a record means elsewhere keeps back one record too many here, never one too few.
 _ATTACHED: Final = re.compile(r"(?:.*/)?Binary/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
@@ -48,10 +51,30 @@ class Told:
     span: Period | None
 
 
-class Telling:
-    """Tells of the records of a node, for one look at them: documents are as they were when a Binary first asked."""
+_Name: TypeAlias = tuple[str, str]
 
-    __slots__ = ("_attached", "_records", "_service")
+
+@dataclass(slots=True)
+class _Attached:
+    """What a patient's records have as attachments.
+
+    Attributes:
+        upto: number of the last record version that was looked at.
+        binaries: a record's type and id → ids of the Binaries.
+    """
+
+    upto: int = 0
+    binaries: dict[_Name, set[str]] = field(default_factory=dict)
+
+
+class Attachments:
+    """Knows which records have a Binary as an attachment, wherever it stands in them. Threads may share it.
+
+    An Attachment may stand in an extension or a contained resource of any type, so that all types are looked at: each
+    version once, when a Binary of its patient is asked for.
+    """
+
+    __slots__ = ("_lock", "_patients", "_records", "_service")
 
     def __init__(self, records: RecordStore, service: RecordService) -> None:
         """Use a node's records.
@@ -62,7 +85,63 @@ class Telling:
         """
         self._records = records
         self._service = service
-        self._attached: dict[str, dict[str, list[RecordVersion]]] = {}
+        self._patients: OrderedDict[str, _Attached] = OrderedDict()
+        self._lock = RLock()
+
+    def holders(self, binary: RecordVersion) -> list[RecordVersion]:
+        """List the records of a Binary's patient that have it as an attachment, as they are now.
+
+        Raises:
+            VerificationError: a record of the patient is damaged: what it has nobody knows.
+        """
+        with self._lock:
+            known = self._caught_up(binary.patient)
+            names = [name for name, binaries in known.binaries.items() if binary.id in binaries]
+        rows = (self._records.get(*name) for name in names)
+        return [row for row in rows if row is not None and row.patient == binary.patient]
+
+    def _caught_up(self, patient: str) -> _Attached:
+        """Look at what was stored of a patient (keyed token) since the last look."""
+        known = self._patients.setdefault(patient, _Attached())
+        self._patients.move_to_end(patient)
+        if len(self._patients) > _MAX_PATIENTS:
+            self._patients.popitem(last=False)
+        while page := self._records.by_patient(patient, after=known.upto, limit=_PAGE):
+            for row in page:
+                known.binaries.pop((row.type, row.id), None)
+                binaries = self._binaries(row)
+                if binaries:
+                    known.binaries[row.type, row.id] = binaries
+                known.upto = row.seq
+        return known
+
+    def _binaries(self, row: RecordVersion) -> set[str]:
+        """List the ids of the Binaries that a record has as attachments."""
+        if row.type == BINARY:
+            return set()
+        try:
+            content = said(self._service, row)
+        except NotFoundError:
+            return set()
+        return attached_in(orjson.loads(content)) if _NAMED in content else set()
+
+
+class Telling:
+    """Tells of the records of a node."""
+
+    __slots__ = ("_attachments", "_records", "_service")
+
+    def __init__(self, records: RecordStore, service: RecordService, attachments: Attachments) -> None:
+        """Use a node's records.
+
+        Args:
+            records: the records file.
+            service: opens them.
+            attachments: knows which of them have a Binary as an attachment.
+        """
+        self._records = records
+        self._service = service
+        self._attachments = attachments
 
     def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
         """Tell of a record version.
@@ -73,7 +152,7 @@ class Telling:
 
         Returns:
             What it says itself, then of the record that it stands beside, if there is one but the Patient, who says no
-            more than whose it is, and of documents whose attachment it is. All of it has to pass. Nothing for a
+            more than whose it is, and of the records whose attachment it is. All of it has to pass. Nothing for a
             deletion.
 
         Raises:
@@ -89,8 +168,8 @@ class Telling:
             return (told,)
         named = about_in(orjson.loads(content))
         beside = () if named is None or named[0] == _PATIENT else (self._beside(*named, zone),)
-        documents = (one for row in self._documents(stored) for one in self.of(row, zone))
-        return (told, *beside, *documents)
+        holders = (one for row in self._attachments.holders(stored) for one in self.of(row, zone))
+        return (told, *beside, *holders)
 
     def _beside(self, type_name: str, record_id: str, zone: tzinfo) -> Told:
         """Tell of a record as it is now."""
@@ -101,30 +180,9 @@ class Telling:
             told = ()
         return told[0] if told else Told(type_name, None, None)
 
-    def _documents(self, binary: RecordVersion) -> list[RecordVersion]:
-        """List the documents of a Binary's patient that have it as their attachment."""
-        if binary.patient not in self._attached:
-            self._attached[binary.patient] = self._attached_to(binary.patient)
-        return self._attached[binary.patient].get(binary.id, [])
-
-    def _attached_to(self, patient: str) -> dict[str, list[RecordVersion]]:
-        """Find the documents of a patient (keyed token), by the ids of the Binaries that are their attachments."""
-        found: dict[str, list[RecordVersion]] = {}
-        after = 0
-        while page := self._records.by_patient(patient, _DOCUMENTS, after=after, limit=_PAGE):
-            after = page[-1].seq
-            for row in page:
-                try:
-                    content = said(self._service, row)
-                except NotFoundError:
-                    continue
-                for name in attached_in(orjson.loads(content)) if content else ():
-                    found.setdefault(name, []).append(row)
-        return found
-
 
 def attached_in(document: object) -> set[str]:
-    """List the ids of Binaries that are attachments of a document."""
+    """List the ids of Binaries that a document names as an Attachment does, wherever in it."""
     found: set[str] = set()
     waiting = [document]
     while waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
 from itertools import product
 from unittest.mock import patch
 
@@ -15,10 +16,12 @@ import nacl.utils
 import orjson
 import pytest
 
+from fhir_bridge.definitions.elements import members, type_names
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.dates import span_of
 from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.node.emergency import EmergencyDesk
+from medchain.node.telling import attached_in
 from tests.unit.fhir_bridge.conftest import NODE
 from tests.unit.fhir_bridge.consent_oracle import (
     ACT_REASON,
@@ -384,6 +387,101 @@ def test_attack_the_scan_of_a_document_that_is_kept_back_is_read_since_it_stands
     assert ward.call("PUT", "/fhir/DocumentReference/d", document).status_code == 201
     assert seen.ask("DocumentReference/d").status_code == 404
     assert [seen.ask(f"Binary/{name}").status_code for name in ("scan", "other")] == [404, 200]
+
+
+HIV = condition("hiv", "B20", "2024-01-01")["code"]
+SCAN = {"contentType": "application/pdf", "url": "Binary/scan"}
+OF_P1 = {"reference": "Patient/p1"}
+HOLDERS = [
+    {
+        "resourceType": "Communication",
+        "status": "completed",
+        "subject": OF_P1,
+        "reasonCode": [HIV],
+        "payload": [{"contentAttachment": SCAN}],
+    },
+    {
+        "resourceType": "QuestionnaireResponse",
+        "status": "completed",
+        "subject": OF_P1,
+        "item": [{"linkId": "1", "answer": [{"valueCoding": HIV["coding"][0]}, {"valueAttachment": SCAN}]}],
+    },
+    {
+        "resourceType": "Task",
+        "status": "completed",
+        "intent": "order",
+        "for": OF_P1,
+        "code": HIV,
+        "output": [{"type": {"text": "scan"}, "valueAttachment": SCAN}],
+    },
+    {
+        "resourceType": "Observation",
+        "status": "final",
+        "subject": OF_P1,
+        "code": HIV,
+        "extension": [{"url": "http://example.org/picture", "valueAttachment": SCAN}],
+    },
+    {
+        "resourceType": "Observation",
+        "status": "final",
+        "subject": OF_P1,
+        "code": HIV,
+        "contained": [{"resourceType": "Media", "id": "m", "status": "completed", "content": SCAN}],
+        "derivedFrom": [{"reference": "#m"}],
+    },
+]
+
+
+@pytest.mark.parametrize("holder", HOLDERS, ids=lambda one: f"{one['resourceType']}-{len(one)}-{sorted(one)[1]}")
+def test_attack_the_attachment_of_any_record_that_is_kept_back_is_read_as_a_binary(ward, holder):
+    """Wherever an Attachment stands: three types of documents were looked at, and no other had its files kept back."""
+    scanned(ward, "scan", "Patient/p1")
+    scanned(ward, "other", "Patient/p1")
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    path = f"{holder['resourceType']}/h"
+    assert ward.call("PUT", f"/fhir/{path}", holder | {"id": "h"}).status_code == 201
+    assert [seen.ask(one).status_code for one in (path, "Binary/scan", "Binary/other")] == [404, 404, 200]
+
+
+def test_a_binary_is_as_the_record_that_has_it_as_an_attachment_now(ward):
+    for name in ("scan", "other"):
+        scanned(ward, name, "Patient/p1")
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    sent = {"resourceType": "Communication", "id": "h", "status": "completed", "subject": OF_P1}
+    assert (
+        ward.call("PUT", "/fhir/Communication/h", sent | {"payload": [{"contentAttachment": SCAN}]}).status_code == 201
+    )
+    assert [seen.ask(f"Binary/{name}").status_code for name in ("scan", "other")] == [200, 200]
+    payload = [{"contentAttachment": {**SCAN, "url": "Binary/other"}}]
+    changed = ward.call("PUT", "/fhir/Communication/h", sent | {"reasonCode": [HIV], "payload": payload})
+    assert changed.status_code == 200
+    assert [seen.ask(f"Binary/{name}").status_code for name in ("scan", "other")] == [200, 404]
+
+
+def attachment_places(type_name: str) -> Iterator[tuple[tuple[str, bool], ...]]:
+    """List ways through HL7's definitions to an Attachment: names, and whether each is an array."""
+    waiting: list[tuple[tuple[tuple[str, bool], ...], str]] = [((), type_name)]
+    entered = {type_name}
+    while waiting:
+        way, content = waiting.pop()
+        for name, (element, type_code, inside) in members(content).items():
+            step = (*way, (name, element.is_array))
+            if type_code == "Attachment":
+                yield step
+            elif inside not in entered and ("." in inside or inside in type_names("complex-type")):
+                entered.add(inside)
+                waiting.append((step, inside))
+
+
+def test_every_attachment_of_r4_is_found_where_hl7_has_it():
+    own = {name: list(attachment_places(name)) for name in type_names("resource")}
+    assert (("payload", True), ("contentAttachment", False)) in own["Communication"]
+    assert (("sourceAttachment", False),) in own["Consent"]
+    for name, place in [(name, place) for name, places in own.items() for place in places]:
+        value: object = {"contentType": "application/pdf", "url": "http://renhe.example/fhir/Binary/b-1"}
+        for step, is_array in reversed(place):
+            value = {step: [value] if is_array else value}
+        assert attached_in({"resourceType": name} | value) == {"b-1"}, (name, place)
 
 
 def test_a_binary_whose_record_is_gone_is_known_to_be_nothing(ward):
