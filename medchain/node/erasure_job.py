@@ -1,6 +1,6 @@
 """What an erasure leaves to do: tell the ledger, end the patient's objects, have their bodies destroyed everywhere.
 
-What the patient was told, and was asked for, is destroyed here as well.
+What the patient was told, and was asked for, is destroyed here as well, and by what the patient signed in.
 
 Keeps true: the ledger's entry is made only when nothing of the keys is left in the write-ahead log, and once, whatever
 crashes when; each step may be done again; what still serves another custodian's patient stays, and so does an emergency
@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, StateRecord, in_force
 from medchain.ledger.transaction import HASH_BYTES, INDEPENDENT, Transaction, parse_envelope
 from medchain.node.body_parties import parties
@@ -29,6 +30,7 @@ from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.log import Log
 from medchain.node.sealed_body import MAX_DOCUMENT_BYTES
 from medchain.node.submit import Draft, Submitted
+from medchain.store.accounts import Role
 from medchain.store.keeping import ERASURE
 from medchain.store.records import Intent, RecordStore
 
@@ -57,6 +59,7 @@ AGAIN_S: Final = 3600
 """When that is tried again."""
 
 _PAGE: Final = 200
+_PATIENT: Final = "Patient/"
 _ENDED_HERE: Final = frozenset({"consent", "delegation", "grant", "recovery", "subject"})
 _ORDER: Final = ("access", "emergency", "grant", "consent", "mandate", "recovery", "delegation", "subject")
 _LOG: Final = Log("erasure")
@@ -233,6 +236,15 @@ class ErasureJob:
         for record in leaving:
             self._judge.shelf.destroy(record.key)
         forget_told(self._records, erasure)
+        self._forget_account(erasure)
+
+    def _forget_account(self, erasure: ErasureIntent) -> None:
+        """Destroy by what the patient signed in here; an account that was made since is of who came again."""
+        until = read(erasure.body.content).time
+        for account in self._records.accounts.accounts():
+            is_meant = account.role is Role.PATIENT and account.created <= until
+            if is_meant and self._token(account.fhir_user.removeprefix(_PATIENT)) == erasure.patient:
+                self._records.accounts.forget_account(account.id)
 
     def _tell(self, entry: bytes, leaving: Sequence[StateRecord], found: _Found) -> None:
         """Ask who holds bodies of objects of ours to destroy them."""

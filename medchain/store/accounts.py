@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
@@ -50,9 +50,6 @@ back, and nobody knows how long ago that is."""
 
 MAX_TICKETS: Final = 500
 """Most that is listed of what counts once."""
-
-MAX_FAILURE_KEYS: Final = 100_000
-"""Most keys whose failures are remembered; whoever fails under ever new names makes no table grow for ever."""
 
 
 class Role(StrEnum):
@@ -225,6 +222,15 @@ class StaffTable:
         with self._database.read("staff") as connection:
             rows = connection.execute(select(staff).where(staff.c.id.in_(waiting)).order_by(staff.c.name))
             return [_account(row) for row in rows]
+
+    def forget_account(self, account_id: str) -> None:
+        """Destroy an account with its passkeys, sessions and authorisations; again changes nothing."""
+        grants = select(smart_grant.c.id).where(smart_grant.c.account == account_id)
+        with self._database.erase("staff") as connection:
+            connection.execute(delete(smart_token).where(smart_token.c.grant_id.in_(grants)))
+            for table in (smart_grant, web_session, staff_passkey):
+                connection.execute(delete(table).where(table.c.account == account_id))
+            connection.execute(delete(staff).where(staff.c.id == account_id))
 
     def end_all(self, account_id: str, now: int = 0) -> None:
         """End a person's sessions and authorisations."""
@@ -409,20 +415,19 @@ class TicketTable:
             For how many seconds one of them is locked; 0 where the attempt was counted.
         """
         with self._database.write("login_failure") as connection:
+            # Nor does who fails under ever new names make the table grow for ever.
+            connection.execute(delete(login_failure).where(login_failure.c.last <= now - FORGET_S))
             rows = {key: connection.execute(_failures(key)).first() for key in keys}
             wait = max((_wait(row, now) for row in rows.values()), default=0)
             if wait:
                 return wait
             for key, row in rows.items():
-                count = 1 if row is None or now - row.last >= FORGET_S else int(row[1]) + 1
+                count = 1 if row is None else int(row[1]) + 1
                 over = count - FREE_FAILURES
                 until = now + min(LONGEST_LOCK_S, FIRST_LOCK_S << min(over, 16)) if over >= 0 else now
                 connection.execute(delete(login_failure).where(login_failure.c.key == hashed(key)))
                 values = {"key": hashed(key), "count": count, "last": now, "until": until, "note": note}
                 connection.execute(insert(login_failure).values(**values))
-            size = connection.execute(select(func.count()).select_from(login_failure)).scalar_one()
-            if size > MAX_FAILURE_KEYS:
-                connection.execute(delete(login_failure).where(login_failure.c.last <= now - FORGET_S))
         return 0
 
     def forget_failures(self, key: str) -> None:

@@ -26,6 +26,7 @@ from medchain.node.erasure_job import RESTORED_TYPE, ErasureJob
 from medchain.node.records import NewRecord
 from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from medchain.node.submit import Draft, Submitted
+from medchain.store.accounts import Account, Passkey, Role
 from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.keeping import ERASURE, Lock, PatientErasure
@@ -204,6 +205,35 @@ def test_what_others_asked_the_patient_goes_and_what_they_ask_somebody_else_stay
     story.finish()
     assert story.site.records.asks_of(story.token, NOW) == []
     assert [row.document for row in other.site.records.asks_of(other.token, NOW)] == [b"a name, and why"]
+
+
+def signed_up(site: Site, patient: str, created: int) -> str:
+    """Give a patient an account, and a session; returns the cookie's value."""
+    account = Account(
+        fresh(16).hex(), f"patient:{patient}", "王芳", Role.PATIENT, f"Patient/{patient}", None, None, created
+    )
+    site.records.accounts.put_account(account)
+    site.records.accounts.put_passkey(Passkey(fresh(16), account.id, b"key", created, None))
+    return site.records.accounts.begin_session(account.id, "passkey", created, created + 9000, None)
+
+
+def test_attack_who_was_erased_is_still_signed_in_under_the_own_name(story):
+    """The account stayed, with name, passkeys and whatever applications it had let in."""
+    accounts, now = story.site.records.accounts, story.federation.clock()
+    other = f"{story.local}-other"
+    sessions = [signed_up(story.site, one, now) for one in (story.local, other)]
+    story.eraser().erase(story.local, "asked for it")
+    story.finish()
+    assert accounts.account_named(f"patient:{story.local}") is None
+    assert [accounts.session(one, now, 9000) is None for one in sessions] == [True, False]
+
+
+def test_who_comes_back_after_an_erasure_keeps_the_new_account(story):
+    """As where a restored node carries an erasure out again."""
+    story.eraser().erase(story.local, "asked for it")
+    signed_up(story.site, story.local, story.federation.clock() + 1)
+    story.finish()
+    assert story.site.records.accounts.account_named(f"patient:{story.local}") is not None
 
 
 def test_bodies_of_other_patients_stay(story, shared):

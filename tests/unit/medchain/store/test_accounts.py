@@ -67,6 +67,7 @@ WRITES = {
     "put_account": lambda s: s.put_account(LI),
     "change_account": lambda s: s.change_account(WANG.id, display="W", role=Role.CLINICIAN, fhir_user=""),
     "end_all": lambda s: s.end_all(WANG.id, NOW),
+    "forget_account": lambda s: s.forget_account(WANG.id),
     "put_passkey": lambda s: s.put_passkey(replace(KEY, credential=b"other")),
     "begin_session": lambda s: s.begin_session(WANG.id, "passkey", NOW, NOW + 9, KEY.credential),
     "put_ticket": lambda s: s.put_ticket("launch", b"{}", NOW + 9, NOW),
@@ -144,6 +145,21 @@ def test_passkeys_that_are_forgotten_end_what_began_with_them(store):
     store.drop_passkeys(WANG.id)
     assert store.passkeys_of(WANG.id) == []
     assert not store.grant_counts(GRANT.id, NOW)
+
+
+def test_an_account_that_is_forgotten_leaves_nothing_and_no_other_one_is_touched(store):
+    store.put_account(LI)
+    store.put_passkey(replace(KEY, credential=b"li", account=LI.id))
+    session = store.begin_session(LI.id, "passkey", NOW, NOW + 100, None)
+    store.forget_account(WANG.id)
+    store.forget_account(WANG.id)
+    assert (store.account(WANG.id), store.passkeys_of(WANG.id)) == (None, [])
+    assert not store.grant_counts(GRANT.id, NOW)
+    content = repr(everything(store))
+    assert all(one not in content for one in (WANG.id, GRANT.id))
+    assert store.account(LI.id) == LI
+    assert len(store.passkeys_of(LI.id)) == 1
+    assert store.session(session, NOW, 900) is not None
 
 
 def test_failures_are_forgotten_after_an_hour_and_after_success(store):
