@@ -29,7 +29,7 @@ class Authorisation:
         encounter: id of the encounter; empty for none.
         intent: what the application was opened for, as the record system said it.
         banner: whether the application must show whose record it is.
-        auth_time: when the person signed in, Unix seconds.
+        auth_time: when the person signed in, Unix seconds; 0 where a provider did not say.
         nonce: of the application, for the id token.
     """
 

@@ -527,12 +527,13 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         claims: dict[str, Json] = {
             "at_hash": half.decode("ascii") if isinstance(half, bytes) else str(half),
             "aud": client.id,
-            "auth_time": found.auth_time,
             "exp": now + TOKEN_SECONDS,
             "iat": now,
             "iss": self.parts.issuer.origin,
             "sub": user.account.id,
         }
+        if found.auth_time:
+            claims["auth_time"] = found.auth_time
         if found.nonce and not is_refresh:
             claims["nonce"] = found.nonce
         if Special.FHIR_USER in found.special and user.account.fhir_user:

@@ -135,7 +135,7 @@ class AuthorisePages:
         except Refusal as error:
             return self._page_of(error)
         me = self._site.current()
-        if me is None or me.account.role not in STAFF or me.session.created < found.since:
+        if me is None or me.account.role not in STAFF or me.session.shown_at < found.since:
             return redirected(f"/sign-in?request={signed}")
         launch = self._launch(found, me)
         return self._asked(found, me, launch, {})
@@ -147,7 +147,7 @@ class AuthorisePages:
             found = self._opened(signed_request(request.form.get("request", "")))
         except Refusal as error:
             return self._page_of(error)
-        if me.session.created < found.since:
+        if me.session.shown_at < found.since:
             return redirected(f"/sign-in?request={found.signed}")
         launch = self._launch(found, me)
         if request.form.get("step") == "deny":
@@ -180,7 +180,7 @@ class AuthorisePages:
             encounter=encounter,
             intent=launch.intent,
             banner=launch.banner,
-            auth_time=me.session.created,
+            auth_time=me.session.shown_at,
         )
         decision = Decision(me.account, me.session.token, me.session.until, authorisation)
         answer = self._server.create_authorization_response(found.plain, grant_user=decision, grant=found.grant)

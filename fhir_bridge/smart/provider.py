@@ -2,9 +2,9 @@
 
 Keeps true: an answer counts for the browser that asked, once, for ten minutes, and only from the provider that was
 asked (state, RFC 9207's issuer, nonce, PKCE all bound to one cookie); an id token is verified under the provider's own
-keys with an algorithm of ours, and says who, for whom, until when; somebody to whom the provider gives no role, or two,
-does not get in. No secret is shared: the node signs its own assertion to the provider. Trusts the provider for who
-people are and what they do.
+keys with an algorithm of ours, and says who, for whom, until when, and, where somebody has to sign in anew, that she
+did; somebody to whom the provider gives no role, or two, does not get in. No secret is shared: the node signs its own
+assertion to the provider. Trusts the provider for who people are, when they showed it, and what they do.
 Source: OpenID Connect Core §3.1, §9 (private_key_jwt), Discovery §4; RFC 7636, RFC 9207, RFC 9700.
 """
 
@@ -35,7 +35,7 @@ from fhir_bridge.smart.keys import ACCESS
 from fhir_bridge.smart.oauth import Parts
 from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError
 from medchain.node.log import Log
-from medchain.store.accounts import STAFF, Account, Role
+from medchain.store.accounts import DATED, STAFF, UNDATED, Account, Role
 from medchain.web.deeds import Deed, Kind, by
 from medchain.web.pages import Pages
 from medchain.web.routing import Caller, callers
@@ -163,8 +163,10 @@ class RelyingParty:
         secret = secrets.token_urlsafe(32)
         document = {"cookie": _part(secret, "state"), "then": then}
         state = self._site.signed.sign(_PURPOSE, dict(document), self._site.clock() + LOGIN_S)
-        # A provider that knows the person still would let her pass without a word.
-        anew = {"prompt": "login"} if then and self._since(then) else {}
+        since = self._since(then) if then else 0
+        # A provider that knows the person still would let her pass without a word; asked how old her signing in may be,
+        # it must tell how old it is.
+        anew = {"prompt": "login", "max_age": str(max(1, self._site.clock() - since))} if since else {}
         target = prepare_grant_uri(
             self._described()["authorization_endpoint"],
             client_id=self._provider.client_id,
@@ -190,29 +192,44 @@ class RelyingParty:
             raise AccessDeniedError("page.ended")
         if not self._site.use_once(f"provider/{secret}", self._site.clock() + LOGIN_S):
             raise AccessDeniedError("page.ended")
+        then = signed_request(str(document.get("then", "")))
         try:
-            account = self._signed_in(secret)
+            account, signed_in = self._signed_in(secret, self._since(then) if then else 0)
         except AccessDeniedError as error:
             self._site.deeds.refused(Deed(Kind.LOGIN), status_of(error))
             raise
-        response = self._pages.render(
-            "smart/continue.html", target=after(signed_request(str(document.get("then", ""))))
-        )
+        response = self._pages.render("smart/continue.html", target=after(then))
         for cookie in taken.headers.getlist("Set-Cookie"):
             response.headers.add("Set-Cookie", cookie)
-        self._site.begin(response, account, "provider")
+        self._site.begin(response, account, UNDATED if signed_in is None else DATED, signed_in=signed_in)
         _LOG.info("sign_in.done", account=account.id, method="provider")
         return response
 
-    def _signed_in(self, secret: str) -> Account:
-        """Tell whom the provider has signed in; raises `AccessDeniedError` ``login.*``, ``session.account``."""
+    def _signed_in(self, secret: str, since: int) -> tuple[Account, int | None]:
+        """Tell whom the provider has signed in, and when, which must not be before; None where it does not say.
+
+        Raises:
+            AccessDeniedError: ``login.*``, ``session.account``.
+        """
         # RFC 9207 §2.4: an answer of another provider is refused before its code goes anywhere.
         if request.args.get("iss", self._provider.issuer) != self._provider.issuer:
             raise AccessDeniedError("login.provider")
         code = request.args.get("code", "")
         if not code or len(code) > MAX_TOKEN_CHARS:
             raise AccessDeniedError("login.refused")
-        return self._account(self._claims(code, secret))
+        claims = self._claims(code, secret)
+        signed_in = self._time(claims.get("auth_time"))
+        if since and (signed_in is None or signed_in < since - _SKEW_S):
+            # §3.1.3.7, 13: it let somebody pass whom it knew from before.
+            raise AccessDeniedError("login.not_anew")
+        return self._account(claims), None if signed_in is None else max(signed_in, since)
+
+    def _time(self, told: object) -> int | None:
+        """Read when somebody signed in at the provider, by a clock that may differ; None for what is no such time."""
+        now = self._site.clock()
+        if isinstance(told, bool) or not isinstance(told, int | float):
+            return None
+        return min(int(told), now) if 0 < told <= now + _SKEW_S else None
 
     def _claims(self, code: str, secret: str) -> Mapping[str, Any]:
         """Turn a code into who it is about; raises `AccessDeniedError` ``login.refused``."""

@@ -81,6 +81,10 @@ SMART_WORDS: Final[Words] = {
         "医院账号登录没有成功。请重试。",
         "Signing in with your hospital account did not work. Please try again.",
     ),
+    "error.login.not_anew": (
+        "此应用要求您重新登录，但医院的身份认证系统没有证明您已重新登录。请重试。",
+        "This application asks you to sign in anew; your hospital's identity provider did not show that. Try again.",
+    ),
     "error.login.role": (
         "您的医院账号在此没有角色，或有多个角色。请联系管理员。",
         "Your hospital account has no role here, or more than one. Ask your administrator.",

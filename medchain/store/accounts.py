@@ -66,6 +66,12 @@ class Role(StrEnum):
 STAFF: Final = frozenset(Role) - {Role.PATIENT}
 """Roles of those who work here."""
 
+UNDATED: Final = "provider"
+"""Method of a session of somebody whom a provider knows, since when it did not say."""
+
+DATED: Final = "provider-dated"
+"""Likewise where it said when the person signed in there."""
+
 _PRACTITIONER: Final = "Practitioner/"
 
 
@@ -131,7 +137,7 @@ class Session:
         created: when the person signed in, Unix seconds.
         seen: when the person was last heard of, to the minute.
         until: when it ends at the latest.
-        method: how the person signed in: ``passkey`` or ``provider``.
+        method: how the person signed in: ``passkey``, `DATED`, or ``provider`` for one that did not say when.
     """
 
     token: bytes
@@ -140,6 +146,11 @@ class Session:
     seen: int
     until: int
     method: str
+
+    @property
+    def shown_at(self) -> int:
+        """When the person showed who she is; 0 where a provider let her pass, and did not say when that was."""
+        return 0 if self.method == UNDATED else self.created
 
 
 class StaffTable:
@@ -280,7 +291,9 @@ class StaffTable:
             others = (web_session.c.account == passkey.account) & (web_session.c.token != keep)
             connection.execute(delete(web_session).where(others))
 
-    def begin_session(self, account_id: str, method: str, now: int, until: int, credential: bytes | None) -> str:
+    def begin_session(  # a session's members
+        self, account_id: str, method: str, now: int, until: int, credential: bytes | None, signed_in: int | None = None
+    ) -> str:
         """Sign somebody in.
 
         Args:
@@ -289,12 +302,14 @@ class StaffTable:
             now: Unix seconds.
             until: when the session ends at the latest.
             credential: the passkey that was used.
+            signed_in: when the person did; None for now.
 
         Returns:
             The cookie's value, new each time: nobody can have known it before.
         """
         secret = new_secret()
-        values = {"token": hashed(secret), "account": account_id, "created": now, "seen": now, "until": until}
+        created = now if signed_in is None else signed_in
+        values = {"token": hashed(secret), "account": account_id, "created": created, "seen": now, "until": until}
         with self._database.write("web_session") as connection:
             connection.execute(delete(web_session).where(web_session.c.until <= now))
             connection.execute(insert(web_session).values(**values, method=method))

@@ -146,13 +146,28 @@ class Site:
         if self.accounts.put_attempt(tried, self.clock(), note):
             raise AccessDeniedError("session.locked")
 
-    def begin(self, response: Response, account: Account, method: str, credential: bytes | None = None) -> None:
-        """Sign somebody in: an earlier session of this browser ends, and the cookie gets another value."""
+    def begin(  # a session's members
+        self,
+        response: Response,
+        account: Account,
+        method: str,
+        credential: bytes | None = None,
+        signed_in: int | None = None,
+    ) -> None:
+        """Sign somebody in: an earlier session of this browser ends, and the cookie gets another value.
+
+        Args:
+            response: gets the cookie.
+            account: whose.
+            method: how, as `Session.method` has it.
+            credential: the passkey that was used.
+            signed_in: when the person did, elsewhere; None for now.
+        """
         before, now = request.cookies.get(self.cookie), self.clock()
         with self.deeds.doing(by(account, Kind.LOGIN)):
             if before:
                 self.accounts.end_session(before)
-            secret = self.accounts.begin_session(account.id, method, now, now + LONGEST_S, credential)
+            secret = self.accounts.begin_session(account.id, method, now, now + LONGEST_S, credential, signed_in)
         self._set(response, self.cookie, secret, "Strict")
 
     def end(self, response: Response) -> None:

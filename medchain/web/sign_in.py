@@ -87,7 +87,7 @@ def sign_in_blueprint(pages: Pages, floor: Floor) -> Blueprint:
     def page() -> Response:
         then = signed_request(request.args.get("request", ""))
         me = site.current()
-        if me is not None and me.account.role in STAFF and me.session.created >= floor.since(then):
+        if me is not None and me.account.role in STAFF and me.session.shown_at >= floor.since(then):
             return redirected(after(then))
         name = floor.application(then) if then else ""
         return pages.render("sign_in.html", then=then, application=name, has_provider=floor.has_provider)

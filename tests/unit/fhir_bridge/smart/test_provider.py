@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
@@ -134,6 +135,70 @@ def test_who_must_sign_in_anew_does_so_at_the_provider(world):
     """OpenID Connect Core §3.1.2.1: a provider that knows the person still would let anybody at the screen pass."""
     asked = [begin(world, world.begin(**more)) for more in ({"prompt": "login"}, {"max_age": "60"}, {})]
     assert [one.get("prompt") for one in [*asked, begin(world)]] == ["login", "login", None, None]
+    # With it the provider has to say in the id token when that was.
+    assert [one.get("max_age") for one in [*asked, begin(world)]] == ["1", "60", None, None]
+
+
+@pytest.mark.parametrize(
+    ("more", "oldest"), [({"prompt": "login"}, NOW), ({"max_age": "300"}, NOW - 300), ({"max_age": "0"}, NOW)]
+)
+def test_who_must_sign_in_anew_is_let_in_once_the_provider_says_when_she_did(world, idp, more, oldest):
+    """OpenID Connect Core §3.1.3.7, 13; a minute is granted for clocks that differ."""
+    for auth_time, status in (
+        (None, 403),
+        (0, 403),
+        (oldest - 61, 403),
+        (str(NOW), 403),
+        (True, 403),
+        (NOW + 61, 403),
+        (oldest - 60, 200),
+        (float(NOW), 200),
+    ):
+        signed = world.begin(**more)
+        asked = begin(world, signed)
+        idp.answer = {"id_token": token(asked, auth_time=auth_time)}
+        answer = finish(world, asked)
+        assert answer.status_code == status, auth_time
+        if status != 200:
+            assert world.get("/account").status_code == 303
+    assert f"/auth/consent?request={signed}" in answer.text
+    assert world.get(f"/auth/consent?request={signed}").status_code == 200
+
+
+@pytest.mark.parametrize("auth_time", [NOW - 40_000, None, NOW + 61])
+def test_who_need_not_sign_in_anew_may_have_signed_in_whenever_it_was(world, idp, auth_time):
+    asked = begin(world, world.begin())
+    idp.answer = {"id_token": token(asked, auth_time=auth_time)}
+    assert finish(world, asked).status_code == 200
+
+
+@pytest.mark.parametrize("auth_time", [NOW - 40_000, None])
+def test_who_passes_for_nothing_in_particular_has_not_signed_in_anew_for_an_application(world, idp, auth_time):
+    """The way round: a page of sign-in of one's own asks the provider for no proof."""
+    signed = world.begin(prompt="login")
+    asked = begin(world)
+    idp.answer = {"id_token": token(asked, auth_time=auth_time)}
+    assert finish(world, asked).status_code == 200
+    answer = world.get(f"/auth/consent?request={signed}")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/sign-in?request={signed}")
+    assert world.get(f"/sign-in?request={signed}").status_code == 200
+
+
+def test_when_the_provider_signed_somebody_in_goes_into_the_id_token_and_nothing_where_it_does_not_say(world, idp):
+    """OpenID Connect Core §2, auth_time: what is not known is not told."""
+    for auth_time, told in ((NOW - 500, NOW - 500), (None, None)):
+        asked = begin(world)
+        idp.answer = {"id_token": token(asked, auth_time=auth_time)}
+        assert finish(world, asked).status_code == 200
+        part = world.turn_in(world.code()).get_json()["id_token"].split(".")[1]
+        assert json.loads(base64.urlsafe_b64decode(part + "==")).get("auth_time") == told
+
+
+def test_who_is_let_pass_without_signing_in_anew_is_told_so(world, idp):
+    asked = begin(world, world.begin(prompt="login"))
+    idp.answer = {"id_token": token(asked, auth_time=NOW - 3600)}
+    page = finish(world, asked)
+    assert "没有证明您已重新登录" in page.text
 
 
 def test_a_person_keeps_the_account_and_gets_the_role_of_today(world, idp):
