@@ -4,7 +4,8 @@ granian listens, terminates TLS where it is configured, and keeps N worker proce
 of which builds the application by `medchain.app.worker_gateway`; with ``sign`` as second argument one worker that
 builds the page on which patients sign, by `medchain.sign_app.worker_gateway`. Keeps true: nothing is opened before the
 supervisor has handed over the key; workers get the web half of the root key and nothing else; all end when the
-supervisor does, and a worker when it is told to, from its first moment on. Trusts granian.
+supervisor does, and a worker when it is told to, from its first moment on; who is stopped is ended, since nobody would
+wait for it otherwise but those whom it holds. Trusts granian to follow a worker that has died with another.
 Source: `docs/adr/0005-node-processes.md`, `docs/adr/0030-web-workers-speak-asgi.md`,
 `docs/adr/0031-programs-load-while-others-open.md`, `docs/adr/0032-job-processes-are-forked.md`.
 """
@@ -15,6 +16,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -28,6 +30,7 @@ from granian.server.mp import MPServer
 from medchain.errors import InputError
 from medchain.node.config import Address, NodeConfig, Tls, load_config
 from medchain.node.fork_server import ForkServer
+from medchain.node.log import Log
 from medchain.node.start import load
 from medchain.node.supervisor import decode_unlock
 from medchain.node.writer import fork_writer
@@ -52,6 +55,8 @@ _STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 _HEAD_TIMEOUT_MS: Final = 10_000
 _CONNECTIONS: Final = 1024
 _RESPAWN_S: Final = 1.0
+_CHILDLESS_S: Final = 0.2
+_LOG: Final = Log("web")
 
 
 def main(arguments: list[str]) -> int:
@@ -81,6 +86,7 @@ def main(arguments: list[str]) -> int:
     multiprocessing.set_start_method("fork", force=True)
     end_forked_by_signals()
     Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
+    Thread(target=end_stopped, name="stopped-watch", daemon=True).start()
     (make_signing_server if signs else make_server)(config).serve()
     if writer is not None:
         # Its last commit is this node's, not of whoever opens the file next.
@@ -105,6 +111,23 @@ def end_forked_by_signals() -> None:
         after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOPS),
         after_in_child=let_go,
     )
+
+
+def end_stopped() -> None:
+    """End each child of this process that is stopped (``SIGSTOP``), for as long as this process lives.
+
+    A writer that is stopped has all creates wait, a worker all clients that the system has given it; one that has died
+    is followed by another, and what it had not done is done by who asked (`docs/spec/store.md` 15).
+    """
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WSTOPPED)
+        except ChildProcessError:
+            time.sleep(_CHILDLESS_S)
+            continue
+        if found is not None:
+            _LOG.error("child.stopped", pid=found.si_pid)
+            os.kill(found.si_pid, signal.SIGKILL)
 
 
 def make_server(config: NodeConfig) -> MPServer:

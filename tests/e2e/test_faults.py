@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import socket
 import subprocess
 import threading
@@ -11,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,8 @@ pytestmark = pytest.mark.e2e
 
 ENTRIES = 5000
 STALLED = 20
+# Less than anybody waits for a writer that is silent.
+STOPPED_S = 20
 TYPES = ("Patient", "Observation")
 
 
@@ -83,6 +88,50 @@ def test_a_transaction_of_5000_entries_that_is_killed_is_there_whole_or_not_at_a
     if there == (0, 0):
         assert victim.call("POST", "", large(f"cut-{share}")).status == 200
         assert counts(victim, f"cut-{share}") == (1, ENTRIES - 1)
+
+
+def running(node: RunningNode, log: str) -> list[int]:
+    """List the processes of a node that have a log open whose name begins so."""
+    found = []
+    for pid in everybody(node):
+        with suppress(OSError):
+            found += [pid] * any(one.readlink().name.startswith(log) for one in Path(f"/proc/{pid}/fd").iterdir())
+    return found
+
+
+@pytest.mark.parametrize("log", ["writer", "web-"])
+def test_who_is_stopped_is_replaced_and_nothing_is_lost_or_there_twice(victim, log):
+    """A writer that is stopped held all creates for 25 s, a web worker its clients for ever."""
+    mark, answers = f"stopped-{log}", list[Answer]()
+    victim.token()
+
+    def post(number: int) -> None:
+        name = {"system": f"urn:{mark}", "value": str(number)}
+        body = {"resourceType": "Basic", "code": {"text": mark}, "identifier": [name]}
+        # Whose worker dies is told nothing, and asks once more, on the condition that it is not there.
+        condition = {"If_None_Exist": f"identifier=urn:{mark}|{number}"} if log == "web-" else {}
+        for _ in range(9):
+            with suppress(OSError, HTTPException):
+                answers.append(victim.call("POST", "Basic", body, **condition))
+                return
+
+    before = running(victim, log)
+    posters = [threading.Thread(target=post, args=(number,)) for number in range(40)]
+    for poster in posters[:20]:
+        poster.start()
+    os.kill(before[0], signal.SIGSTOP)
+    began = time.monotonic()
+    for poster in posters[20:]:
+        poster.start()
+    for poster in posters:
+        poster.join(60)
+    assert time.monotonic() - began < STOPPED_S
+    assert len(answers) == len(posters)
+    assert {answer.status for answer in answers} <= ({201} if log == "writer" else {200, 201})
+    assert eventually(lambda: len(running(victim, log)) == len(before) and before[0] not in running(victim, log))
+    found = victim.call("GET", f"Basic?code:text={mark}&_count=1000&_elements=identifier").document["entry"]
+    there = [row["resource"]["identifier"][0]["value"] for row in found]
+    assert sorted(there, key=int) == [str(number) for number in range(40)]
 
 
 def test_an_export_goes_on_after_a_kill(victim):

@@ -32,6 +32,19 @@ workers.make_signing_server = lambda _: SimpleNamespace(serve=partial(serve, tar
 sys.exit(workers.main(["node.toml", workers.SIGN_SIDE]))
 """
 
+# A parent of two children, of which one is stopped and one goes on; prints how the first ended.
+STOPPED = """
+import os, signal, subprocess, threading, time
+from medchain.web.workers import end_stopped
+threading.Thread(target=end_stopped, daemon=True).start()
+time.sleep(0.3)
+one, other = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+os.kill(one.pid, signal.SIGSTOP)
+print(one.wait(60), other.poll())
+other.terminate()
+print(other.wait(60))
+"""
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -50,6 +63,11 @@ def test_loading_the_application_starts_no_thread_and_opens_no_file():
     look = "import os, threading; look = lambda: (threading.active_count(), os.listdir('/proc/self/fd'))"
     ran = run("-c", f"{look}; before = look(); import medchain.app; print(look() == before)")
     assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
+def test_who_is_stopped_is_ended_and_how_others_end_is_left_to_who_waits_for_them():
+    """A writer that is stopped would hold all creates; who follows it waits for its end by itself."""
+    assert run("-c", STOPPED).stdout.splitlines() == [f"{-signal.SIGKILL} None", str(-signal.SIGTERM)]
 
 
 def test_a_worker_that_is_told_to_end_while_it_opens_its_files_ends(tmp_path):
