@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 from flask import Blueprint, Flask, has_request_context, request
@@ -63,6 +63,8 @@ from medchain.web.pages import Pages, read_asset
 
 _REMEMBER_S: Final = 0.2
 _FORGET_S: Final = 5.0
+# A daemon that is well answers in a few milliseconds.
+_PATIENCE_S: Final = 0.05
 _LIMITS: Final = Limits(timeout_s=2.0)
 
 
@@ -216,7 +218,10 @@ def _final_size(node: WebNode) -> int:
 
 
 class Remembered:
-    """A number of the daemon's that only grows, asked for beside the answers that need it: an old one is too small."""
+    """A number of the daemon's that only grows, asked for beside the answers that need it: an old one is too small.
+
+    Keeps true: a daemon that hangs holds nobody, the event loop least of all, for longer than `_PATIENCE_S`.
+    """
 
     __slots__ = ("_ask", "_asked", "_asking", "_at", "_value")
 
@@ -233,12 +238,12 @@ class Remembered:
         self._value = 0
 
     def __call__(self) -> int:
-        """Give the number as it was a moment ago; wait for it only where it was asked for long ago."""
+        """Give the number as it was a moment ago; wait a little for it only where it was asked for long ago."""
         age = time.monotonic() - self._at
         if age >= _REMEMBER_S and (self._asked is None or self._asked.done()):
             self._asked = self._asking.submit(self._learn)
-        if age >= _FORGET_S and self._asked is not None:
-            self._asked.result()
+            if age >= _FORGET_S:
+                wait((self._asked,), _PATIENCE_S)
         return self._value
 
     def _learn(self) -> None:

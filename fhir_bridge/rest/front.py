@@ -15,13 +15,14 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from fhir_bridge import binary
+from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import attachments
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id, own_request_id
 from fhir_bridge.rest.core import Core
@@ -49,6 +50,13 @@ COMPRESSED_FROM_BYTES: Final = 1400
 
 Elsewhere: TypeAlias = "Callable[[Environ, Start], Iterable[bytes]]"
 """A WSGI application."""
+
+LOOP_BYTES: Final = 8 << 10
+"""Largest create that the event loop answers itself: what a body of that size costs at most holds nobody up for long.
+
+Judging takes time in proportion to the size, and some contents of a type ten times as long as others: a Questionnaire
+of 60 kB held the loop for 0.22 s though the ones before it had been quick.
+"""
 
 _ELSEWHERE: Final = f"{PREFIX}/.well-known/"
 # Binaries, and what is compared with Binaries, of whatever size these are.
@@ -133,15 +141,11 @@ class Front:
             return None
         segments = environ["PATH_INFO"].split("/")[2:]
         if _is_plain_create(environ):
-            return "create", *segments, int(environ.get("CONTENT_LENGTH") or 0).bit_length()
-        if environ["REQUEST_METHOD"] != "GET":
+            return "create", *segments, int(environ["CONTENT_LENGTH"]).bit_length()
+        if environ["REQUEST_METHOD"] != "GET" or _asks_others(segments, environ):
             return None
         named = [part if part[:1] in ("$", "_") else "" for part in segments[1:]]
-        names = [pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&")]
-        if any(name == OF_OTHERS or "%" in name for name in names):
-            # How long that takes is up to another organisation's node.
-            return None
-        return (*segments[:1], *named, *names, environ.get("HTTP_ACCEPT"))
+        return (*segments[:1], *named, *_names(environ), environ.get("HTTP_ACCEPT"))
 
     def _ask(self, environ: Environ) -> Ask:
         """Make the request."""
@@ -305,11 +309,32 @@ def _is_single_create(environ: Environ) -> bool:
 
 
 def _is_plain_create(environ: Environ) -> bool:
-    """Tell a create that looks nothing up but what it refers to, and whose content is stored as it is judged."""
+    """Tell a small create that looks nothing up but what it refers to, and whose content is stored as it is judged."""
     is_conditional = environ["QUERY_STRING"] or "HTTP_IF_NONE_EXIST" in environ
-    # What it is packed in says nothing of how large it is.
-    is_measured = _encoding(environ) == _PLAIN and environ["PATH_INFO"] not in _WITH_CONTENTS
-    return _is_single_create(environ) and not is_conditional and is_measured
+    return _is_single_create(environ) and not is_conditional and _is_small(environ)
+
+
+def _is_small(environ: Environ) -> bool:
+    """Tell what is known to be of `LOOP_BYTES` at most: not what is packed, nor what says no length, nor a document."""
+    length = environ.get("CONTENT_LENGTH", "")
+    is_measured = length.isascii() and length.isdigit() and int(length) <= LOOP_BYTES
+    return is_measured and _encoding(environ) == _PLAIN and environ["PATH_INFO"] not in _WITH_CONTENTS
+
+
+def _asks_others(segments: Sequence[str], environ: Environ) -> bool:
+    """Tell a read for which this process may wait for another one: the daemon, or another organisation's node.
+
+    The daemon is asked what the ledger tells of a version (in a Provenance, which a search may include) and for proofs;
+    an export goes on looking for as long as it may.
+    """
+    if PROVENANCE in segments or any(part.startswith("$") for part in segments):
+        return True
+    return any(name == OF_OTHERS or name.startswith("_revinclude") or "%" in name for name in _names(environ))
+
+
+def _names(environ: Environ) -> list[str]:
+    """List the names of a request's parameters."""
+    return [pair.partition("=")[0] for pair in environ["QUERY_STRING"].split("&")]
 
 
 def _preflight(ask: Ask) -> Reply:

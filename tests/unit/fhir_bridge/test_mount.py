@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from fhir_bridge import mount
 from fhir_bridge.mount import Remembered
@@ -37,3 +38,16 @@ def test_a_number_of_long_ago_is_asked_for(monkeypatch):
     monkeypatch.setattr(mount, "_FORGET_S", 0.0)
     monkeypatch.setattr(mount, "_REMEMBER_S", 0.0)
     assert size() == 2
+
+
+def test_a_daemon_that_hangs_holds_nobody_for_longer_than_a_moment(monkeypatch):
+    """The event loop of a web worker is one of those who ask."""
+    monkeypatch.setattr(mount, "_FORGET_S", 0.0)
+    let = threading.Event()
+    size = Remembered(lambda: 1 if let.wait(60) else 0)
+    began = time.monotonic()
+    assert [size() for _ in range(99)] == [0] * 99
+    assert time.monotonic() - began < 1
+    let.set()
+    while size() < 1:
+        """It is learnt beside."""
