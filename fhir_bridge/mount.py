@@ -47,6 +47,7 @@ from fhir_bridge.staff.paper import PaperConsent, PaperEnrolment, PaperPages
 from fhir_bridge.staff.permissions import PaperWithdrawal, PermissionPages
 from fhir_bridge.staff.proposed import ProposedPages, SecondHand
 from fhir_bridge.staff.recoveries import RecoveryPages
+from fhir_bridge.staff.restorations import RestorationPages
 from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
@@ -112,7 +113,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     """Make the pages of the desk, and those that it shares with clinicians and auditors."""
     attesting = Attesting(counter.site.pages.site)
     recoveries, consent, guardians = RecoveryPages(counter, attesting), PaperConsent(counter), Guardians(counter)
-    appointment = Appointment(counter, guardians)
+    appointment, restorations = Appointment(counter, guardians), RestorationPages(counter, attesting)
     hands: dict[Attested, SecondHand] = {
         Attested.CHILD: appointment,
         Attested.CONSENT: consent,
@@ -121,11 +122,13 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         Attested.ENROLMENT: PaperEnrolment(counter),
         Attested.GUARDIANSHIP: appointment,
         Attested.RECOVERY: recoveries,
+        Attested.RESTORATION: restorations,
         Attested.WITHDRAWAL: PaperWithdrawal(counter),
     }
     pages = (
         DeskPages(counter, attesting),
         recoveries,
+        restorations,
         PaperPages(counter, attesting, consent),
         GuardianPages(counter, attesting, guardians),
         PermissionPages(counter, attesting),

@@ -30,6 +30,7 @@ from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
 from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
+from consent.web.restoring import RestoringPages, is_attested
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, let_in
@@ -121,6 +122,7 @@ class PatientPages:
         refused = [one for one in week if one.is_refused]
         # What the patient has not seen yet stays so: who acts for the patient is told of it by other notices.
         notices = self._site.notices(me) if me.acting is None else []
+        is_restoring = is_attested(self._site, me)
         urgent = sum(str(row.get("kind")) not in _ROUTINE for row in notices)
         return self._site.render(
             "home.html",
@@ -128,7 +130,8 @@ class PatientPages:
             name=self._site.name_of(me),
             looked=people_in(week, now - WEEK_S),
             is_whole=is_whole,
-            attention=len(asks) + urgent,
+            attention=len(asks) + urgent + is_restoring,
+            is_restoring=is_restoring,
             notices=[self._notice_row(row) for row in notices[:_NOTICES]],
             asks=[self._ask_row(me, row) for row in asks],
             refused=len(refused),
@@ -577,7 +580,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    kinds = (SettingsPages, ContactPages, FamilyPages, ConcernPages, HidingPages, LeavePages)
+    kinds = (SettingsPages, ContactPages, FamilyPages, ConcernPages, HidingPages, LeavePages, RestoringPages)
     floors = (*(kind(site).blueprint() for kind in kinds), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:

@@ -298,6 +298,10 @@ PERSON_WORDS: Final[Words] = {
     "role.delegate": ("替您办理", "acting for you"),
     "signed.delegate": ("{name}的通行密钥，替您签署", "the passkey of {name}, acting for you"),
     "ended.delegate": ("由{name}替您撤回", "withdrawn by {name}, acting for you"),
+    "error.patient.restoration": (
+        "登记窗口尚未证明此事，或已过期。请本人带身份证件到登记窗口。",
+        "The desk does not attest this, or no longer. Go to the desk yourself, with your identity card.",
+    ),
     "error.patient.own": (
         "这里只能由本人办理。请先停止替人办理。",
         "Only the person can do this. Stop acting for somebody else first.",

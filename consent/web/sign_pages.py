@@ -20,7 +20,7 @@ from typing import Final
 from flask import Blueprint, Flask, Response, request
 from orjson import JSONDecodeError, loads
 
-from consent.web import joint, ticket
+from consent.web import joint, restoring, ticket
 from consent.web.kinds import KINDS, SENSITIVE
 from consent.web.person import key_name, represented_of
 from consent.web.ports import Local
@@ -163,6 +163,7 @@ class SigningDesk:
             Act.STOP: self._stop,
             Act.CANCEL: self._cancel,
             Act.CHANGE: self._change,
+            Act.RESTORE: self._restore,
             Act.ADD_PASSKEY: self._add_passkey,
             Act.REMOVE_PASSKEY: self._remove_passkey,
             Act.END_HELPER: self._end_helper,
@@ -265,6 +266,17 @@ class SigningDesk:
         """Bring a change of the patient's subject to the ledger."""
         changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"]}
         self._parts.local.call("subject.change", changed, SLOW)
+        return found.then
+
+    def _restore(self, found: Ticket, signed: dict[str, Json]) -> str:
+        """Bring to the ledger that what was declared of the patient is taken back, as two of the staff attest."""
+        accounts, now = self._parts.pages.site.accounts, self._parts.pages.site.clock()
+        staff = restoring.attested(accounts, found.name, now)
+        if not staff:
+            raise AccessDeniedError("page.ended")
+        changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"], "staff": list(staff)}
+        self._parts.local.call("subject.change", changed, SLOW)
+        restoring.use_up(accounts, found.name, now)
         return found.then
 
     def _add_passkey(self, found: Ticket, signed: dict[str, Json]) -> str:

@@ -41,6 +41,10 @@ SIGN_WORDS: Final[Words] = {
     "sign.do.subject/change-contacts": ("更改接收通知的联系方式", "Change where notices go"),
     "sign.do.subject/end-delegate": ("结束代办", "End that somebody acts for somebody"),
     "sign.do.subject/name-delegate": ("指定一位协助人", "Name somebody who may act for you"),
+    "sign.do.subject/restore": (
+        "撤销您去世或无法自行决定的登记",
+        "Take back that you are on record as dead, or as unable to decide",
+    ),
     "sign.do.subject/remove-passkey": ("移除一个通行密钥", "Remove a passkey"),
     "sign.row.recipient": ("谁可以看", "Who may see it"),
     "sign.row.acting_for": ("替谁", "On behalf of"),

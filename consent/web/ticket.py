@@ -36,6 +36,7 @@ class Act(StrEnum):
     STOP = "stop"
     CANCEL = "cancel"
     CHANGE = "change"
+    RESTORE = "restore"
     ADD_PASSKEY = "add-passkey"
     REMOVE_PASSKEY = "remove-passkey"
     END_HELPER = "end-helper"
@@ -47,7 +48,8 @@ class Ticket:
 
     Attributes:
         act: what is signed.
-        name: id of the ask, map key of the consent, credential id of the passkey: what it is about; may be empty.
+        name: id of the ask, map key of the consent, credential id of the passkey, map key of the
+            subject: what it is about; may be empty.
         draft: as the daemon gave it and wants it back.
         challenge: what the passkey signs, hexadecimal.
         credentials: passkeys that may, base64url.

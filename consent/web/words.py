@@ -163,6 +163,18 @@ PATIENT_WORDS: Final[Words] = {
         "有人在紧急情况下查看了您的病历。此次查看会被审查，您可以提出异议。",
         "Somebody looked at your record in an emergency. It will be reviewed, and you can object.",
     ),
+    "home.restoring": (
+        "请签名撤销登记",
+        "Sign that what is on record of you is taken back",
+    ),
+    "home.restoring.lead": (
+        "您被登记为去世或无法自行决定。登记窗口的两名工作人员已证明应予撤销，您签名后生效。",
+        (
+            "You are on record as dead, or as unable to decide. Two members of the desk's staff attest that this is "
+            "to be taken back. It counts once you have signed it."
+        ),
+    ),
+    "home.restoring.button": ("签名", "Sign it"),
     "home.recent": ("最近谁看过", "Who looked lately"),
     "home.all_looks": ("全部查看记录", "All that is recorded"),
     "home.no_looks": ("最近七天没有查看记录。", "Nothing is recorded for the last seven days."),

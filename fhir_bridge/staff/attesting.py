@@ -47,6 +47,8 @@ class Attested(StrEnum):
     """That a court has appointed guardians for who is enrolled."""
     WITHDRAWAL = "withdrawal"
     """That a person has stopped a permission on paper."""
+    RESTORATION = "restoration"
+    """That they know who it is of whom a death or incapacity was declared by mistake, or is over."""
     RECOVERY = "recovery"
     """That they know who it is who has lost all passkeys."""
 

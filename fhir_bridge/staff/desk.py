@@ -18,6 +18,7 @@ from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
 from fhir_bridge.staff.counter import METHODS, Attended, Counter, Identity
 from fhir_bridge.staff.guardians import may_dispute
+from fhir_bridge.staff.restorations import can_restore
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
@@ -118,6 +119,7 @@ class DeskPages:
         return {
             "can_die": person.enroller == self._site.org_id and person.standing != DEAD,
             "can_dispute": may_dispute(person, self._site.org_id),
+            "can_restore": can_restore(person, self._site.org_id),
             "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,
             "is_own": person.enroller == self._site.org_id,

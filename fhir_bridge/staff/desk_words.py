@@ -143,6 +143,32 @@ DESK_WORDS: Final[Words] = {
         ),
     ),
     "desk.death.button": ("已核对，提出登记去世", "It is right, propose to record the death"),
+    "desk.deed.restoration": ("撤销去世或无法自行决定的登记", "A recorded death or incapacity is taken back"),
+    "desk.restore": ("登记有误：撤销", "Recorded by mistake: take it back"),
+    "desk.restore.lead": (
+        "由两名工作人员当面核对本人和证件并见证；之后本人须用自己的通行密钥签名，签名后才生效。成年人的监护人随之终止。",
+        (
+            "Two members of the staff see the person and the paper and attest it. It counts once the person has "
+            "signed it with a passkey of their own. Guardians of who is of age end with it."
+        ),
+    ),
+    "desk.restore.button": ("已核对，提出撤销", "It is right, propose to take it back"),
+    "restoration.title": ("等待{name}签名", "Waiting for {name} to sign"),
+    "restoration.lead": (
+        "两名工作人员已见证。请本人在自己的手机上登录：首页会请其用通行密钥签名，签名后登记即被撤销。",
+        (
+            "Two members of the staff attest it. Have the person sign in on their own phone: the first page asks for "
+            "the signature with a passkey, and the record is taken back once it is given."
+        ),
+    ),
+    "restoration.until": ("{until}前签名有效。", "The signature counts until {until}."),
+    "error.desk.restoration": (
+        "只有登记此人的机构可以撤销，且须有死亡或无法自行决定的登记，本人须有通行密钥。",
+        (
+            "The organisation that enrolled the person takes it back, where a death or incapacity is on record, and "
+            "where the person has a passkey to sign with."
+        ),
+    ),
     "guardians.child": ("与监护人一起登记儿童", "Enrol the child with its guardians"),
     "guardians.guardianship": ("指定监护人", "Appoint guardians"),
     "guardians.lead.child": (

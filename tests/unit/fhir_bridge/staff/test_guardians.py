@@ -7,11 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from consent.web import restoring
 from medchain.encoding import unhex
 from medchain.ledger.kinds.content import DAY_S
 from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.staff.test_desk import form_of, opened
-from tests.unit.fhir_bridge.staff.test_paper import code_of, decided, text_of
+from tests.unit.fhir_bridge.staff.test_paper import code_of, decided, on_paper, text_of
 from tests.unit.fhir_bridge.staff.test_recoveries import LIST, lost, recovery_of, tongji  # noqa: F401  # a fixture
 from tests.unit.medchain.node.federation import RENHE
 
@@ -171,3 +172,43 @@ def test_a_death_counts_once_two_have_seen_the_certificate_and_at_the_enroller_a
     place = opened(elsewhere, lost(world, tongji, "ward-7").name)
     assert "/death" not in elsewhere.get(place).text
     assert code_of(elsewhere.post(f"{place}/death", form_of(elsewhere, place))) == "desk.death"
+
+
+def declared_dead(world, subject: str) -> None:
+    asked = {"method": "death-certificate", "staff": ["a", "b"], "subject": subject}
+    world.local.call("subject.declare-death", asked)
+
+
+def attested_of(world, subject: str) -> tuple[str, ...]:
+    return restoring.attested(world.site.accounts, subject, world.site.clock())
+
+
+def test_a_mistaken_death_waits_for_the_persons_signature_once_two_attest_it(world, tongji):  # noqa: F811  # the fixture
+    one = lost(world, tongji, "ward-alive")
+    declared_dead(world, one.subject)
+    first, second = world.staff(Role.DESK, "Practitioner/r1"), world.staff(Role.DESK, "Practitioner/r2")
+    place = opened(first, one.name)
+    form = form_of(first, place) | {"method": "identity-card"}
+    waiting = first.post(f"{place}/restoration", form).headers["Location"]
+    assert "once the person has signed it" in text_of(second.get(f"{waiting}?lang=en"))
+    assert attested_of(world, one.subject) == ()
+    assert code_of(decided(first, waiting)) == "attesting.same"
+    assert "asks for the signature with a passkey" in text_of(decided(second, waiting))
+    assert attested_of(world, one.subject) == ("Practitioner/r1", "Practitioner/r2")
+    # The staff alone change nothing.
+    assert world.local.call("subject.show", {"subject": one.subject})["standing"]["state"] == "dead"
+
+
+def test_attack_nothing_is_taken_back_of_the_living_elsewhere_or_of_who_cannot_sign(world, tongji):  # noqa: F811  # the fixture
+    living, dead = lost(world, tongji, "ward-living"), lost(world, tongji, "ward-dead")
+    declared_dead(world, dead.subject)
+    world.desks.everywhere(dead.subject, 2)
+    paper, _ = on_paper(world, "ward-paper-dead")
+    declared_dead(world, paper.hex())
+    for where, name in ((world, living.name), (tongji, dead.name), (world, "ward-paper-dead")):
+        browser = where.staff(Role.DESK)
+        place = opened(browser, name)
+        assert "/restoration" not in browser.get(place).text, name
+        # The form of another patient's page, sent for this one.
+        form = form_of(browser, opened(browser, where.patient(f"{name}-form"))) | {"method": "passport"}
+        assert code_of(browser.post(f"{place}/restoration", form)) == "desk.restoration", name
