@@ -222,6 +222,11 @@ DESK_WORDS: Final[Words] = {
         "按患者的口述填写，先预览并打印，由患者签字。",
         "Fill in what the patient says, look at what it means, print it, and have the patient sign it.",
     ),
+    "paper.guardian": ("由哪位监护人签字", "Guardian who signs"),
+    "paper.in_stead": (
+        "由监护人{name}（出生日期：{born}）代为签字。",
+        "Signed in the person's stead by the guardian {name} (born: {born}).",
+    ),
     "paper.recipient": ("谁可以查看", "Who may see"),
     "paper.purpose": ("用途", "What for"),
     "paper.kinds": ("可以查看的记录", "Records that may be seen"),
@@ -243,6 +248,7 @@ DESK_WORDS: Final[Words] = {
         "Print this; the person signs it, and two members of the staff attest it. The desk can stop it any day.",
     ),
     "paper.signature.person": ("本人签字、日期", "The person's signature, date"),
+    "paper.signature.guardian": ("监护人签字、日期", "The guardian's signature, date"),
     "paper.signature.first": ("工作人员一", "First member of the staff"),
     "paper.signature.second": ("工作人员二", "Second member of the staff"),
     "paper.propose.lead": (
@@ -254,6 +260,15 @@ DESK_WORDS: Final[Words] = {
     "paper.attested": (
         "将标明“由两名工作人员见证（纸质）”，不等同于本人的签名。",
         "It will be marked as attested by two members of the staff (paper), not equal to the person's signature.",
+    ),
+    "error.paper.guardian": ("请选择由哪位监护人签字。", "Choose the guardian who signs."),
+    "error.paper.disputed": (
+        "监护人意见不一，不能由其中一位在纸上许可：须由全体监护人用各自的通行密钥签名。",
+        "The guardians disagree: none permits on paper. All of them sign with their own passkeys.",
+    ),
+    "error.paper.nobody": (
+        "此人不能自行决定，也没有可代为许可的监护人。",
+        "This person does not decide alone, and has no guardian who permits in that stead.",
     ),
     "error.paper.recipient": ("请选择谁可以查看。", "Choose who may see."),
     "error.paper.purpose": ("请选择用途。", "Choose what it is for."),

@@ -2,14 +2,14 @@
 
 Keeps true: nothing on paper takes effect before a second hand has seen the same words; what is proposed is what was
 shown and printed; a permission on paper never goes to this organisation itself, and covers what is named and nothing
-sensitive that is not. Trusts two of the staff for what the person has signed on the paper: no passkey says so, and
-every page that shows it says that.
+sensitive that is not; who does not decide alone has one guardian who signs, unless the guardians disagree. Trusts two
+of the staff for what was signed on the paper: no passkey says so, and every page that shows it says that.
 Source: `docs/spec/smart.md` 31; `docs/spec/consent.md` 6; `docs/spec/subject.md` 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +18,16 @@ from werkzeug.datastructures import MultiDict
 
 from consent.web.kinds import KINDS, SENSITIVE
 from consent.web.offer import choice_of, choices_of, terms_of
+from consent.web.person import Person
 from consent.web.signing import let_in
 from consent.web.site import QUICK, SLOW
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
-from fhir_bridge.staff.counter import Attended, Counter
-from medchain.encoding import Json, as_object
-from medchain.errors import InputError
+from fhir_bridge.staff.counter import Attended, Counter, Identity
+from medchain.encoding import Json, as_object, unhex
+from medchain.errors import ConflictError, InputError
+from medchain.ledger.kinds.capacity import CONSENT, DEAD, GUARDIAN
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.store.accounts import Role
 from medchain.web.pages import redirected
 from medchain.web.session import SignedIn
@@ -46,6 +49,7 @@ class Paper:
         kinds: kinds of records, sorted.
         sensitive: sensitive kinds that are permitted as well, sorted.
         days: for how long.
+        guardian: map key of the subject of who signs in the person's stead, hexadecimal; empty for nobody.
     """
 
     recipient: str
@@ -53,11 +57,13 @@ class Paper:
     kinds: tuple[str, ...]
     sensitive: tuple[str, ...]
     days: int
+    guardian: str = ""
 
     def to_json(self) -> dict[str, Json]:
         """Write it, as what waits for a second hand."""
         return {
             "days": str(self.days),
+            "guardian": self.guardian,
             "kind": list(self.kinds),
             "purpose": self.purpose,
             "recipient": self.recipient,
@@ -67,23 +73,32 @@ class Paper:
     def to_terms(self, org_id: str, subject: str, now: int) -> dict[str, Json]:
         """Write it as terms of a consent; arguments as of `consent.web.offer.terms_of`."""
         ask = _ask(self.recipient, self.purpose)
-        return terms_of(ask, choice_of(ask, self.kinds, self.sensitive, str(self.days)), org_id, subject, now)
+        choice = choice_of(ask, self.kinds, self.sensitive, str(self.days))
+        terms = terms_of(ask, choice, org_id, self.guardian or subject, now)
+        return {**terms, "acting_for": subject} if self.guardian else terms
 
 
-def read_paper(form: Mapping[str, Sequence[str]], recipients: Mapping[str, str]) -> Paper:
+def read_paper(
+    form: Mapping[str, Sequence[str]], recipients: Collection[str], guardians: Collection[str] = ()
+) -> Paper:
     """Read a permission from a form, or from what waits.
 
     Args:
         form: values by name.
         recipients: org_ids of who may be named.
+        guardians: map keys, hexadecimal, of whom one signs in the person's stead; none where the person signs.
 
     Returns:
         The permission.
 
     Raises:
-        InputError: ``paper.recipient``, ``paper.purpose``, ``patient.choice``.
+        InputError: ``paper.recipient``, ``paper.purpose``, ``paper.guardian``, ``patient.choice``.
     """
-    recipient, purpose, days = (next(iter(form.get(name, ())), "") for name in ("recipient", "purpose", "days"))
+    recipient, purpose, days, guardian = (
+        next(iter(form.get(name, ())), "") for name in ("recipient", "purpose", "days", "guardian")
+    )
+    if guardian not in (guardians or ("",)):
+        raise InputError("paper.guardian")
     if recipient not in recipients:
         raise InputError("paper.recipient")
     if purpose not in PURPOSES:
@@ -91,7 +106,8 @@ def read_paper(form: Mapping[str, Sequence[str]], recipients: Mapping[str, str])
     choice = choice_of(_ask(recipient, purpose), form.get("kind", ()), form.get("sensitive", ()), days)
     if not choice.kinds <= KINDS.keys():
         raise InputError("patient.choice")
-    return Paper(recipient, purpose, tuple(sorted(choice.kinds)), tuple(sorted(choice.sensitive)), choice.days)
+    kinds, sensitive = tuple(sorted(choice.kinds)), tuple(sorted(choice.sensitive))
+    return Paper(recipient, purpose, kinds, sensitive, choice.days, guardian)
 
 
 def _ask(recipient: str, purpose: str) -> dict[str, Json]:
@@ -138,22 +154,59 @@ class PaperConsent:
 
     def preview(self, proposal: Proposal) -> dict[str, object]:
         """Word what the second hand confirms: what stands on the paper."""
-        return self.worded(self._paper(proposal))
+        guardian = str(proposal.terms.get("guardian", ""))
+        me = self._counter.site.pages.site.require(Role.DESK)
+        named = {guardian: self._who(me, unhex(guardian, HASH_BYTES))} if guardian else {}
+        return self.worded(self._paper(proposal, named), named)
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Give the permission and let the recipient in; final when this answers."""
         local, site = self._counter.site.local, self._counter.site.pages.site
         attended = self._counter.open(me, confirmed.proposal.patient)
         person = self._counter.enrolled(attended)
-        terms = self._paper(confirmed.proposal).to_terms(site.org_id, person.subject.hex(), site.clock())
+        paper = self._paper(confirmed.proposal, self.guardians(me, person))
+        terms = paper.to_terms(site.org_id, person.subject.hex(), site.clock())
         draft = local.call("consent.draft", terms, QUICK)
         text = as_object(draft).get("draft")
         done = local.call("consent.attest", {"draft": text, "staff": list(confirmed.staff)}, SLOW)
         let_in(local, str(done.get("key")) if isinstance(done, dict) else "")
         return redirected(attended.place)
 
-    def worded(self, paper: Paper) -> dict[str, object]:
-        """Word a permission."""
+    def guardians(self, me: SignedIn, person: Person) -> dict[str, Identity]:
+        """Name those of whom one signs a paper in somebody's stead.
+
+        Args:
+            me: who asks.
+            person: who permits.
+
+        Returns:
+            Who they are, by the map key of their subjects; nobody where the person decides alone.
+
+        Raises:
+            ConflictError: ``paper.disputed`` where the guardians disagree, of whom none permits alone then;
+                ``paper.nobody`` where somebody does not decide alone, and nobody does in that person's stead.
+        """
+        if person.is_able:
+            return {}
+        if person.is_disputed:
+            raise ConflictError("paper.disputed")
+        rows = [one for one in person.delegations if one.role == GUARDIAN and one.is_in_force and CONSENT in one.may]
+        found = {one.delegate.hex(): self._who(me, one.delegate) for one in rows if self._is_able(one.delegate)}
+        if not found or person.standing == DEAD:
+            raise ConflictError("paper.nobody")
+        return found
+
+    def _is_able(self, subject: bytes) -> bool:
+        """Tell whether somebody (map key) decides for others."""
+        found = self._counter.site.person_of((subject,))
+        return found is not None and found.is_able
+
+    def _who(self, me: SignedIn, subject: bytes) -> Identity:
+        """Read who a guardian (map key) is, to be compared with a paper; raises `RefusedError`."""
+        return self._counter.identity(me, self._counter.site.patient_of(subject))
+
+    def worded(self, paper: Paper, guardians: Mapping[str, Identity]) -> dict[str, object]:
+        """Word a permission; `guardians` names who may have signed it."""
         pages, now = self._counter.site.pages, self._counter.site.pages.site.clock()
         return {
             "recipient": self._counter.others().get(paper.recipient, paper.recipient),
@@ -163,15 +216,16 @@ class PaperConsent:
             "withheld": [pages.say(f"sensitive.{kind}") for kind in SENSITIVE if kind not in paper.sensitive],
             "until": self._counter.site.day(now + paper.days * DAY_S),
             "days": paper.days,
+            "guardian": guardians.get(paper.guardian),
         }
 
-    def _paper(self, proposal: Proposal) -> Paper:
-        """Read what was proposed."""
+    def _paper(self, proposal: Proposal, guardians: Collection[str]) -> Paper:
+        """Read what was proposed; `guardians` as of `read_paper`."""
         form = {
             name: [str(one) for one in value] if isinstance(value, list) else [str(value)]
             for name, value in proposal.terms.items()
         }
-        return read_paper(form, self._counter.others())
+        return read_paper(form, self._counter.others(), guardians)
 
 
 class PaperPages:
@@ -214,7 +268,8 @@ class PaperPages:
         me = self._counter.check_form()
         attended = self._attended(me, case)
         try:
-            paper = read_paper(request.form.to_dict(flat=False), self._counter.others())
+            guardians = self._consent.guardians(me, self._counter.enrolled(attended))
+            paper = read_paper(request.form.to_dict(flat=False), self._counter.others(), guardians)
         except InputError as error:
             return self._show(me, attended, request.form, problem=error)
         if request.form.get("step") != "propose":
@@ -238,7 +293,7 @@ class PaperPages:
         problem: InputError | None = None,
     ) -> Response:
         """Show the paper, with what it would permit, or what is wrong with it."""
-        say = self._pages.say
+        say, guardians = self._pages.say, self._consent.guardians(me, self._counter.enrolled(attended))
         kinds, sensitive = given.getlist("kind"), given.getlist("sensitive")
         return self._pages.render(
             "staff/paper.html",
@@ -250,7 +305,8 @@ class PaperPages:
             kinds=[(kind, say(f"kind.{kind}"), kind in kinds) for kind in KINDS],
             sensitive=[(kind, say(f"sensitive.{kind}"), kind in sensitive) for kind in SENSITIVE],
             days=[(str(one), say("ask.days", days=one)) for one in choices_of(_ask("", ""))[1]],
-            preview=None if paper is None else self._consent.worded(paper),
+            guardians=[(key, one.name) for key, one in guardians.items()],
+            preview=None if paper is None else self._consent.worded(paper, guardians),
             problem="" if problem is None else self._pages.say_or(f"error.{problem.code}", problem.code),
             form=self._counter.form(me),
         )

@@ -271,6 +271,8 @@ def _check_attested(body: Body, consent: Consent, context: CheckContext) -> None
     if signing.shown_evidence(body).keys() != {"attested_by"}:
         refuse("consent.attested")
     signing.check_attested(body, "consent.attested")
+    # Who signs a paper in somebody's stead must be able to decide, as who signs with a passkey.
+    capacity.signing_keys(context, "consent", consent.patient, consent.signers)
 
 
 def _joined(content: Mapping[str, Json]) -> tuple[bytes, ...]:

@@ -44,7 +44,7 @@ DERIVED = {
     "method.": (*counter.METHODS, *guardians.METHODS, guardians.DEATH),
     "oversight.concern.": ConcernKind,
     "oversight.kind.": KINDS.keys() - {"state"},
-    "paper.signature.": ("person", "first", "second"),
+    "paper.signature.": ("person", "guardian", "first", "second"),
     "permissions.ended.": ("attested", "patient", "organisation", "expired", "superseded"),
     "permissions.how.": ("attested", "law", "passkey", "unknown"),
     "purpose.": PURPOSES,
