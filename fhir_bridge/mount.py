@@ -36,6 +36,7 @@ from fhir_bridge.smart.patients import Patients, Seen
 from fhir_bridge.staff.asks import AskPages
 from fhir_bridge.staff.attesting import Attested, Attesting
 from fhir_bridge.staff.concerns import ConcernAnswers, ConcernDesk
+from fhir_bridge.staff.contacts import ContactPages
 from fhir_bridge.staff.counter import Counter
 from fhir_bridge.staff.desk import DeskPages
 from fhir_bridge.staff.emergencies import EmergencyPages, Ward
@@ -114,9 +115,11 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     attesting = Attesting(counter.site.pages.site)
     recoveries, consent, guardians = RecoveryPages(counter, attesting), PaperConsent(counter), Guardians(counter)
     appointment, restorations = Appointment(counter, guardians), RestorationPages(counter, attesting)
+    contacts = ContactPages(counter, attesting)
     hands: dict[Attested, SecondHand] = {
         Attested.CHILD: appointment,
         Attested.CONSENT: consent,
+        Attested.CONTACT: contacts,
         Attested.DEATH: appointment,
         Attested.DISPUTE: appointment,
         Attested.ENROLMENT: PaperEnrolment(counter),
@@ -129,6 +132,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         DeskPages(counter, attesting),
         recoveries,
         restorations,
+        contacts,
         PaperPages(counter, attesting, consent),
         GuardianPages(counter, attesting, guardians),
         PermissionPages(counter, attesting),

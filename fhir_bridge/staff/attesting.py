@@ -37,6 +37,8 @@ class Attested(StrEnum):
     """That a child is enrolled with those who are its guardians."""
     CONSENT = "consent"
     """That a person has signed a permission on paper."""
+    CONTACT = "contact"
+    """That they know whose an address is to which notices go, and that a code came back from it."""
     DEATH = "death"
     """That a person has died."""
     DISPUTE = "dispute"

@@ -16,6 +16,7 @@ from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from consent.web.person import Person
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
+from fhir_bridge.staff.contacts import can_take_contacts
 from fhir_bridge.staff.counter import METHODS, Attended, Counter, Identity
 from fhir_bridge.staff.guardians import may_dispute
 from fhir_bridge.staff.restorations import can_restore
@@ -119,6 +120,7 @@ class DeskPages:
         return {
             "can_die": person.enroller == self._site.org_id and person.standing != DEAD,
             "can_dispute": may_dispute(person, self._site.org_id),
+            "can_take_contacts": can_take_contacts(person, self._site.org_id),
             "can_restore": can_restore(person, self._site.org_id),
             "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,

@@ -169,6 +169,32 @@ DESK_WORDS: Final[Words] = {
             "where the person has a passkey to sign with."
         ),
     ),
+    "desk.deed.contact": ("接收通知的联系方式", "Where notices go"),
+    "desk.contacts": ("接收通知的联系方式", "Where notices go"),
+    "desk.contacts.lead": (
+        "此人没有通行密钥。先向本人的联系方式发一个验证码，本人当场读出，再由两名工作人员见证。已有的联系方式在这里不能移除。",
+        (
+            "This person has no passkey. A code goes to the person's contact first, and the person reads it out here; "
+            "then two members of the staff attest it. No contact is removed here."
+        ),
+    ),
+    "desk.contacts.none": ("还没有联系方式。", "There is none yet."),
+    "desk.contacts.sent": (
+        "验证码已发往 {address}，{minutes} 分钟内有效。请本人读出。",
+        "A code was sent to {address}. It counts for {minutes} minutes. Have the person read it out.",
+    ),
+    "desk.contacts.propose": ("已核对，提出", "It is right, propose it"),
+    "desk.contacts.attested": (
+        "验证码已从此处返回。确认后，有新情况时会向此处发消息，不含健康信息。",
+        "A code came back from there. Once you confirm, word goes there when there is something new, never what.",
+    ),
+    "error.desk.contacts": (
+        "只有登记此人的机构可以登记联系方式，且本人没有通行密钥，也没有可代为签名的人。",
+        (
+            "The organisation that enrolled the person takes contacts, of who has no passkey, and where nobody signs "
+            "in that stead."
+        ),
+    ),
     "guardians.child": ("与监护人一起登记儿童", "Enrol the child with its guardians"),
     "guardians.guardianship": ("指定监护人", "Appoint guardians"),
     "guardians.lead.child": (

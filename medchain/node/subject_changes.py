@@ -196,6 +196,21 @@ class SubjectChanges:
         after = self._next(_disputed(before, disputed=True), Operation.DISPUTE, ())
         return self._submit(record, after, staff)
 
+    def attest_contacts(self, subject: bytes, contacts: Sequence[Contact], staff: Sequence[str]) -> Submitted:
+        """Say where notices of somebody go, more than before, for whom nobody can sign that.
+
+        Args:
+            subject: map key of the subject object, 32 bytes.
+            contacts: all of them afterwards.
+            staff: two members of staff who attest it.
+
+        Returns:
+            The subject's version, final.
+        """
+        record, before = self._own(subject)
+        after = self._next(replace(before, contacts=tuple(contacts)), Operation.CHANGE_CONTACTS, ())
+        return self._submit(record, after, staff)
+
     def announce_passkeys(
         self, subject: bytes, credentials: Sequence[Credential], method: str, staff: Sequence[str]
     ) -> Submitted:

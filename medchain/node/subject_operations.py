@@ -60,6 +60,7 @@ class SubjectOperations:
             "recovery.draft-cancel": self._draft_cancel,
             TERMS: self._terms,
             OPEN_RECOVERIES: self._open_recoveries,
+            "subject.attest-contacts": self._attest_contacts,
             "subject.change": self._change,
             "subject.declare-death": self._declare_death,
             "subject.declare-dispute": self._declare_dispute,
@@ -125,6 +126,12 @@ class SubjectOperations:
         """Declare that guardians disagree."""
         top = members(document, {"staff": list, "subject": str})
         return placed(self._changes.declare_dispute(unhex(top["subject"], HASH_BYTES), names(top["staff"])))
+
+    def _attest_contacts(self, document: Json) -> Json:
+        """Say where notices of somebody go who has no passkey."""
+        top = members(document, {"contacts": list, "staff": list, "subject": str})
+        subject, named = unhex(top["subject"], HASH_BYTES), contacts(top["contacts"])
+        return placed(self._changes.attest_contacts(subject, named, names(top["staff"])))
 
     def _announce(self, document: Json) -> Json:
         """Announce a recovery: ``credentials``, or ``guardians`` and whether the person is ``incapable``."""

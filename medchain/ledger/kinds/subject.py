@@ -420,6 +420,13 @@ def _by(may: str, *, widens: bool) -> Callable[[Subject, Subject, CheckContext],
     return judge
 
 
+def _by_who_can(before: Subject, after: Subject, context: CheckContext) -> None:
+    """Let the person sign, or who represents it; nobody, where that is attested of who lives and nobody can sign."""
+    able = before.capacity
+    if after.signers or before.passkeys or able.in_force(context.time // DAY_S) or able.state == DEAD:
+        _by(CONSENT, widens=True)(before, after, context)
+
+
 def _by_person_naming(before: Subject, after: Subject, context: CheckContext) -> None:
     """Let the person name somebody whose delegation is there to be stopped, and leave out who is none any more."""
     _by_person(before, after, context)
@@ -491,6 +498,12 @@ def _is_one_fewer(before: Sequence[object], after: Sequence[object]) -> bool:
     return len(after) == len(before) - 1 and list(after) == [row for row in before if row in after]
 
 
+def _tells(before: Subject, after: Subject) -> bool:
+    """Tell whether notices go elsewhere; where nobody signed that, to all as before, so that none is turned away."""
+    kept = bool(after.signers) or set(before.contacts) <= set(after.contacts)
+    return before.contacts != after.contacts and kept
+
+
 def _is_restored(before: Subject, after: Subject) -> bool:
     """Tell whether nothing stays declared, nor any guardian of who is of age."""
     was, able = before.capacity, after.capacity
@@ -514,9 +527,7 @@ _RULES: Final[Mapping[Operation, _Rule]] = {
         lambda before, after: _is_one_fewer(before.passkeys, after.passkeys) and bool(after.passkeys),
         _by_person,
     ),
-    Operation.CHANGE_CONTACTS: _Rule(
-        frozenset({"contacts"}), lambda before, after: before.contacts != after.contacts, _by(CONSENT, widens=True)
-    ),
+    Operation.CHANGE_CONTACTS: _Rule(frozenset({"contacts"}), _tells, _by_who_can, may_be_attested=True),
     Operation.NAME_DELEGATE: _Rule(frozenset({"delegates"}), _names_one, _by_person_naming),
     Operation.END_DELEGATE: _Rule(
         frozenset({"delegates"}),

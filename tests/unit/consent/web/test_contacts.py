@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consent.web import contacts as contacts_module
+from consent.web import contact_codes
 from medchain.ledger.kinds.subject import Contact
 from medchain.node.contact_address import CODE_S
 from medchain.node.correspondence import Correspondence
@@ -194,8 +194,8 @@ def test_an_address_that_is_there_is_not_added_again_and_there_are_eight_at_most
     for number in range(2):
         add(browser, box, f"many{number}@mail.example")
     assert code_of(ask(browser, "many1@mail.example")) == "contact.known"
-    assert contacts_module.MAX_CONTACTS == 8
-    monkeypatch.setattr(contacts_module, "MAX_CONTACTS", 2)
+    assert contact_codes.MAX_CONTACTS == 8
+    monkeypatch.setattr(contact_codes, "MAX_CONTACTS", 2)
     assert code_of(ask(browser, "many2@mail.example")) == "contact.many"
 
 

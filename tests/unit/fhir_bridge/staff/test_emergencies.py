@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from consent.web.contact_words import CONTACT_WORDS
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge import staff
 from fhir_bridge.browse.words import BROWSE_WORDS
@@ -20,6 +21,7 @@ from fhir_bridge.staff.paper import PURPOSES
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.ledger.kinds.recovery import GUARDIANSHIP, REPLACE
 from medchain.ledger.kinds.registry import KINDS
+from medchain.ledger.kinds.subject import CHANNELS
 from medchain.ledger.object import map_key
 from medchain.node.concern import ANSWERS, ConcernKind
 from medchain.node.emergency import EMERGENCY
@@ -37,6 +39,8 @@ DERIVED = {
     "answers.choice.": [f"{step}.{kind}" for step in ANSWERS for kind in ConcernKind],
     "answers.lead.": ConcernKind,
     "answers.title.": ConcernKind,
+    "contacts.add.": CHANNELS,
+    "contacts.channel.": CHANNELS,
     "desk.deed.": Attested,
     "desk.standing.": ("dead", "incapable", "minor"),
     "guardians.": (Attested.CHILD, Attested.GUARDIANSHIP),
@@ -285,7 +289,8 @@ def test_every_word_of_the_pages_exists_in_both_languages():
         "patient.comma",
         "ask.days",
     }
-    assert {one for one in said if not one.endswith(".")} <= STAFF_WORDS.keys()
+    # The desk asks for contacts in the words of the patient's own page.
+    assert {one for one in said if not one.endswith(".")} <= STAFF_WORDS.keys() | CONTACT_WORDS.keys()
     assert {one for one in said if one.endswith(".")} | {"purpose."} == DERIVED.keys()
     for prefix, ends in DERIVED.items():
         assert {f"{prefix}{one}" for one in ends} <= STAFF_WORDS.keys() | PATIENT_WORDS.keys()

@@ -39,6 +39,7 @@ SECOND = passkey_of(SoftwareAuthenticator(seed("second"), RP_ID))
 DEAD = Standing("dead", "death-certificate", TIME - 10)
 INCAPABLE = Standing("incapable", "court-order", TIME - 10)
 MAIL = Contact("email", "li@mail.example")
+MOBILE = Contact("sms", "+8613800000000")
 OTHER = b"\x01" * 32
 
 
@@ -324,6 +325,19 @@ def test_a_version_without_recovery_names_none(case, patient):
 def test_a_hospital_cannot_turn_notices_away(case, patient):
     assert code(*changed(case, patient, "change-contacts", contacts=(MAIL,))) == ""
     assert code(*changed(case, patient, "change-contacts", signers=[], contacts=(MAIL,))) == "subject.unsigned"
+
+
+def test_two_of_the_staff_attest_a_further_contact_of_whom_nobody_can_sign_for(case, patient, child):
+    more, attested = {"contacts": (MAIL, MOBILE)}, {"attested_by": ("doctor", "nurse")}
+    paper = Person(case, "paper", passkeys=(), contacts=(MAIL,))
+    assert code(*changed(case, paper, "change-contacts", [], **more, **attested)) == ""
+    assert code(*changed(case, paper, "change-contacts", [], **more)) == "subject.attested"
+    # Attack: no notice is turned away so, nor one of who can sign, or in whose stead somebody does.
+    for fewer in ((), (MOBILE,)):
+        assert code(*changed(case, paper, "change-contacts", [], contacts=fewer, **attested)) == "subject.changed"
+    dead = Person(case, "dead", passkeys=(), capacity=able(standing=DEAD))
+    for person in (patient, child, dead):
+        assert code(*changed(case, person, "change-contacts", [], **more, **attested)) == "subject.unsigned"
 
 
 def test_the_patient_links_and_unlinks_a_custodian(case, patient):
