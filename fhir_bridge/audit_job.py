@@ -38,7 +38,7 @@ from medchain.node.log import Log
 from medchain.node.looks import pack_looks
 from medchain.node.records import RecordService
 from medchain.store.journal import SUFFIX, Frame, Place, names, read, read_all, remove, sizes
-from medchain.store.records import RecordStore, RecordVersion
+from medchain.store.records import RecordStore
 from medchain.store.versions import VersionReader
 
 BATCH: Final = 500
@@ -171,11 +171,11 @@ class AuditDrain:
             return {one: self._tried(one) for one in there if one not in self._damaged}
 
     def place(self) -> int:
-        """Give the events of the oldest segment that has none the rows by which they are found; returns how many."""
+        """Give some events of the oldest segment that waits the rows by which they are found; returns how many."""
         with self._alone():
             for segment in self._store.waiting_segments(_TRIED):
                 try:
-                    return self._place(segment)
+                    return self._service.place_parts(segment, _name)
                 except ConflictError as error:
                     # One that must wait keeps no other waiting.
                     _LOG.error("audit.waits", error, segment=segment.seq)
@@ -221,12 +221,6 @@ class AuditDrain:
             yield
         finally:
             os.close(descriptor)
-
-    def _place(self, segment: RecordVersion) -> int:
-        """Place the events of a segment."""
-        contents = self._service.parts_of(segment).contents
-        self._service.place_parts(segment, [(_TYPE, str(orjson.loads(one)["id"])) for one in contents])
-        return len(contents)
 
     def _tried(self, name: str) -> _Took:
         """Take a batch of one journal; one that must wait keeps no other waiting."""
@@ -333,6 +327,11 @@ def _has_time(taken: int, crowding: Crowding) -> bool:
     """Tell whether events may be placed after so many frames in a period, as the last moments were."""
     # Of how many come alone it does not show: a slow machine has no time for more, and gets slower by placing theirs.
     return taken <= QUIET and (taken <= CALM or crowding.share() <= CROWDED)
+
+
+def _name(event: bytes) -> tuple[str, str]:
+    """Tell type and id of an event."""
+    return _TYPE, str(orjson.loads(event)["id"])
 
 
 def _told(frame: Frame) -> _Told:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -52,7 +52,7 @@ from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
 from medchain.store.finding import Known
 from medchain.store.index_rows import IndexRows
 from medchain.store.looks import LookStep
-from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, Epoch, RecordStore, RecordVersion
+from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, Epoch, RecordStore, RecordVersion, Waiting
 from medchain.store.steps import Steps, finished, in_thread
 from medchain.store.versions import Found
 
@@ -76,6 +76,9 @@ MAX_OPENED_BYTES: Final = 64 << 20
 
 EMPTY_BYTES: Final = HEADER_BYTES + MIN_PADDED_BYTES + TAG_BYTES
 """Size of the envelope of an empty content, which is that of a deletion, and of short contents."""
+
+PLACED_AT_ONCE: Final = 128
+"""Most parts of a segment that get rows in one transaction: all who write wait for it."""
 
 _EPOCH_ATTEMPTS: Final = 3
 _PARTS_KEPT: Final = 4
@@ -396,17 +399,23 @@ class RecordService:
                 self._parts[segment.seq] = known
         return known
 
-    def place_parts(self, segment: RecordVersion, names: Sequence[tuple[str, str]]) -> None:
-        """Give the parts of a segment rows by which they are found and read.
+    def place_parts(self, segment: RecordVersion, name_of: Callable[[bytes], tuple[str, str]]) -> int:
+        """Give the next parts of a segment rows by which they are found and read, as many as nobody waits long for.
 
         Args:
             segment: as it is stored.
-            names: type and id of each part, in their order.
+            name_of: tells type and id of a part.
+
+        Returns:
+            How many it were.
 
         Raises:
-            ConflictError: ``store.conflict``, also where they have rows already.
+            ConflictError: ``store.conflict``, also where all have rows already.
         """
-        parts = self.parts_of(segment).contents
+        contents = self.parts_of(segment).contents
+        first = max(0, len(contents) - self._store.waiting_of(segment.seq))
+        parts = contents[first : first + PLACED_AT_ONCE]
+        named = [(place, *name_of(content)) for place, content in enumerate(parts, first)]
         rows = [
             RecordVersion(
                 type=type_name,
@@ -421,7 +430,7 @@ class RecordService:
                 envelope=place.to_bytes(_PLACE_BYTES, "big"),
                 segment=segment.seq,
             )
-            for place, (type_name, record_id) in enumerate(names)
+            for place, type_name, record_id in named
         ]
         for attempt in range(_EPOCH_ATTEMPTS):
             try:
@@ -431,12 +440,13 @@ class RecordService:
                         IndexRows(None) if self._index is None else self._index.rows_of(row.type, content)
                         for row, content in zip(rows, parts, strict=True)
                     ],
-                    whole=segment.seq,
+                    waiting=Waiting(segment.seq, len(contents) - first),
                 )
             except ConflictError as error:
                 self._pass(error, attempt)
             else:
-                return
+                break
+        return len(rows)
 
     def part_of(self, stored: RecordVersion) -> tuple[Parts, int]:
         """Open the segment of a part, and tell which of its parts it is; errors as in `parts_of`."""

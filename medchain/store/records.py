@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import (
     Column,
@@ -268,6 +268,18 @@ class Erasure:
     position: int | None
 
 
+class Waiting(NamedTuple):
+    """Parts of a segment that have no rows yet, the last of it.
+
+    Attributes:
+        segment: its number.
+        parts: how many.
+    """
+
+    segment: int
+    parts: int
+
+
 @dataclass(slots=True)
 class Write:
     """What `RecordStore.put_versions` is asked for, and what comes of it.
@@ -288,7 +300,7 @@ class Write:
     epochs: Sequence[Epoch] = ()
     known: Sequence[Known] = ()
     parts: int = 0
-    whole: int | None = None
+    waiting: Waiting | None = None
     looks: bytes | LookStep | None = None
     apart: Sequence[bytes] | None = None
     in_doubt: bool = False
@@ -299,7 +311,7 @@ class Write:
     def is_plain(self) -> bool:
         """Whether it is nothing but record versions whose rows are merged later."""
         more = self.deadline is not None or self.unit is not None or self.known or self.parts or self.looks
-        return not more and not self.in_doubt and self.whole is None and self.apart is not None
+        return not more and not self.in_doubt and self.waiting is None and self.apart is not None
 
 
 class Writer(Protocol):
@@ -376,6 +388,7 @@ class RecordStore(
         self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
         waiting = select(segment.c.record).order_by(segment.c.record).limit(room("limit")).offset(_ZERO)
         self._waiting_segments = Statement(waiting, dialect)
+        self._read_waiting = Statement(select(segment.c.parts).where(segment.c.record == bindparam("number")), dialect)
         self._put_anchor = put_into(anchor, dialect)
         self._put_erasure = put_into(erasure, dialect)
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
@@ -419,7 +432,7 @@ class RecordStore(
         epochs: Sequence[Epoch] = (),
         known: Sequence[Known] = (),
         parts: int = 0,
-        whole: int | None = None,
+        waiting: Waiting | None = None,
         looks: bytes | LookStep | None = None,
     ) -> Steps[list[int]]:
         """Store record versions, and the intents to anchor them, together; parts have no intents of their own.
@@ -435,7 +448,7 @@ class RecordStore(
             epochs: keys that were drawn for them.
             known: what searches found that they must find at this moment.
             parts: how many parts the one row has that is a segment.
-            whole: number of the segment whose parts the rows are, all of them.
+            waiting: parts of a segment that wait, the first of which the rows are.
             looks: what of them is to be entered later, or the step to the root that they are.
 
         Returns:
@@ -443,15 +456,15 @@ class RecordStore(
 
         Raises:
             ConflictError: ``store.conflict`` if a version is there already, or its predecessor is not; table ``epoch``
-                if its key is unknown or destroyed, or the patient has got another; table ``segment`` if the parts
-                of the segment have rows; nothing is stored then.
+                if its key is unknown or destroyed, or the patient has got another; table ``segment`` if other
+                parts of the segment wait; nothing is stored then.
             UnavailableError: ``store.full`` and others; nothing is stored unless the commit itself failed.
         """
         given = [b""] * len(rows) if payloads is None else payloads
         found = [_LATER] * len(rows) if index is None else index
         # Here, not in the turn at writing: others wait for that.
         apart = [self._encoded(one) for one in found] if len(rows) <= MAX_APART else None
-        write = Write(rows, deadline, given, found, unit, epochs, known, parts, whole, looks, apart)
+        write = Write(rows, deadline, given, found, unit, epochs, known, parts, waiting, looks, apart)
         storing = _Storing(self, write)
         yield storing
         return storing.numbers()
@@ -592,16 +605,18 @@ class RecordStore(
         return numbers
 
     def _put_segment(self, connection: Connection, write: Write) -> None:
-        """Note that the parts of a segment wait for their rows, or have them now."""
+        """Note that the parts of a segment wait for their rows, or that some have them now."""
         if write.parts:
             connection.execute(insert(segment).values(record=write.numbers[0], parts=write.parts))
-        if write.whole is not None:
-            waiting = delete(segment).where(segment.c.record == write.whole, segment.c.parts == len(write.rows))
-            if connection.execute(waiting).rowcount != 1:
+        if write.waiting is not None:
+            left = write.waiting.parts - len(write.rows)
+            change = update(segment).values(parts=left) if left else delete(segment)
+            those = (segment.c.record == write.waiting.segment, segment.c.parts == write.waiting.parts)
+            if connection.execute(change.where(*those)).rowcount != 1:
                 raise ConflictError("store.conflict", table="segment")
 
     def waiting_segments(self, limit: int = 1) -> Iterator[RecordVersion]:
-        """Give segments whose parts have no rows yet, the oldest first; each is large, and read when it is its turn."""
+        """Give segments with parts that have no rows yet, the oldest first; each is large, and read when it is due."""
         with self._database.look("segment") as look:
             rows = look.all(self._waiting_segments, limit)
         for row in rows:
@@ -611,6 +626,12 @@ class RecordStore(
         """Count the parts that have no rows yet."""
         with self._database.read("segment") as connection:
             return int(connection.execute(select(func.coalesce(func.sum(segment.c.parts), 0))).scalar_one())
+
+    def waiting_of(self, number: int) -> int:
+        """Count the parts of a segment that have no rows yet."""
+        with self._database.look("segment") as look:
+            row = look.first(self._read_waiting, number)
+        return 0 if row is None else int(row[0])
 
     def numbered(self, number: int) -> RecordVersion | None:
         """Return a version by its number; None if there is none."""

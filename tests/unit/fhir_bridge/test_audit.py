@@ -37,11 +37,13 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.validation.check import check
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
+from medchain.node import records
 from medchain.node.crowding import Crowding
 from medchain.node.proofs import opening_of
 from medchain.node.records import NewRecord, RecordService
 from medchain.store import journal
 from medchain.store.journal import Journal, Place, names, read
+from medchain.store.records import Waiting
 from tests.unit.fhir_bridge.conftest import NODE, seed
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "name": [{"family": "测试"}]}
@@ -540,8 +542,31 @@ def test_events_are_placed_once_whoever_does_it_and_when(server):
     assert drain.place() == 1
     assert (drain.place(), server.store.waiting_parts()) == (0, 0)
     with pytest.raises(ConflictError):
-        server.service.place_parts(segment, [("AuditEvent", "another")])
+        server.service.place_parts(segment, lambda _event: ("AuditEvent", "another"))
     assert len(events(server)) == 1
+
+
+def test_events_of_a_segment_are_placed_some_at_a_time_and_each_once_wherever_that_breaks_off(server, monkeypatch):
+    monkeypatch.setattr(records, "PLACED_AT_ONCE", 4)
+    for _ in range(10):
+        server.call("GET", "/fhir/Patient/none")
+
+    def drain():
+        """Begin anew, as after a crash."""
+        return AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+
+    assert drain().take() == 10
+    (segment,) = server.store.waiting_segments()
+    assert (drain().place(), server.store.waiting_parts()) == (4, 6)
+    # Who saw what waited before, and comes later.
+    with pytest.raises(ConflictError) as refused:
+        server.store.put_versions([], waiting=Waiting(segment.seq, 10))
+    assert refused.value.fields["table"] == "segment"
+    assert [drain().place() for _ in range(3)] == [4, 2, 0]
+    assert server.store.waiting_parts() == 0
+    rows = server.store.by_patient(server.service.patient_token(""), ["AuditEvent"])
+    assert sorted(int.from_bytes(row.envelope, "big") for row in rows) == list(range(10))
+    assert all(json.loads(server.service.open(row).content)["id"] == row.id for row in rows)
 
 
 def test_the_daemon_hurries_until_who_was_told_to_wait_comes_again(server, monkeypatch):
