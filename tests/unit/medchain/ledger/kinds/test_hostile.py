@@ -93,3 +93,13 @@ def test_a_body_by_itself_is_refused_of_another_kind_and_where_none_is_sealed():
     for kind, name in (("consent", "record"), ("unheard-of", "unheard-of")):
         with pytest.raises(VerificationError, match=rf"body\.kind kind={name}"):
             check_form(build_body(name, {"x": 1}, None, fresh), Place(kind, RENHE, bytes(16), "active"))
+
+
+def test_a_body_by_itself_is_refused_with_what_is_wrong_with_its_form():
+    case = ConsentCase()
+    made, _ = contents(case)
+    for kind, content in made.items():
+        place = Place(kind, RENHE, bytes(16), "active")
+        with pytest.raises(VerificationError, match=rf"^body\.malformed kind={kind} reason=content\.fields$"):
+            check_form(build_body(kind, {**content, "x": 1}, None, fresh), place)
+    check_form(build_body("consent", made["consent"], None, fresh), Place("consent", RENHE, bytes(16), "active"))

@@ -12,7 +12,7 @@ from medchain.errors import InputError, VerificationError
 from medchain.ledger.kinds import capacity, signing
 from medchain.ledger.kinds.capacity import Standing
 from medchain.ledger.kinds.passkeys import read_passkeys
-from medchain.ledger.kinds.registry import check_body
+from medchain.ledger.kinds.registry import check_body, check_form
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS, Contact, Operation, check_joining, read
 from medchain.ledger.object import build_body
 from medchain.ledger.policy import default_policy, parse_policy
@@ -637,6 +637,17 @@ def test_a_custodian_sees_the_passkeys_of_a_redacted_body(case):
         read_passkeys(body.redact([]).content)
     with pytest.raises(InputError, match=r"subject\.capacity"):
         capacity.read(body.redact(["delegates", "of_age", "standing"]).content)
+
+
+def test_who_is_shown_a_part_judges_who_may_sign_and_who_enrolled(case):
+    body, context = enrol(case, own=ANXIN, role="holder")
+    part = body.redact(RECIPIENT_FIELDS)
+    assert (code(part, context), code(part, context.place, check_form)) == ("", "")
+    no_passkeys, no_capacity = body.redact(capacity.FIELDS), body.redact(["passkeys"])
+    assert code(no_passkeys, context.place, check_form) == "body.malformed subject.passkeys"
+    assert code(no_capacity, context.place, check_form) == "body.malformed subject.capacity"
+    forged, context = enrol(case, replace(SUBJECT, enroller=TONGJI), own=ANXIN, role="holder")
+    assert code(forged.redact({*RECIPIENT_FIELDS, "enroller"}), context) == "subject.enroller"
 
 
 ROW = SUBJECT.to_content()["passkeys"][0]
