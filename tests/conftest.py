@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import configparser
 import io
+import os
 import types
 from collections.abc import Generator
 from pathlib import Path
@@ -53,6 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--floors", default="", help="comma-separated groups of setup.cfg's [floors] to enforce")
     parser.addoption("--fhir-examples", default="", help="HL7's R4 examples, a folder or archive, instead of a choice")
     parser.addoption("--synthea", default="", help="folder of Synthea's FHIR bundles, instead of our own sample data")
+
+
+def pytest_configure() -> None:
+    """Have the many processes that tests start find the bytecode of those before, whatever the environment asks for."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class FileScheduling(LoadScopeScheduling):

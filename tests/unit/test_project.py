@@ -319,6 +319,16 @@ def test_a_run_of_which_a_worker_died_fails_though_all_tests_passed(tmp_path):
     assert "1 passed, 1 worker lost in" in done.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_programs_that_tests_start_write_the_bytecode_that_the_next_ones_load(tmp_path, monkeypatch, workers):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "part.py").touch()
+    started = "subprocess.run([sys.executable, '-c', 'import part'], check=True)"
+    done = _suite(tmp_path, f"import subprocess, sys\ndef test_it():\n    {started}\n", "-n", workers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list((tmp_path / "__pycache__").glob("part.*.pyc"))
+
+
 def test_decision_records_are_numbered_in_sequence():
     names = sorted(file.name for file in (ROOT / "docs/adr").iterdir())
     assert names[0] == "0001-layout-and-tools.md"
