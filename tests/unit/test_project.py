@@ -13,10 +13,11 @@ import time
 import tomllib
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import GROUPS
+from tests.conftest import FIRST, GROUPS, pytest_collection_modifyitems
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("medchain", "consent", "fhir_bridge")
@@ -327,6 +328,15 @@ def test_programs_that_tests_start_write_the_bytecode_that_the_next_ones_load(tm
     done = _suite(tmp_path, f"import subprocess, sys\ndef test_it():\n    {started}\n", "-n", workers)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "__pycache__").glob("part.*.pyc"))
+
+
+def test_what_takes_minutes_comes_before_all_others_and_keeps_its_order():
+    others = ["tests/interop/test_vectors.py::test_b", "tests/unit/test_app.py::test_a"]
+    first = [f"{start}::{test}" for start in FIRST for test in ("test_b", "test_a")]
+    items = [SimpleNamespace(nodeid=name) for name in (others[0], *first[2:], others[1], *first[:2])]
+    pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == [*first, *others]
+    assert all((ROOT / start).exists() for start in FIRST)
 
 
 def test_decision_records_are_numbered_in_sequence():
