@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.membership import members_in_force
-from medchain.commands.running import lacking_lines
+from medchain.commands.running import clock_lines, lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
@@ -37,7 +37,6 @@ from medchain.node.local import LocalClient
 from medchain.node.mail import MailChannel
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
-from medchain.ordering.clock_doubt import CLOCK
 from medchain.ordering.embedded import LOG_KEY_SPENT, NO_HEIR
 from medchain.store.accounts import Role
 from medchain.store.engine import FileKind, open_database
@@ -101,7 +100,7 @@ def examine(context: Context, *, full: bool) -> Iterator[Finding]:
         yield Finding("keys", _BAD, str(error))
     if halves is not None:
         yield from _with_keys(context, config, halves, full=full)
-    daemon = _daemon(config)
+    daemon = _daemon(context, config)
     yield daemon
     yield _finality(context, config)
     yield signing(config, is_running=daemon.state != _SKIPPED)
@@ -273,17 +272,19 @@ def _finality(context: Context, config: NodeConfig) -> Finding:
     return Finding("finality", _BAD, "; ".join(lacking_lines(context, since, sets)))
 
 
-def _daemon(config: NodeConfig) -> Finding:
+def _daemon(context: Context, config: NodeConfig) -> Finding:
     """Judge how the daemon says that it is."""
     try:
         health = _status(config)
     except UnavailableError as error:
         return Finding("daemon", _SKIPPED, error.code)
-    reasons = health.get("reasons") if isinstance(health, dict) else ""
-    is_stuck = isinstance(reasons, list) and not {LOG_KEY_SPENT, NO_HEIR, CLOCK}.isdisjoint(map(str, reasons))
+    if not isinstance(health, dict):
+        return Finding("daemon", _BAD, "")
+    reasons, told = health.get("reasons"), clock_lines(context, health)
+    is_stuck = isinstance(reasons, list) and not {LOG_KEY_SPENT, NO_HEIR}.isdisjoint(map(str, reasons))
     # Serves, but cannot order or cosign, or nobody can order: it would show only when it has to.
-    if not isinstance(health, dict) or health.get("ready") is not True or is_stuck:
-        return Finding("daemon", _BAD, str(reasons))
+    if health.get("ready") is not True or is_stuck or told:
+        return Finding("daemon", _BAD, "; ".join([str(reasons), *told]))
     return Finding("daemon", _GOOD, f"{health.get('size')}, {health.get('final_size')}")
 
 

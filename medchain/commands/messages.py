@@ -221,6 +221,16 @@ STATUS_LEAVING: Final = Text(
     "其中有暂停或移除 {leaving} 的变更：须先终局，可由其自身的联署促成",
     "a change that suspends or removes {leaving} waits for that; lines of theirs count for it",
 )
+STATUS_CLOCK: Final = Text(
+    "本机时钟可能有误：与足够多其他成员的时钟不符，或尚不知其时钟；一致之前不排序、不联署，一致后自动继续",
+    "this machine's clock may be wrong: too few other members' clocks are known to agree with it. Until they do "
+    "nothing is ordered or cosigned; then it goes on by itself",
+)
+STATUS_AHEAD: Final = Text(
+    "最新区块的时间为 {time}，晚于成员的时钟：各成员时钟曾超前。在此时间之前不排序任何交易，届时自动继续",
+    "the newest block is dated {time}, later than the members' clocks: they were fast. Nothing is ordered before that "
+    "time; then it goes on by itself",
+)
 STATUS_PROCESS: Final = Text(
     "{name}：进程 {pid}，重启 {restarts} 次", "{name}: process {pid}, restarted {restarts} times"
 )

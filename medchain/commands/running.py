@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -21,6 +21,8 @@ from medchain.node.config import explain
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
 from medchain.node.supervisor import read_node_state, run_node
+from medchain.ordering.agreed_clock import AHEAD
+from medchain.ordering.clock_doubt import CLOCK
 
 
 def _run_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -67,6 +69,7 @@ def _status(context: Context) -> int:
     reasons = health.get("reasons")
     if isinstance(reasons, list) and reasons:
         lines.append(context.say(messages.STATUS_REASONS, reasons=", ".join(str(reason) for reason in reasons)))
+    lines += clock_lines(context, health)
     lines += lacking_lines(context, *read_awaited(health))
     lines += _alarms(context, health.get("alarms"))
     if isinstance(processes, dict):
@@ -93,6 +96,21 @@ def lacking_lines(context: Context, since: int, sets: Sequence[Lacking]) -> list
         lines.append(context.say(messages.STATUS_AWAITED, **fields))
         if item.leaving:
             lines.append(context.say(messages.STATUS_LEAVING, leaving=item.leaving))
+    return lines
+
+
+def clock_lines(context: Context, health: Mapping[str, Json]) -> list[str]:
+    """Word why nothing is ordered, where that is a clock's doing.
+
+    Args:
+        context: of the command.
+        health: what the daemon tells.
+    """
+    reasons, newest = health.get("reasons"), health.get("time")
+    found = set(map(str, reasons)) if isinstance(reasons, list) else set()
+    lines = [context.say(messages.STATUS_CLOCK)] if CLOCK in found else []
+    if AHEAD in found and isinstance(newest, int):
+        lines.append(context.say(messages.STATUS_AHEAD, time=instant(newest)))
     return lines
 
 

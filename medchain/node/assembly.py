@@ -28,7 +28,7 @@ from medchain.node.asker import HttpCustodians
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
 from medchain.node.awaited import awaited
 from medchain.node.checking import SignatureChecks
-from medchain.node.clock import Clock, steady_timer
+from medchain.node.clock import Clock
 from medchain.node.concerns import ConcernBook, ConcernParts, HttpRegulators
 from medchain.node.config import MAX_GENESIS_BYTES, NodeConfig, time_zone
 from medchain.node.daemon import Job, Watched
@@ -425,7 +425,7 @@ def _ordering(node: DaemonNode) -> LedgerDriver:
         is_erasing=lambda: bool(node.records.pending(1, kind=ERASURE)),
         is_split=node.records.is_alarm_open(SPLIT_VIEW),
         settled=settled_notes(node.records),
-        timer=steady_timer,
+        clocks=node.peers.clocks,
     )
 
 
@@ -528,7 +528,8 @@ class LedgerHealth:
         """Tell the node's own workers and command line how it is, with the alarms that nobody has acknowledged."""
         document = health_document(self.health())
         alarms: list[Json] = [alarm_json(row) for row in self._records.alarms(limit=_MAX_SHOWN)]
-        more = {"alarms": alarms, "awaited": awaited(self._store, self._driver.cosigner)}
+        newest = self._store.head.time
+        more = {"alarms": alarms, "awaited": awaited(self._store, self._driver.cosigner), "time": newest}
         return {**document, **more} if isinstance(document, dict) else document
 
 

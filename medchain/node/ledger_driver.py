@@ -30,6 +30,7 @@ from medchain.node.peers import PeerClient
 from medchain.node.receipt_file import RECEIPTS_NAME, ReceiptFile
 from medchain.node.replica import LogPen, Replica
 from medchain.node.restored import Restoration
+from medchain.ordering.agreed_clock import Clocks
 from medchain.ordering.block import Block
 from medchain.ordering.cosign import FinalNote, Vouched
 from medchain.ordering.driver import Clock, OrdererClient
@@ -366,7 +367,7 @@ class LedgerDriver:
         is_erasing: Callable[[], bool],
         is_split: bool = False,
         settled: Sequence[str] = (),
-        timer: Callable[[], float] | None = None,
+        clocks: Clocks | None = None,
     ) -> None:
         """Put the driver together; nothing runs yet.
 
@@ -380,7 +381,7 @@ class LedgerDriver:
             is_erasing: whether an erasure is not carried out yet, which a restored node must not serve before.
             is_split: whether an alarm over a split view is open: the node cosigns nothing until it was acknowledged.
             settled: notes that prove those which were.
-            timer: as `Ports` takes it.
+            clocks: as `Ports` takes them.
 
         Raises:
             VerificationError: ``vouched.missing``.
@@ -402,7 +403,7 @@ class LedgerDriver:
             connect=lambda name: PulsedClient(HttpOrdererClient(peers, name), self._pulse),
             is_split=is_split,
             settled=settled,
-            timer=timer,
+            clocks=clocks,
         )
         self.driver = EmbeddedDriver(org_id, keys.log, ports, restored=self.restoration.is_under_way)
         orderer = self.driver.orderer

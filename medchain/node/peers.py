@@ -35,6 +35,7 @@ from medchain.errors import (
 )
 from medchain.node import metrics
 from medchain.node.addresses import MayCall, connect, is_public, is_unicast
+from medchain.node.clock import PeerClocks
 from medchain.node.peer_auth import SCHEME, PeerRequest, PeerSigner, body_hash
 from medchain.node.peer_session import (
     MAX_SESSION_BYTES,
@@ -117,9 +118,17 @@ class Limits:
 class HttpPool:
     """Kept connections to one address. Safe for many threads: each call has a connection of its own."""
 
-    __slots__ = ("_context", "_idle", "_lock", "_may_call", "_parts", "name")
+    __slots__ = ("_clocks", "_context", "_idle", "_lock", "_may_call", "_parts", "name")
 
-    def __init__(self, url: str, name: str, context: ssl.SSLContext | None, may_call: MayCall = is_unicast) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        context: ssl.SSLContext | None,
+        may_call: MayCall = is_unicast,
+        *,
+        clocks: PeerClocks | None = None,
+    ) -> None:
         """Prepare; nothing is connected yet.
 
         Args:
@@ -127,6 +136,7 @@ class HttpPool:
             name: who is called, for errors.
             context: for https.
             may_call: judges the addresses that the host stands for, at each connection.
+            clocks: told of what each answer says of the other's clock; None where that is nobody's concern.
 
         Raises:
             InputError: ``peer.url``.
@@ -144,6 +154,7 @@ class HttpPool:
         self._parts = parts
         self._context = context if secure else None
         self._may_call = may_call
+        self._clocks = clocks
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
         self._lock = Lock()
         self.name = name
@@ -218,6 +229,8 @@ class HttpPool:
             connection.sock = timed
             connection.request(request.method, request.target, request.body or None, dict(headers))
             response = connection.getresponse()
+            if self._clocks is not None:
+                self._clocks.heard(self.name, response.getheader("Date", ""))
             with response:
                 body = _read_body(response, limits.max_bytes, self.name)
         status, closes, retry_after = response.status, response.will_close, response.getheader("Retry-After", "")
@@ -275,7 +288,11 @@ class HttpPool:
 
 
 class PeerClient:
-    """Calls other organisations' daemons, each call with a code of a session, or an assertion, of its own."""
+    """Calls other organisations' daemons, each call with a code of a session, or an assertion, of its own.
+
+    Attributes:
+        clocks: what their answers say of their clocks, refusals too: who has a wrong clock itself gets no other ones.
+    """
 
     __slots__ = (
         "_address_of",
@@ -287,6 +304,7 @@ class PeerClient:
         "_sessions",
         "_signer",
         "_turns",
+        "clocks",
     )
 
     def __init__(
@@ -318,6 +336,7 @@ class PeerClient:
         self._pools: dict[str, tuple[str, HttpPool]] = {}
         self._turns: dict[str, BoundedSemaphore] = {}
         self._lock = Lock()
+        self.clocks = PeerClocks()
 
     def get(self, org_id: str, target: str, limits: Limits = Limits()) -> Answer:
         """Call with GET; arguments and errors as in `call`."""
@@ -436,7 +455,7 @@ class PeerClient:
                 return known[1]
             try:
                 context = tls_context(self._ca) if url.startswith("https:") else None
-                pool = HttpPool(url, org_id, context, self._may_call)
+                pool = HttpPool(url, org_id, context, self._may_call, clocks=self.clocks)
             except InputError as error:
                 # A member's address is its own doing: to everybody else it is down, and no more than that.
                 raise UnavailableError("peer.unreachable", peer=org_id) from error

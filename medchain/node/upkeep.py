@@ -38,6 +38,7 @@ ALARM_CODES: Final = frozenset(
         "block.time",
         "block.transaction",
         "checkpoint.split_view",
+        "ordering.ahead",
         "ordering.clock",
         "ordering.denied",
         "ordering.failed",

@@ -18,7 +18,7 @@ from typing import Final
 
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ordering.agreed_clock import AgreedClock
+from medchain.ordering.agreed_clock import AHEAD, AgreedClock, Clocks
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block
 from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
@@ -77,7 +77,7 @@ class Ports:
         connect: org_id → the way to that organisation; asked anew at each use, so that a new address needs nothing.
         is_split: whether a split view that an earlier run saw is not settled: then nothing is cosigned in this one.
         settled: notes that prove split views which an operator has acknowledged: they stop nothing again.
-        timer: gives seconds that no setting of the clock moves; None where nobody sets it.
+        clocks: what the clock is compared with; None where nobody sets it.
     """
 
     replica: Replica
@@ -89,7 +89,7 @@ class Ports:
     connect: Callable[[str], OrdererClient]
     is_split: bool = False
     settled: Sequence[str] = ()
-    timer: Callable[[], float] | None = None
+    clocks: Clocks | None = None
 
 
 class EmbeddedDriver:
@@ -151,7 +151,7 @@ class EmbeddedDriver:
             settled=ports.settled,
         )
         self._doubt = ClockDoubt(replica, clock, heard=self.cosigner.heard, raise_alarm=self._raise_alarm)
-        self._dating = AgreedClock(replica, clock, ports.timer, heard=self.cosigner.heard)
+        self._dating = AgreedClock(org_id, replica, clock, ports.clocks)
         self.orderer = self._make_orderer(log_signer, limits)
         self.follower = Follower(
             replica,
@@ -358,10 +358,10 @@ class EmbeddedDriver:
             alarms.append(self.follower.alarm)
         if self._doubt.alarm is not None:
             alarms.append(self._doubt.alarm)
-        # Watched by whoever may order next as well: by then the lines that tell have come.
-        moved = self._dating.alarm
-        if moved is not None and self.is_orderer:
-            alarms.append(moved)
+        # Watched by whoever may order next as well: a clock that is moved by then is known to be.
+        undated = self._dating.alarm
+        if undated is not None and (self.is_orderer or undated.code == AHEAD):
+            alarms.append(undated)
         if self._is_behind and (self.is_orderer or self.follower.is_caught_up):
             alarms.append(Alarm(NOT_GIVEN, self.height(), {"orderer": self._ports.replica.members.protocol.orderer}))
         failure = self.orderer.failure
@@ -470,11 +470,16 @@ class EmbeddedDriver:
     def _vouch(self) -> bool:
         """Cosign if it is time; tells whether it did. Never more than a fifth of a core goes into it."""
         began = time.thread_time()
-        if self.cosigner.vouch(lambda: self.is_caught_up and not self._doubt.is_open()) is None:
+        if self.cosigner.vouch(lambda: self.is_caught_up and self._is_clock_right) is None:
             return False
         self._lines = self.cosigner.own_note
         self._rest_until = time.monotonic() + min(_REST * (time.thread_time() - began), BUSY_S)
         return True
+
+    @property
+    def _is_clock_right(self) -> bool:
+        """Whether a cosignature may say when it was made; who follows has learned of others that it is caught up."""
+        return not self._doubt.is_open() and (not self.is_orderer or self._dating.is_right)
 
     def _ask(self, source: Source, first: int, wait_s: int) -> Sequence[Block]:
         """Ask for blocks; the orderer gets our newest lines with it, and tells what has become final."""
@@ -649,7 +654,7 @@ class EmbeddedDriver:
                 self._vouch()
             elif applied:
                 self._came.set()
-            if not self._is_ready:
+            if not self._is_ready or (self.is_orderer and not self._dating.is_right):
                 self._stopping.wait(1)
             elif applied == 0 and (self.is_orderer or self.cosigner.vouched.stood_down == self._org_id):
                 self._stopping.wait(self._poll_s)

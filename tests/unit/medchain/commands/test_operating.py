@@ -111,6 +111,15 @@ def test_a_node_that_is_not_ready_says_why(run, node, daemon):
     assert run("status", "--json", "--config", node).document["health"]["ready"] is False
 
 
+def test_the_status_says_in_words_that_a_clock_is_why_nothing_is_ordered_and_until_when(run, node, daemon):
+    daemon |= {"reasons": ["ordering.clock"], "time": 1_796_083_200}
+    assert "this machine's clock may be wrong" in run("status", "--config", node).out
+    assert "本机时钟可能有误" in run("status", "--config", node, "--lang", "zh").out
+    daemon |= {"reasons": ["ordering.ahead"]}
+    assert "the newest block is dated 2026-12-01T00:00:00Z, later than" in run("status", "--config", node).out
+    assert "最新区块的时间为 2026-12-01T00:00:00Z" in run("status", "--config", node, "--lang", "zh").out
+
+
 WAITS = {
     "awaited": {
         "sets": [{"leaving": ["tongji-hospital"], "missing": ["anxin-insurance", "tongji-hospital"], "needed": 1}],
@@ -357,17 +366,18 @@ def test_the_doctor_says_what_is_good_and_what_it_could_not_look_at(run, filled)
 def test_peers_that_do_not_answer_are_amiss_where_the_node_runs(run, filled, monkeypatch, is_running, state, code):
     """Where it is stopped itself they may be so as well, and no doctor finds a stopped demo ill."""
     daemon = doctor.Finding("daemon", "good" if is_running else "skipped")
-    monkeypatch.setattr(doctor, "_daemon", lambda _config: daemon)
+    monkeypatch.setattr(doctor, "_daemon", lambda *_given: daemon)
     assert findings(run, filled)["peers"] == state
     assert run("doctor", "--config", filled).code == code
 
 
 @pytest.mark.parametrize(
-    ("reasons", "state"), [([], "good"), (["ordering.log_key"], "bad"), (["ordering.clock"], "bad")]
+    ("reasons", "state"),
+    [([], "good"), (["ordering.log_key"], "bad"), (["ordering.clock"], "bad"), (["ordering.ahead"], "bad")],
 )
 def test_the_doctor_says_what_a_node_that_serves_cannot_do(run, filled, monkeypatch, reasons, state):
     """It would show only when it has to order, or when its lines are missed."""
-    answer = {"final_size": 4, "ready": True, "reasons": reasons, "size": 4}
+    answer = {"final_size": 4, "ready": True, "reasons": reasons, "size": 4, "time": 1_796_083_200}
     monkeypatch.setattr(doctor.LocalClient, "call", lambda *_given: answer)
     assert findings(run, filled)["daemon"] == state
 

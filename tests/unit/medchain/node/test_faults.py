@@ -66,6 +66,27 @@ class Nodes(Federation):
             self.settle()
 
 
+class Beside:
+    """A timer that nobody sets, and what all who are up answer of their clocks (`agreed_clock.Clocks`)."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        """Begin with clocks that nobody has set, and have each node compare its own as one that has just started."""
+        self.nodes, self.set_by_s = nodes, 0
+        for site in nodes.sites.values():
+            site.node.driver._dating._clocks = self  # noqa: SLF001  # where no test sets clocks there is none
+
+    def set_all(self, by_s: int) -> None:
+        """Set all clocks by so much at once."""
+        self.nodes.time += by_s
+        self.set_by_s += by_s
+
+    def timer(self) -> float:
+        return float(self.nodes.time - self.set_by_s)
+
+    def ahead(self) -> dict[str, float]:
+        return {org_id: float(self.set_by_s) for org_id in self.nodes.sites.keys() - self.nodes.down}
+
+
 @pytest.fixture
 def nodes(tmp_path):
     made = Nodes(tmp_path)
@@ -216,9 +237,9 @@ def test_an_orderer_whose_clock_moves_by_a_day_orders_nothing_by_it_and_goes_on_
     nodes.anchor()
     nodes.time += 1000
     nodes.settle()
-    driver = nodes.sites[COMMISSION].node.driver
-    driver._dating._timer, driver._dating._ahead = nodes.clock, 0.0  # noqa: SLF001  # what nobody sets
+    driver, _ = nodes.sites[COMMISSION].node.driver, Beside(nodes)
     parts = driver._dating, driver.cosigner, driver._doubt  # noqa: SLF001  # all that ask this node's clock
+    nodes.settle(1)
     for part in parts:
         part._clock = lambda: nodes.time + by_s  # noqa: SLF001  # this node's clock alone
     create(nodes, "o2")
@@ -234,6 +255,93 @@ def test_an_orderer_whose_clock_moves_by_a_day_orders_nothing_by_it_and_goes_on_
     assert {site.replica.height for site in nodes.sites.values()} == {2}
     assert final(nodes) == nodes.sites[RENHE].replica.size
     assert all(site.node.driver.health().alarms == () for site in nodes.sites.values())
+
+
+@pytest.mark.parametrize("by_s", [DAY_S, -DAY_S])
+def test_an_orderer_that_is_started_with_a_clock_a_day_off_orders_and_cosigns_nothing_until_it_is_right(nodes, by_s):
+    driver, _ = nodes.sites[COMMISSION].node.driver, Beside(nodes)
+    parts = driver._dating, driver.cosigner, driver._doubt  # noqa: SLF001  # all that ask this node's clock
+    for part in parts:
+        part._clock = lambda: nodes.time + by_s  # noqa: SLF001  # this node's clock alone
+    create(nodes, "o1")
+    with pytest.raises(UnavailableError) as caught:
+        nodes.sites[RENHE].node.anchor.round()
+    assert caught.value.code == "ordering.clock"
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {0}
+    assert [alarm.code for alarm in driver.health().alarms] == ["ordering.clock"]
+    for part in parts:
+        part._clock = nodes.clock  # noqa: SLF001  # set right again
+    nodes.anchor()
+    assert final(nodes) == 4
+    assert len(roots(nodes)) == 1
+    assert all(site.node.driver.health().alarms == () for site in nodes.sites.values())
+
+
+def test_a_clock_that_is_a_day_off_at_the_orderer_cosigns_nothing_however_idle_the_ledger(nodes):
+    create(nodes, "o1")
+    nodes.anchor()
+    driver, _ = nodes.sites[COMMISSION].node.driver, Beside(nodes)
+    nodes.settle(1)
+    for part in (driver._dating, driver.cosigner, driver._doubt):  # noqa: SLF001  # all that ask this node's clock
+        part._clock = lambda: nodes.time + DAY_S  # noqa: SLF001  # this node's clock alone
+    lines = driver.cosigner.own_note
+    nodes.time += 60
+    nodes.settle(2)
+    assert driver.cosigner.own_note == lines
+
+
+def test_an_orderer_that_starts_while_more_than_may_lie_are_away_waits_for_them(nodes):
+    """Nothing could be final without them either."""
+    Beside(nodes)
+    nodes.down = {RENHE, TONGJI, ANXIN}
+    create(nodes, "o1")
+    with pytest.raises(UnavailableError, match=r"ordering\.clock"):
+        nodes.sites[COMMISSION].node.driver.order([Author(replica=nodes.sites[RENHE].replica).anchor(1).leaf])
+    nodes.down = {RENHE, TONGJI}
+    nodes.sites[COMMISSION].node.driver.order([Author(replica=nodes.sites[RENHE].replica).anchor(1).leaf])
+    assert nodes.sites[COMMISSION].replica.height == 1
+
+
+def test_where_all_clocks_were_a_day_fast_and_are_set_right_all_say_so_and_go_on_by_themselves(nodes):
+    """Whatever is ordered before that time all would refuse, since no block is dated before the one before it."""
+    beside = Beside(nodes)
+    beside.set_all(DAY_S)
+    nodes.settle(1)
+    create(nodes, "o1")
+    nodes.anchor()
+    assert final(nodes) == 4
+    beside.set_all(-DAY_S)
+    nodes.settle()
+    create(nodes, "o2")
+    with pytest.raises(UnavailableError) as caught:
+        nodes.sites[RENHE].node.anchor.round()
+    assert caught.value.code == "ordering.ahead"
+    assert [[alarm.code for alarm in site.node.driver.health().alarms] for site in nodes.sites.values()] == [
+        ["ordering.ahead"] for _ in nodes.sites
+    ]
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {1}
+    nodes.time += DAY_S
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {2}
+    assert final(nodes) == nodes.sites[RENHE].replica.size
+    assert all(site.node.driver.health().alarms == () for site in nodes.sites.values())
+
+
+def test_where_all_clocks_were_fast_and_nothing_was_ordered_meanwhile_ordering_goes_on_at_once(nodes):
+    create(nodes, "o1")
+    nodes.anchor()
+    beside = Beside(nodes)
+    nodes.settle(1)
+    beside.set_all(DAY_S)
+    nodes.settle(1)
+    beside.set_all(-DAY_S)
+    nodes.settle(1)
+    create(nodes, "o2")
+    nodes.anchor()
+    assert {site.replica.height for site in nodes.sites.values()} == {2}
+    assert final(nodes) == nodes.sites[RENHE].replica.size
 
 
 def test_with_three_of_five_away_records_are_stored_and_read_and_what_needs_a_quorum_waits(nodes):

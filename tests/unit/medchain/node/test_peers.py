@@ -21,6 +21,7 @@ from medchain.errors import (
     VerificationError,
 )
 from medchain.node.addresses import is_unicast
+from medchain.node.clock import PeerClocks
 from medchain.node.peer_auth import PeerRequest, PeerSigner
 from medchain.node.peers import HttpPool, Limits, PeerClient
 
@@ -308,6 +309,59 @@ def test_a_call_carries_an_assertion_and_follows_a_new_address():
     assert b"Authorization: MedChain-Peer ey" in heads[0]
     assert second.removeprefix("http://").encode() in heads[1]
     assert heads[1].endswith(b"\r\n\r\nbody")
+
+
+# RFC 9110 §5.6.7 has this date as its example; `date -d` gives its seconds.
+DATE, DATE_S = "Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777
+
+
+def test_the_date_of_an_answer_tells_how_far_the_others_clock_is_ahead_of_the_timer_that_of_a_refusal_too():
+    """Who has a wrong clock itself is refused by all."""
+    seconds = iter((1000.0, 2000.0, 3000.0))
+    clocks = PeerClocks(lambda: next(seconds))
+    answers = response("200 OK", b"x", f"Date: {DATE}"), response("401 Unauthorized", b"{}", f"Date: {DATE}")
+    with listening(answering(*answers)) as url, closing(HttpPool(url, "peer", None, clocks=clocks)) as pool:
+        pool.request(GET, {}, ENOUGH)
+        assert clocks.ahead() == {"peer": DATE_S - 1000}
+        with pytest.raises(AccessDeniedError):
+            pool.request(GET, {}, ENOUGH)
+    assert clocks.ahead() == {"peer": DATE_S - 2000}
+    assert clocks.timer() == 3000
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "784111777",
+        "yesterday",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37 +0100",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+        "Sun, 06 Nov 1994 25:49:37 GMT",
+        "Sun, 06 Xyz 1994 08:49:37 GMT",
+        "Sun, \N{ARABIC-INDIC DIGIT ZERO}6 Nov 1994 08:49:37 GMT",
+        f"{DATE}, {DATE}",
+    ],
+)
+def test_attack_a_date_that_is_none_says_nothing_and_breaks_nothing(date):
+    clocks = PeerClocks()
+    clocks.heard("peer", date)
+    assert clocks.ahead() == {}
+
+
+def test_of_each_organisation_that_answers_the_clock_is_noted():
+    def behave(connection):
+        read_request(connection)
+        connection.sendall(response("404 Not Found", b"{}", f"Date: {DATE}", "Connection: close"))
+
+    signer = PeerSigner("insurer", bytes(32), Es384Signer(b"\x01" * 32), lambda: 1_796_083_200)
+    with listening(behave) as url, closing(PeerClient(signer, lambda _org_id: url, may_call=is_unicast)) as client:
+        with pytest.raises(NotFoundError):
+            client.get("hospital", "/x", ENOUGH)
+        assert client.clocks.ahead().keys() == {"hospital"}
 
 
 def test_calls_about_blocks_go_by_a_rule_of_their_own():
