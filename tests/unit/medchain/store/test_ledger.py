@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 from sqlalchemy import text
 
@@ -362,13 +363,15 @@ def test_members_of_a_dropped_block_are_known_no_more(orderer, author):
     again._reader.close()  # noqa: SLF001  # the file stays open
 
 
-def rotated(author, generation: int):
-    """Have a member exchange its log key."""
+def rotated(author, generation: int, *, version: int | None = None):
+    """Have a member exchange its log key; as another version than the next where another transaction comes before."""
     before, new = author.members.organisations[RENHE], world.key(RENHE, "log", generation)
     keys = tuple(sorted((*(item for item in before.keys if item.use != "log"), new), key=lambda item: item.id))
     proof = base64_text(prove(author.genesis.ledger, new, generation))
     content = organisation_content(replace(before, keys=keys), {new.id: proof})
-    return sign(author.public(RENHE, ("organisation", content), until=None))
+    made = author.public(RENHE, ("organisation", content), until=None)
+    ((change,), (row,)) = made.changes, made.changes[0].objects
+    return sign(replace(made, changes=(replace(change, objects=(row._replace(version=version or row.version),)),)))
 
 
 @pytest.fixture
@@ -399,6 +402,28 @@ def test_a_file_of_before_gets_the_key_ids_that_there_were(store_engine, databas
     again = LedgerStore(store_engine(LEDGER))
     assert again.members == with_former_keys
     assert again.members_at(1).line_ids == with_former_keys.line_ids - {world.line_id(RENHE, "log", 3).hex()}
+
+
+def test_a_file_of_before_gets_the_key_ids_of_what_one_block_has_listed_and_exchanged(
+    store_engine, database, replica, orderer, author
+):
+    """A node without them would take the former key again, which all others refuse."""
+    replica.apply(block_of(orderer, author.anchor()))
+    replica.apply(block_of(orderer, rotated(author, 2), rotated(author, 3, version=3), author.anchor()))
+    whole, between = replica.members, world.line_id(RENHE, "log", 2).hex()
+    assert between in whole.line_ids
+    with database.write("file") as connection:
+        chosen = "SELECT CAST(data AS TEXT) FROM members WHERE height = 2"
+        top = orjson.loads(connection.execute(text(chosen)).scalar_one())
+        top["line_ids"].remove(between)
+        # What `ledger_0006` made of it, which saw the end of each block.
+        update = text("UPDATE members SET data = :data WHERE height = 2")
+        connection.execute(update, {"data": orjson.dumps(top, option=orjson.OPT_SORT_KEYS)})
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ledger_0006'"))
+    database.engine.dispose()
+    again = LedgerStore(store_engine(LEDGER))
+    assert again.members == whole
+    assert between not in again.members_at(1).line_ids
 
 
 def test_a_file_whose_members_have_no_lineage_is_not_read(store_engine, database, with_former_keys):

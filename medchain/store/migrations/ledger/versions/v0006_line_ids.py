@@ -32,7 +32,7 @@ def upgrade() -> None:
         data = connection.execute(sa.select(_MEMBERS.c.data).where(here)).scalar_one()
         try:
             origin, top = orjson.loads(genesis or b"")["origin"], orjson.loads(data)
-            known |= {line_id for item in top["organisations"] for line_id in _line_ids(origin, item)}
+            known |= {line_id for item in top["organisations"] for line_id in line_ids(origin, item)}
             top.pop("log_keys")
         except (binascii.Error, orjson.JSONDecodeError, KeyError, TypeError):
             continue
@@ -40,7 +40,7 @@ def upgrade() -> None:
         connection.execute(sa.update(_MEMBERS).where(here).values(data=new))
 
 
-def _line_ids(origin: str, organisation: dict[str, Any]) -> Iterator[str]:
+def line_ids(origin: str, organisation: dict[str, Any]) -> Iterator[str]:
     """List the key ids of an organisation's lines on checkpoints (C2SP signed-note)."""
     host = origin.partition("/")[0]
     for key in organisation["keys"]:
