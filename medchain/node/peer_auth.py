@@ -387,8 +387,10 @@ class MemorySingleUse:
         """Use an id, see `SingleUse`."""
         with self._lock:
             now = self._clock()
-            # Ids come in about the order in which they end, so forgetting starts at the front.
-            while self._until and self._until[first := next(iter(self._until))] < now:
+            # Ids come in about the order in which they end, so forgetting starts at the front. One that ends later than
+            # any does that is taken now is of a clock that was ahead: it would keep all behind it for as long as that.
+            latest = now + MAX_LIFETIME_S + MAX_SKEW_S
+            while self._until and not now <= self._until[first := next(iter(self._until))] <= latest:
                 del self._until[first]
             if jti in self._until:
                 return False

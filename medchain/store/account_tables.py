@@ -77,6 +77,7 @@ ticket: Final = Table(
     Column("kind", String(16), nullable=False),
     Column("document", LargeBinary, nullable=False),
     Column("until", BigInteger, nullable=False),
+    Column("made", BigInteger, nullable=False, server_default="0"),
 )
 
 ticket_by_until: Final = Index("ticket_by_until", ticket.c.until)

@@ -45,8 +45,8 @@ FORGET_S: Final = 3600
 """After how long without a failure those before it count no more."""
 
 AHEAD_S: Final = 60
-"""How far ahead of the clock a session may have been seen, or a failure noted: one further ahead was before it was set
-back, and nobody knows how long ago that is."""
+"""How far ahead of the clock a session may have been seen, a failure noted, or what counts once been made: one further
+ahead was before it was set back, and nobody knows how long ago that is."""
 
 MAX_TICKETS: Final = 500
 """Most that is listed of what counts once."""
@@ -376,7 +376,7 @@ class TicketTable:
             kind: what for; it counts for nothing else.
             document: what belongs to it.
             until: when it ends.
-            now: Unix seconds; what ended before is forgotten.
+            now: Unix seconds; what ended before is forgotten, and what a clock made that was ahead and is set back.
             secret: by which it is known, where people must be able to type it; one is drawn otherwise.
 
         Returns:
@@ -384,8 +384,8 @@ class TicketTable:
         """
         secret = secret or new_secret()
         with self._database.write("ticket") as connection:
-            connection.execute(delete(ticket).where(ticket.c.until <= now))
-            values = {"token": hashed(secret), "kind": kind, "document": document, "until": until}
+            connection.execute(delete(ticket).where((ticket.c.until <= now) | (ticket.c.made > now + AHEAD_S)))
+            values = {"token": hashed(secret), "kind": kind, "document": document, "until": until, "made": now}
             connection.execute(insert(ticket).values(**values))
         return secret
 
@@ -397,7 +397,7 @@ class TicketTable:
 
     def tickets(self, kind: str, now: int) -> list[bytes]:
         """Return what belongs to each of a kind that counts, at most `MAX_TICKETS`."""
-        chosen = select(ticket.c.document).where(ticket.c.kind == kind, ticket.c.until > now)
+        chosen = select(ticket.c.document).where(*_counting(kind, now))
         with self._database.read("ticket") as connection:
             rows = connection.execute(chosen.order_by(ticket.c.until).limit(MAX_TICKETS)).scalars()
             return [bytes(document) for document in rows]
@@ -491,7 +491,12 @@ _ACCOUNT: Final = "account"
 
 def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:
     """Choose a ticket that counts."""
-    return ticket.c.token == hashed(secret), ticket.c.kind == kind, ticket.c.until > now
+    return ticket.c.token == hashed(secret), *_counting(kind, now)
+
+
+def _counting(kind: str, now: int) -> tuple[Any, ...]:
+    """Choose the tickets of a kind that count."""
+    return ticket.c.kind == kind, ticket.c.until > now, ticket.c.made <= now + AHEAD_S
 
 
 def _failures(key: str) -> Select[Any]:

@@ -24,7 +24,7 @@ from medchain.store.account_tables import (
     web_session,
 )
 from medchain.store.engine import Database, Statement
-from medchain.store.secret import hashed, new_secret
+from medchain.store.secret import KEPT_ENDED_S, hashed, new_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class AuthorisationTable:
     def revoke_token(self, jti: str, until: int, now: int) -> None:
         """Let an access token of a client that acts for itself count no more."""
         with self._database.write("revoked_token") as connection:
-            connection.execute(delete(revoked_token).where(revoked_token.c.until <= now))
+            connection.execute(delete(revoked_token).where(revoked_token.c.until <= now - KEPT_ENDED_S))
             connection.execute(delete(revoked_token).where(revoked_token.c.jti == hashed(jti)))
             connection.execute(insert(revoked_token).values(jti=hashed(jti), until=until))
 

@@ -52,6 +52,7 @@ from medchain.store.missing import MissingTable
 from medchain.store.notices import NoticeTable
 from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
 from medchain.store.proposals import ProposalTable
+from medchain.store.secret import KEPT_ENDED_S
 from medchain.store.steps import Steps, in_thread
 from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, segment, used_token
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
@@ -958,7 +959,7 @@ class RecordStore(
         Args:
             jti: what makes it unique, its issuer included.
             until: when it is refused for its age anyway, Unix seconds.
-            now: Unix seconds; from time to time, tokens older than that are forgotten.
+            now: Unix seconds; from time to time, tokens that ended `KEPT_ENDED_S` before are forgotten.
 
         Returns:
             True the first time over all processes, False after that.
@@ -981,9 +982,9 @@ class RecordStore(
             return look.first(self._read_token, _token_hash(jti)) is not None
 
     def _forget_tokens(self, connection: Connection, now: int) -> None:
-        """Forget, from time to time, tokens that are refused for their age."""
+        """Forget, from time to time, tokens that are refused for their age, however fast the clock may be."""
         if self._tokens_used % _PRUNE_EVERY == 0:
-            connection.execute(delete(used_token).where(used_token.c.until < now))
+            connection.execute(delete(used_token).where(used_token.c.until < now - KEPT_ENDED_S))
         self._tokens_used += 1
 
     def put_accesses(

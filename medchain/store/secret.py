@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import Final
+
+KEPT_ENDED_S: Final = 2 * 86_400
+"""How long what was used up or revoked is remembered beyond its end: one that a clock which was fast by no more than
+that took for ended does not count again once the clock is set back."""
 
 
 def hashed(secret: str) -> bytes:

@@ -351,5 +351,17 @@ def test_used_ids_are_forgotten_once_they_have_ended(world):
     assert len(once._until) == 1  # noqa: SLF001  # that it does not grow is the point
 
 
+def test_ids_of_a_clock_that_was_a_day_fast_do_not_keep_those_that_come_once_it_is_set_back(world):
+    once = MemorySingleUse(lambda: world.now)
+    world.now += 86_400
+    assert once.use_once("fast", world.now + 60)
+    world.now -= 86_400
+    for second in range(300):
+        world.now += 1
+        assert once.use_once(f"{second}", world.now + 60)
+        assert not once.use_once(f"{second}", world.now + 60)
+    assert len(once._until) <= 62  # noqa: SLF001  # that it does not grow is the point
+
+
 def test_a_signer_does_not_show_its_key(world):
     assert INSURER.private_jwk()["d"] not in repr(world.signer())

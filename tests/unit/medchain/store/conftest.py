@@ -24,6 +24,7 @@ _LATER = {
     27: "DROP TABLE missing_body",
     28: "DROP TABLE sent_ask",
     29: "DROP TABLE dispatch",
+    30: "ALTER TABLE ticket DROP COLUMN made",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -127,6 +127,27 @@ def test_a_ticket_counts_for_its_purpose_and_until_it_ends(store):
     assert store.see_ticket("launch", secret, NOW) == b"{}"
 
 
+def test_attack_what_counts_once_and_was_made_by_a_fast_clock_does_not_count_for_as_long_once_it_is_set_back(store):
+    fast = NOW + 86_400
+    secret = store.put_ticket("launch", b"{}", fast + 600, fast)
+    assert store.see_ticket("launch", secret, fast - 60) == b"{}"
+    assert store.see_ticket("launch", secret, NOW) is None
+    assert store.take_ticket("launch", secret, NOW) is None
+    assert store.tickets("launch", NOW) == []
+    # Nor when its time comes, once anything else has been made.
+    other = store.put_ticket("launch", b"[]", NOW + 600, NOW)
+    assert store.see_ticket("launch", secret, fast) is None
+    assert store.take_ticket("launch", other, NOW) == b"[]"
+
+
+def test_attack_a_revoked_token_counts_again_after_a_clock_that_was_a_day_fast_has_taken_it_for_ended(store):
+    store.revoke_token("first", NOW + 3600, NOW)
+    store.revoke_token("second", NOW + 86_400 + 7200, NOW + 86_400 + 3600)
+    assert store.is_revoked("first")
+    store.revoke_token("third", NOW + 3 * 86_400 + 7200, NOW + 2 * 86_400 + 3600)
+    assert [store.is_revoked(name) for name in ("first", "second", "third")] == [False, True, True]
+
+
 def test_names_identities_and_passkeys_belong_to_one(store):
     with pytest.raises(ConflictError, match=r"account\.exists"):
         store.put_account(replace(LI, name="wang"))

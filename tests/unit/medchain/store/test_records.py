@@ -14,6 +14,7 @@ from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, 
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 
+DAY_S = 86_400
 EPOCH = Epoch(b"e" * 16, "patient-token", 1, 100, b"wrapped")
 
 
@@ -256,8 +257,19 @@ def test_old_tokens_are_forgotten(store):
     store.use_once("old", 400, now=100)
     again = RecordStore(store._database)  # noqa: SLF001  # another worker
     assert not again.use_once("old", 400, now=399)
-    assert again.use_once("new", 900, now=401)
+    assert again.use_once("new", 900, now=401 + 2 * DAY_S)
     assert again.use_once("old", 400)
+
+
+def test_attack_a_token_is_used_again_after_a_clock_that_was_a_day_fast_has_taken_it_for_ended(store):
+    assert store.use_once("issuer/1", 500, now=400)
+    again = RecordStore(store._database)  # noqa: SLF001  # another worker, which forgets with its first token
+    assert again.use_once("issuer/2", 500 + DAY_S, now=400 + DAY_S)
+    # It is set back, and the first token has not ended.
+    assert not again.use_once("issuer/1", 500, now=410)
+    # The second one of that day neither counts again when its time has come nor keeps others out until then.
+    assert again.use_once("issuer/3", 500, now=410)
+    assert not again.use_once("issuer/2", 500 + DAY_S, now=400 + DAY_S)
 
 
 def test_a_token_that_cannot_be_written_is_not_accepted(store, database):
