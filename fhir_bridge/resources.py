@@ -32,7 +32,8 @@ ID_PATTERN: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 INVALID: Final = "resource.invalid"
 """Code of a resource that validation refuses."""
 
-_NOT_STORED: Final = frozenset({"Parameters"})
+_PARAMETERS: Final = "Parameters"
+_NOT_STORED: Final = frozenset({_PARAMETERS})
 _META: Final = "meta"
 
 
@@ -102,6 +103,24 @@ def check(
     errors = [issue for issue in issues if issue.severity in ("error", "fatal")]
     if errors:
         raise InvalidResourceError(errors)
+
+
+def check_parameters(given: Resource) -> Resource:
+    """Check that what an operation is called with is well formed, whatever its parameters are.
+
+    Args:
+        given: Parameters; another resource is for who asked for Parameters to refuse.
+
+    Returns:
+        What was given.
+
+    Raises:
+        InvalidResourceError: with all that is malformed: it would be passed over where nobody looks for it.
+    """
+    issues = judge(given, Mode.LENIENT) if given.get("resourceType") == _PARAMETERS else []
+    if issues:
+        raise InvalidResourceError(issues)
+    return given
 
 
 def check_definition(resource: Resource) -> list[Issue]:

@@ -71,6 +71,7 @@ VARIABLES: Final = frozenset({"$index", "$this", "loinc", "sct", "ucum"})
 
 _REMEMBERED: Final = 256
 _VALUE: Final = "value"
+_MEMBERS: Final = frozenset({"extension", "id", "modifierExtension", "name", "part", "resource"})
 _GIVEN_VALUE: Final = re.compile(r"_?value([A-Z][A-Za-z0-9]*)")
 
 
@@ -114,10 +115,11 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
         As it is to be.
 
     Raises:
-        InputError: ``patch.parameters`` for another resource, ``patch.operation`` for an unknown type, ``patch.part``
-            for a part that is missing or of another kind, ``patch.path`` for a path that does not name one element,
-            ``patch.index``, ``patch.name`` for an element that R4 does not have there, ``patch.identity`` for a change
-            of id or type, ``fhirpath.*``; all with the operation's number; ``document.depth``.
+        InputError: ``patch.parameters`` for another resource or a malformed one, ``patch.operation`` for an unknown
+            type, ``patch.part`` for a part that is missing or of another kind, ``patch.path`` for a path that does not
+            name one element, ``patch.index``, ``patch.name`` for an element that R4 does not have there,
+            ``patch.identity`` for a change of id or type, ``fhirpath.*``; all with the operation's number;
+            ``document.depth``.
     """
     rows = patch.get("parameter")
     if patch.get("resourceType") != "Parameters" or not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
@@ -141,13 +143,32 @@ def _apply(resource: Resource, row: Element, steps: Steps) -> None:
     """Do one operation."""
     if not isinstance(row, dict) or row.get("name") != "operation":
         raise InputError("patch.parameters")
-    parts = row.get("part")
-    named = {member(part, "name"): part for part in parts if isinstance(part, dict)} if isinstance(parts, list) else {}
-    given = _Given(named, steps)
+    _check_members(row)
+    given = _Given(_named(row.get("part")), steps)
     operation = _OPERATIONS.get(given.text("type"))
     if operation is None:
         raise InputError("patch.operation")
     operation(resource, given)
+
+
+def _named(parts: Element) -> dict[str, Resource]:
+    """Name the parts of an operation; raises `InputError` ``patch.parameters`` for what is none, or is there twice."""
+    named: dict[str, Resource] = {}
+    for part in parts if isinstance(parts, list) else ():
+        name = member(part, "name") if isinstance(part, dict) else ""
+        if not isinstance(part, dict) or not name or name in named:
+            raise InputError("patch.parameters")
+        _check_members(part)
+        named[name] = part
+    return named
+
+
+def _check_members(part: Resource) -> None:
+    """See that a part has one value at most, and nothing that R4 does not know there: it would be passed over."""
+    given = {key: _GIVEN_VALUE.fullmatch(key) for key in part}
+    kinds = {match[1] for match in given.values() if match}
+    if len(kinds) > 1 or any(not match and key.removeprefix("_") not in _MEMBERS for key, match in given.items()):
+        raise InputError("patch.parameters")
 
 
 def _add(resource: Resource, given: _Given) -> None:
@@ -417,6 +438,7 @@ def _part_value(part: Resource, content: str) -> _Made:
     for one in inner:
         if not isinstance(one, dict):
             raise InputError("patch.part", part=_VALUE)
+        _check_members(one)
         wanted = _member(content, member(one, "name"), one)
         value = _part_value(one, wanted.member.content)
         if wanted.is_array:

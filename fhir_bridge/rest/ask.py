@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from fhir_bridge.document import Resource, parse
+from fhir_bridge.resources import check_parameters
 from fhir_bridge.rest.negotiate import (
     Format,
     Preference,
@@ -244,6 +245,10 @@ class Ask:
                 raise InputError("http.415")
             self._resource = parse(self.body()) if form is Format.JSON else parse_xml(self.body())
         return self._resource
+
+    def parameters(self) -> Resource:
+        """Parse the body as what an operation is called with; errors as in `resource` and `check_parameters`."""
+        return check_parameters(self.resource())
 
 
 @dataclass(slots=True)

@@ -118,7 +118,7 @@ def parameters_of(ask: Ask) -> Pairs:
     """
     if ask.method != "POST" or not ask.has_body():
         return ask.pairs
-    given = ask.resource()
+    given = ask.parameters()
     rows = given.get("parameter", [])
     if given.get("resourceType") != "Parameters" or not isinstance(rows, list):
         raise InputError("operation.parameter", parameter="")

@@ -56,7 +56,7 @@ def of_system(core: Core, ask: Ask) -> Reply:
 def check_empty(ask: Ask) -> None:
     """See that nothing is asked of an operation that takes no parameters; raises `InputError`."""
     if ask.method == "POST" and ask.has_body():
-        given = ask.resource()
+        given = ask.parameters()
         if given.get("resourceType") != "Parameters" or "parameter" in given:
             raise InputError("operation.parameter", parameter="")
 

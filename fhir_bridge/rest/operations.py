@@ -209,7 +209,7 @@ def _meta_reply(reply: Reply, resource: Resource) -> Reply:
 
 def _given_meta(ask: Ask) -> Resource:
     """Read the meta that is to be added or taken."""
-    value = _parts(ask.resource()).get(_META, {}).get("valueMeta")
+    value = _parts(ask.parameters()).get(_META, {}).get("valueMeta")
     if not isinstance(value, dict):
         raise InputError("operation.parameter", parameter=_META)
     return value

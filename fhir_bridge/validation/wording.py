@@ -193,7 +193,7 @@ _WORDS: Final[Mapping[Rule, _Words]] = {
         "The resource is not what a profile says that it claims: {expected}",
     ),
     Rule.PROFILE: _Words(
-        "informational",
+        "not-supported",
         "本节点不认识所声明的 profile，未按其校验。",
         "This node does not know the profile that is claimed, and did not check it.",
         "本节点不认识 profile {expected}，未按其校验。",

@@ -77,6 +77,31 @@ def test_validate_takes_parameters_modes_and_stored_resources(server):
     assert ("error", "resource.value", "Patient.id") in issues(renamed)
     asked = server.call("POST", "/fhir/Patient/$validate?profile=http://example.org/p", PATIENT)
     assert ("error", "resource.profile", "Patient") in issues(asked)
+    assert [one["code"] for one in json.loads(asked.data)["issue"] if one["severity"] == "error"] == ["not-supported"]
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "place"),
+    [
+        ("Patient/p1/$meta-add", {"name": "meta", "valueMeta": {"tag": {"code": "x"}}}, "value.ofType(Meta).tag"),
+        (
+            "Patient/p1/$meta-add",
+            {"name": "meta", "valueMeta": {"tag": [{"code": 7}]}},
+            "value.ofType(Meta).tag[0].code",
+        ),
+        ("Patient/p1/$meta-delete", {"name": "meta", "valueMeta": {}, "foo": 1}, ""),
+        ("Patient/p1/$everything", {"name": "_count", "valueInteger": "x"}, "value.ofType(integer)"),
+    ],
+)
+def test_parameters_that_are_malformed_are_refused_and_change_nothing(server, path, row, place):
+    """R4 §2.42, Parameters: what is not known was passed over, and a tag that is in no list stored as none."""
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    answer = server.call("POST", f"/fhir/{path}", {"resourceType": "Parameters", "parameter": [row]})
+    assert answer.status_code == 422
+    assert json.loads(answer.data)["issue"][0]["expression"][0].startswith(
+        f"Parameters.parameter[0].{place}".rstrip(".")
+    )
+    assert json.loads(server.call("GET", "/fhir/Patient/p1").data)["meta"]["versionId"] == "1"
 
 
 def test_validate_warns_of_references_to_what_is_not_here(server):
@@ -546,12 +571,12 @@ CALLS = {
     "POST $meta": ("$meta", {"resourceType": "Parameters"}, {}),
     "POST Type/id/$meta-add": (
         "Patient/p1/$meta-add",
-        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {}}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]},
         {},
     ),
     "POST Type/id/$meta-delete": (
         "Patient/p1/$meta-delete",
-        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {}}]},
+        {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]},
         {},
     ),
     "GET Type/id/$proof": ("Patient/p1/$proof", None, {}),

@@ -124,6 +124,23 @@ def test_an_item_is_moved(source, destination, order):
     assert "".join(one["system"] for one in changed["identifier"]) == order
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: {**row, "foo": 1},
+        lambda row: {**row, "part": [*row["part"], row["part"][0]]},
+        lambda row: {**row, "part": [*row["part"], "value"]},
+        lambda row: {**row, "part": [*row["part"], {"valueString": "x"}]},
+        lambda row: {**row, "part": [{**one, "valueInteger": 1} for one in row["part"]]},
+        lambda row: {**row, "part": [{**one, "valu": 1} for one in row["part"]]},
+    ],
+)
+def test_an_operation_with_what_r4_does_not_know_there_is_refused(change):
+    """It would be passed over: two values, or one part twice, and whichever came last would count."""
+    with pytest.raises(InputError, match=r"patch\.parameters"):
+        patched(change(operation("delete", path="Patient.name")))
+
+
 def test_the_resource_that_was_given_stays_as_it_is():
     before = copy.deepcopy(PATIENT)
     patched(operation("delete", path="Patient.name"))
