@@ -161,7 +161,14 @@ def collect(
     return _plan(rows, resolver, now, mode)
 
 
-def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool = False) -> bytes:
+def response(
+    plan: Plan,
+    time: int,
+    others: Mapping[int, bytes],
+    *,
+    whole: bool = False,
+    told: Callable[[Entry], Resource] | None = None,
+) -> bytes:
     """Write the transaction-response.
 
     Args:
@@ -169,6 +176,7 @@ def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool 
         time: when, Unix seconds.
         others: entries that are no part of the plan, by their places in the Bundle, written already.
         whole: whether what was stored is sent back.
+        told: makes the OperationOutcome of an entry; None for none.
     """
     rows = dict(others)
     for entry in plan.entries:
@@ -177,6 +185,8 @@ def response(plan: Plan, time: int, others: Mapping[int, bytes], *, whole: bool 
             answer["location"] = f"{entry.type}/{entry.id}/_history/{entry.version}"
         if entry.version:
             answer |= {"etag": f'W/"{entry.version}"', "lastModified": instant(time)}
+        if told is not None:
+            answer["outcome"] = told(entry)
         body = b'"resource":' + entry.content + b"," if whole and entry.content else b""
         rows[entry.index] = b"{" + body + b'"response":' + write(answer) + b"}"
     return response_of("transaction-response", [rows[index] for index in sorted(rows)])

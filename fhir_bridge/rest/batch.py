@@ -16,23 +16,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from fhir_bridge import binary
 from fhir_bridge import bundle as plans
-from fhir_bridge.bundle_entries import READING, Current, FullUrls, Newest, requests_of, url_of
+from fhir_bridge.bundle_entries import DELETE, READING, Current, Entry, FullUrls, Newest, requests_of, url_of
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import KEPT_ROWS, Document, Element, Resource, member, parse, parse_bundle, write
-from fhir_bridge.outcome import outcome, status_of
+from fhir_bridge.outcome import outcome, report, status_of
 from fhir_bridge.references import instant
-from fhir_bridge.resources import InvalidResourceError
+from fhir_bridge.resources import InvalidResourceError, warnings
 from fhir_bridge.rest import attachments, rights
 from fhir_bridge.rest.again import rounds
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED, http_date
+from fhir_bridge.rest.write import DELETED, PRESENT, STORED
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
 from medchain.encoding import Json, as_number, members
@@ -227,10 +229,19 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     for index, (method, _) in enumerate(requests):
         if method in READING:
             others[index] = _answered(core, ask, given.rows[index], attempt, answers)
-    whole = ask.preference.returned is Returned.REPRESENTATION
-    body = plans.response(plan, now, others, whole=whole)
+    returned = ask.preference.returned
+    told = partial(_told, ask.language) if returned is Returned.OUTCOME else None
+    body = plans.response(plan, now, others, whole=returned is Returned.REPRESENTATION, told=told)
     first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
     return Done(200, body, first, last, "transaction", numbers, answers.query)
+
+
+def _told(language: str, entry: Entry) -> Resource:
+    """Say of an entry that was done what would be said of a request of its own (§3.1.0.1.8, ``return``)."""
+    if entry.method == DELETE:
+        return report((), language, DELETED)
+    warned = warnings(parse(entry.content)) if entry.content else ()
+    return report(warned, language, PRESENT if entry.present else STORED)
 
 
 def _check_attachments(core: Core, access: Access, plan: plans.Plan) -> None:

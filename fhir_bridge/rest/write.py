@@ -43,10 +43,16 @@ from medchain.store.steps import ONLY_THREAD, Steps
 SHAPING: Final = frozenset({"_elements", "_format", "_pretty", "_summary"})
 """Parameters that are no part of a condition."""
 
+STORED: Final = ("已保存。", "Stored.")
+"""What is said of what was stored, in Chinese and in English."""
+
+PRESENT: Final = ("已有符合条件的资源，未新建。", "A resource that fulfils the condition is there; none was created.")
+"""Likewise, of a create whose condition was fulfilled."""
+
+DELETED: Final = ("已删除；历史版本仍在。", "Deleted; the history is kept.")
+"""Likewise, of a deletion."""
+
 _POLL_S: Final = 0.05
-_DONE: Final = ("已保存。", "Stored.")
-_THERE: Final = ("已有符合条件的资源，未新建。", "A resource that fulfils the condition is there; none was created.")
-_DELETED: Final = ("已删除；历史版本仍在。", "Deleted; the history is kept.")
 _Result = TypeVar("_Result")
 
 
@@ -220,7 +226,7 @@ def written(  # what was written
         return Reply(status, b"", headers, "")
     if returned is Returned.OUTCOME or not content:
         warnings = resources.warnings(resource) if resource is not None else []
-        return Reply(status, write(report(warnings, ask.language, _DONE)), headers)
+        return Reply(status, write(report(warnings, ask.language, STORED)), headers)
     return Reply(status, part(ask, content), headers)
 
 
@@ -395,7 +401,7 @@ def _present(core: Core, ask: Ask, record_id: str) -> Reply:
     if ask.preference.returned is Returned.MINIMAL:
         reply.body, reply.content_type = b"", ""
     elif ask.preference.returned is Returned.OUTCOME:
-        reply.body, reply.content_type = write(report((), ask.language, _THERE)), FHIR_JSON
+        reply.body, reply.content_type = write(report((), ask.language, PRESENT)), FHIR_JSON
     return reply
 
 
@@ -424,7 +430,7 @@ def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Steps[Reply]:
     if stored is not None:
         ask.trail.numbers.append(stored.seq)
     if ask.preference.returned is Returned.OUTCOME:
-        return Reply(200, write(report((), ask.language, _DELETED)), headers)
+        return Reply(200, write(report((), ask.language, DELETED)), headers)
     return Reply(204, b"", headers, "")
 
 

@@ -174,6 +174,29 @@ def test_a_response_says_status_place_and_version_of_each_entry(server):
     assert locations(first) == locations(second)
 
 
+def test_outcomes_of_the_entries_of_a_transaction_are_told_where_they_are_asked_for(server):
+    """FHIR R4 §3.1.0.1.8, ``return=OperationOutcome``, as in a batch: in Bundle.entry.response.outcome."""
+    server.call("PUT", "/fhir/Patient/there", {"resourceType": "Patient", "id": "there"})
+    claimed = {"resourceType": "Patient", "meta": {"profile": ["http://example.org/p"]}}
+    rows = [
+        {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient"}},
+        {"request": {"method": "POST", "url": "Patient"}, "resource": claimed},
+        {"request": {"method": "POST", "url": "Patient", "ifNoneExist": "_id=there"}, "resource": claimed},
+        {"request": {"method": "DELETE", "url": "Patient/gone"}},
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
+    answer = json.loads(server.call("POST", "/fhir", bundle, Prefer="return=OperationOutcome").data)
+    told = [row["response"]["outcome"]["issue"][0] for row in answer["entry"]]
+    assert [(one["severity"], one["code"]) for one in told] == [
+        ("information", "informational"),
+        ("warning", "not-supported"),
+        ("information", "informational"),
+        ("information", "informational"),
+    ]
+    assert len({one["details"]["text"] for one in told}) == 4
+    assert not any("resource" in row for row in answer["entry"])
+
+
 def test_a_conditional_reference_finds_what_the_node_holds(server):
     doctor = locations(server.call("POST", "/fhir", transaction(DOCTOR)))[0]
     entries = transaction(PATIENT, observation("Practitioner?identifier=urn:staff%7CD1"))
