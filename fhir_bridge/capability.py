@@ -38,6 +38,20 @@ _DOCUMENTED: Final = {
     "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
     "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
 }
+_ANY: Final = "Resource"
+_EVERYWHERE: Final[tuple[Resource, ...]] = (
+    {
+        "name": "_has",
+        "type": "string",
+        "documentation": "Reverse chains (R4 §3.1.1.4.16) of any depth: _has:Observation:patient:code=718-7.",
+    },
+    {
+        "name": "_list",
+        "type": "string",
+        "documentation": "Ids of Lists, and $current-problems, $current-medications, $current-allergies, "
+        "$current-drug-allergies (R4 §3.1.1.4.22).",
+    },
+)
 _CUSTODIAN: Final[Resource] = {
     "name": "_custodian",
     "type": "string",
@@ -114,7 +128,7 @@ def statement(
                     _of_type(name, of_types, operations, registry(name), referring) for name in served_types()
                 ],
                 "interaction": of_system,
-                **({"searchParam": [dict(_CUSTODIAN)]} if any(one.goes_elsewhere for one in served) else {}),
+                "searchParam": [*_parameters(_served(registry(_ANY))), *_of_any_type(served)],
                 "operation": [_operation(one, "") for one in of_all],
                 "compartment": _compartments(served),
             }
@@ -135,6 +149,19 @@ def searched(known: Mapping[str, SearchParameter]) -> list[str]:
 def _served(known: Mapping[str, SearchParameter]) -> list[SearchParameter]:
     """List the search parameters that are served, of all those of a type."""
     return [one for one in known.values() if one.code not in UNINDEXED and one.code not in UNSUPPORTED]
+
+
+def _parameters(known: Sequence[SearchParameter]) -> list[Element]:
+    """Name search parameters."""
+    return [
+        {"name": one.code, "definition": one.url, "type": one.type.value}
+        for one in sorted(known, key=lambda one: one.code)
+    ]
+
+
+def _of_any_type(served: Sequence[Served]) -> list[Element]:
+    """Name what is searched by without a definition of HL7's, whatever the type."""
+    return [dict(one) for one in (*_EVERYWHERE, *((_CUSTODIAN,) if any(one.goes_elsewhere for one in served) else ()))]
 
 
 def _compartments(served: Sequence[Served]) -> list[Element]:
@@ -165,10 +192,6 @@ def _of_type(
 ) -> Resource:
     """Say what is served of one type."""
     known = _served(registered)
-    parameters: list[Element] = [
-        {"name": one.code, "definition": one.url, "type": one.type.value}
-        for one in sorted(known, key=lambda one: one.code)
-    ]
     includes: list[Element] = [f"{name}:{one.code}" for one in known if is_reference(one)]
     judged = profiles_of(name)
     lacked = LACKED.get(name, frozenset())
@@ -189,7 +212,7 @@ def _of_type(
         "referencePolicy": ["literal", "logical"],
         "searchInclude": ["*", *includes],
         "searchRevInclude": ["*", *referring.get(name, ())],
-        "searchParam": parameters,
+        "searchParam": _parameters(known),
         "operation": listed,
         **({"documentation": _DOCUMENTED[name]} if name in _DOCUMENTED else {}),
     }

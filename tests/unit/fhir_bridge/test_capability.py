@@ -142,8 +142,18 @@ def test_every_interaction_with_the_system_and_every_operation_is_named_as_hl7_d
 
 
 def test_it_says_how_records_of_other_organisations_are_asked_for(told):
-    (parameter,) = told["searchParam"]
+    parameter = told["searchParam"][-1]
     assert (parameter["name"], parameter["type"]) == ("_custodian", "string")
+
+
+def test_what_all_types_are_searched_by_is_told_and_answered(node, told):
+    """R4 CapabilityStatement.rest.searchParam; HL7 has no definitions of `_has` and `_list`."""
+    values = {"_has": ("_has:Observation:patient:code", "a"), "_list": ("_list", "a")}
+    names = [one["name"] for one in told["searchParam"][:-1]]
+    assert names == ["_id", "_lastUpdated", "_profile", "_security", "_source", "_tag", "_has", "_list"]
+    pairs = [values.get(name) or (name, value_of("Resource", name)) for name in names]
+    strictly(node, "Patient", pairs, len(pairs))
+    strictly(node, "", [("_type", "Patient,Observation"), *pairs[:6]], 7)
 
 
 def test_each_supported_profile_is_one_that_resources_are_judged_by(node, told):
