@@ -8,6 +8,7 @@ Source: `docs/commands.md`.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sys
@@ -44,6 +45,7 @@ _EXITS: Final[Mapping[type[MedchainError], Exit]] = {
     ConflictError: Exit.CONFLICT,
     UnavailableError: Exit.UNAVAILABLE,
 }
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CHINESE_LOCALES: Final = ("zh", "chinese")
 
 
@@ -108,7 +110,7 @@ def run(command: Command, context: Context) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
     except OSError as error:
-        _report_line(context, "system.io", messages.SYSTEM_IO, {"reason": error.strerror or "", "path": _path(error)})
+        _report_io(context, error)
         return Exit.UNAVAILABLE
     except Exception as error:  # noqa: BLE001  # the outermost handler
         _report_line(context, "internal", messages.INTERNAL, {"error": type(error).__name__, "place": _place(error)})
@@ -220,6 +222,14 @@ def _report(context: Context, error: MedchainError) -> None:
             (text for kind, text in error_texts.ERROR_KINDS.items() if isinstance(error, kind)), messages.INTERNAL
         )
     _report_line(context, error.code, text, fields)
+
+
+def _report_io(context: Context, error: OSError) -> None:
+    """Tell of one of the system's errors with files."""
+    if error.errno in _NO_ROOM:
+        _report(context, UnavailableError("store.full", path=_path(error)))
+        return
+    _report_line(context, "system.io", messages.SYSTEM_IO, {"reason": error.strerror or "", "path": _path(error)})
 
 
 def _report_line(context: Context, code: str, text: Text, fields: Mapping[str, int | str]) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.genesis_words import genesis_document, genesis_lines
+from medchain.commands.new_file import write_new
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures, parse_genesis, verify_genesis
@@ -346,21 +347,6 @@ def read_file(path: Path) -> bytes:
 def _document(content: bytes) -> Json:
     """Read a canonical document that ends with or without a line feed."""
     return parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES)
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet, whole or not at all; raises `ConflictError` ``file.exists``."""
-    try:
-        file = path.open("xb")
-    except FileExistsError as error:
-        raise ConflictError("file.exists", path=str(path)) from error
-    try:
-        with file:
-            file.write(content)
-    except OSError:
-        # A part of it would be taken for the whole, and refused to be replaced.
-        path.unlink()
-        raise
 
 
 COMMANDS: Final = (

@@ -18,8 +18,9 @@ from typing import Final
 from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.commands.founding import named_genesis, read_file, read_member, take_over, write_new
+from medchain.commands.founding import named_genesis, read_file, read_member, take_over
 from medchain.commands.genesis_words import genesis_document, genesis_lines
+from medchain.commands.new_file import write_new
 from medchain.encoding import Json, base64_text, canonical, parse_canonical
 from medchain.errors import VerificationError
 from medchain.ledger.members import make_key, organisation_content

@@ -125,6 +125,8 @@ class _Mirror:
             if waiting.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_private_file(path, waiting.read_bytes())
+                # One after the other: a disk that has no room for all of them twice has it for all of them.
+                waiting.unlink()
                 count += 1
         self.drop()
         return count

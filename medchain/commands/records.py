@@ -8,7 +8,6 @@ Source: `docs/commands.md`.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ from fhir_bridge.resources import ID_PATTERN, TYPE_PATTERN
 from fhir_bridge.rest.read import zip_bundle
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.new_file import new_file, write_new
 from medchain.encoding import Json, base64_text
-from medchain.errors import ConflictError, InputError, NotFoundError
+from medchain.errors import InputError, NotFoundError
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
@@ -122,19 +122,11 @@ def _write_content(context: Context, service: RecordService, stored: RecordVersi
     if stored is None:
         raise NotFoundError("record.unknown")
     opened = service.stream(stored)
-    try:
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError as error:
-        raise ConflictError("file.exists", path=str(out)) from error
     size = 0
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in opened.pieces:
-                size += file.write(piece)
-    except BaseException:
-        # What was not compared with its commitment to the end is nobody's to keep.
-        out.unlink()
-        raise
+    # What was not compared with its commitment to the end is nobody's to keep.
+    with new_file(out) as file:
+        for piece in opened.pieces:
+            size += file.write(piece)
     context.answer({"file": str(out), "size": size}, [context.say(messages.RECORD_WRITTEN, file=out, size=size)])
     return Exit.DONE
 
@@ -204,11 +196,7 @@ def _looks(context: Context) -> int:
 
 def _written(context: Context, files: Mapping[str, bytes], out: Path) -> int:
     """Write a proof bundle to a new file."""
-    try:
-        with out.open("xb") as file:
-            file.write(zip_bundle(files))
-    except FileExistsError as error:
-        raise ConflictError("file.exists", path=str(out)) from error
+    write_new(out, zip_bundle(files))
     count = len(files)
     context.answer({"count": count, "file": str(out)}, [context.say(messages.RECORD_PROVED, file=out, count=count)])
     return Exit.DONE

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
-import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from medchain.encoding import canonical
 from medchain.ledger.policy import default_policy
 from medchain.node.keystore import open_root_file
+from tests.unit.medchain.store.faults import room_for
 
 WORDS = ("--role", "hospital", "--name-zh", "仁和医院", "--name-en", "Renhe Hospital")
 
@@ -113,14 +112,8 @@ def test_a_file_for_others_is_written_whole_or_not_at_all(run, founded, node, tm
     words = ("join", "sign", founded / "genesis.json", "--out", "/dev/full", "--config", node)
     assert run(*words).code == 6
     out = tmp_path / "p"
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
-    try:
+    with room_for(100):
         failed = run("join", "sign", founded / "genesis.json", "--out", out, "--config", node)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, handler)
     assert (failed.code, "system.io" in failed.err, out.exists()) == (7, True, False)
     assert run("join", "sign", founded / "genesis.json", "--out", out, "--config", node).code == 0
 

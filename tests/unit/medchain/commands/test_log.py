@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from medchain.tlog.tiles import TILE_WIDTH, entry_bundle, tiles_for_append
 from medchain.web.peer import local_routes, log_routes
 from medchain.web.routing import Router
 from medchain.web.server import DaemonServer
+from tests.unit.medchain.store.faults import room_for
 
 SECRET = "s" * 64
 
@@ -226,6 +228,40 @@ def test_what_an_interrupted_call_fetched_is_used_and_checked_by_the_next(mirror
     (waiting / "000").write_bytes(b"cut")
     assert mirror().code == 0
     assert (tmp_path / "m" / "tile" / "0" / "000").read_bytes() == genuine(0, 0, 256)
+
+
+def test_a_mirror_that_finds_no_room_says_so_claims_nothing_and_goes_on_when_there_is(mirror, log, tmp_path):
+    assert mirror().code == 0
+    kept = (tmp_path / "m" / "checkpoint").read_bytes()
+    log.leaves += [b"leaf %d" % number + bytes(60) for number in range(300, 600)]
+    asked = []
+    genuine = log.tile
+    log.tile = lambda level, index, width: asked.append((level, index)) or genuine(level, index, width)
+    # A tile of 256 hashes has room, a bundle of as many entries has none.
+    with room_for(10_000):
+        ran = mirror()
+    assert (ran.code, "system.io" in ran.err) == (7, True)
+    assert (tmp_path / "m" / "checkpoint").read_bytes() == kept
+    assert asked == [(0, 1), (0, 2), (1, 0)]
+    assert mirror().document["size"] == 600
+    assert asked == [(0, 1), (0, 2), (1, 0)]
+    assert not (tmp_path / "m" / ".unchecked").exists()
+
+
+def test_what_is_checked_needs_no_room_twice(mirror, tmp_path, monkeypatch):
+    """A disk that has it for all files once would else never be done with."""
+    rename, left = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        if ".unchecked" not in path.parts:
+            waiting = tmp_path / "m" / ".unchecked"
+            left.append(sum(file.is_file() for file in waiting.rglob("*")))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert mirror().code == 0
+    # The last one is the checkpoint.
+    assert left == [5, 4, 3, 2, 1, 0]
 
 
 def test_a_tile_that_is_another_than_its_entries_is_named(mirror, log):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -87,6 +88,19 @@ class _Told:
         """Run a statement for each row."""
         self._tell(statement)
         return self._cursor.executemany(statement, values)
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let this process write no file behind a place, as a disk that has no room."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def fail() -> None:

@@ -1,0 +1,94 @@
+"""Files that commands write for somebody, on disks without room and under kills."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from medchain.commands import records
+from medchain.commands.new_file import new_file, write_new
+from medchain.errors import ConflictError
+from tests.unit.medchain.store.faults import kill, killed, room_for
+
+LARGE = 1 << 20
+
+
+def test_a_file_is_there_whole_and_its_owners_alone(tmp_path):
+    write_new(tmp_path / "p", b"whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", b"whole")]
+    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_that_is_there_is_replaced(tmp_path):
+    (tmp_path / "p").write_bytes(b"mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("p", "link"):
+        with pytest.raises(ConflictError, match=r"file\.exists"):
+            write_new(tmp_path / name, b"other")
+    assert (tmp_path / "p").read_bytes() == b"mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_disk_without_room_leaves_nothing_and_another_call_the_file(tmp_path):
+    with room_for(100), pytest.raises(OSError, match="too large"):
+        write_new(tmp_path / "p", bytes(LARGE))
+    assert [*tmp_path.iterdir()] == []
+    write_new(tmp_path / "p", bytes(LARGE))
+    assert (tmp_path / "p").stat().st_size == LARGE
+
+
+def test_what_ends_badly_leaves_nothing(tmp_path):
+    def write() -> None:
+        with new_file(tmp_path / "p") as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_kill_leaves_no_half_file_under_the_name_and_the_next_call_takes_the_rest_away(tmp_path):
+    def write() -> None:
+        with new_file(tmp_path / "p") as file:
+            file.write(bytes(LARGE))
+            kill()
+
+    assert killed(write)
+    assert not (tmp_path / "p").exists()
+    write_new(tmp_path / "p", b"whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", b"whole")]
+
+
+@pytest.fixture
+def prove(run, node, tmp_path, monkeypatch):
+    """Prove a record with a bundle that is larger than the disk."""
+    (tmp_path / "p.json").write_text('{"resourceType":"Patient","id":"p1"}')
+    assert run("import", tmp_path / "p.json", "--config", node).code == 0
+    monkeypatch.setattr(records, "record_proof", lambda *_given, **_named: {"content.bin": os.urandom(16 * LARGE)})
+    out = tmp_path / "bundles"
+    out.mkdir()
+    return lambda *words: run("record", "prove", "Patient/p1", "--out", out / "p.zip", "--config", node, *words)
+
+
+def test_a_proof_that_finds_no_room_says_so_leaves_no_half_bundle_and_is_written_when_there_is(prove, tmp_path):
+    with room_for(8 * LARGE):
+        ran = prove()
+    assert (ran.code, "system.io" in ran.err) == (7, True)
+    assert [*(tmp_path / "bundles").iterdir()] == []
+    assert prove().code == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_in_both_languages(prove, monkeypatch, tmp_path, number):
+    def full(_descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for language, word in (("zh", "磁盘已满"), ("en", "The disk is full")):
+        ran = prove("--lang", language)
+        assert (ran.code, word in ran.err, "store.full" in ran.err) == (7, True, True)
+    assert [*Path(tmp_path / "bundles").iterdir()] == []
