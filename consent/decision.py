@@ -131,6 +131,7 @@ class Request:
         custodian: reference of the organisation that holds the records.
         aliases: further references of the organisation for which it acts.
         names: what actors of rules are compared with; computed.
+        ends: type and id of each of them; computed.
         purpose_key: the purpose as rules hold it; computed.
         unknown: types of actors of whom nobody can tell whether they ask; computed.
     """
@@ -147,13 +148,16 @@ class Request:
     custodian: str | None = None
     aliases: frozenset[str] = frozenset()
     names: frozenset[str] = field(init=False)
+    ends: frozenset[str] = field(init=False)
     purpose_key: str | None = field(init=False)
     unknown: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what all rules need."""
         named = [self.actor, self.organization, self.role, *(self.groups or ()), *self.aliases]
-        object.__setattr__(self, "names", frozenset(unversioned(name) for name in named if name is not None))
+        names = frozenset(unversioned(name) for name in named if name is not None)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "ends", frozenset(map(_end_of, names)))
         key = None if self.purpose is None else _coded(self.purpose_system, self.purpose, ACT_REASON, PURPOSES)
         object.__setattr__(self, "purpose_key", key)
         unknown = _PEOPLE if self.actor is None else frozenset[str]()
@@ -864,16 +868,24 @@ def _actor_test(actors: Sequence[tuple[str | None, str | None]]) -> Context:
     in_role = [(name, role) for name, role in actors if name is not None and role not in {_ANY, _CUSTODIAN, None}]
     custodians = frozenset(name for name, role in actors if name is not None and role == _CUSTODIAN)
     doubt = any(name is None or role is None for name, role in actors)
-    types = frozenset(_type_of(name) for name, role in actors if name is not None and role != _CUSTODIAN)
+    askers = frozenset(name for name, role in actors if name is not None and role != _CUSTODIAN)
+    types = frozenset(map(_type_of, askers))
+    ends, custodian_ends = frozenset(map(_end_of, askers)), frozenset(map(_end_of, custodians))
 
     def test(request: Request) -> Match:
         if not anyone.isdisjoint(request.names) or request.custodian in custodians:
             return YES
         if any(name in request.names and role == request.role for name, role in in_role):
             return YES
-        unknown = doubt or not types.isdisjoint(request.unknown) or (custodians and request.custodian is None)
+        if doubt or not types.isdisjoint(request.unknown):
+            return PERHAPS
+        if custodians and (request.custodian is None or _end_of(request.custodian) in custodian_ends):
+            return PERHAPS
+        if ends.isdisjoint(request.ends):
+            return NO
         without_role = request.role is None and any(name in request.names for name, _ in in_role)
-        return PERHAPS if unknown or without_role else NO
+        alike = any(name not in askers and _end_of(name) in ends for name in request.names)
+        return PERHAPS if without_role or alike else NO
 
     return test
 

@@ -165,10 +165,13 @@ def _actor(actor: Json, request: Json) -> bool | None:
     name = actor["reference"].get("reference")
     if name is None:
         return UNKNOWN
-    kind = name.split("/")[0]
+    kind = name.split("/")[-2]
     asker = {"Organization": "organization"}.get(kind, "actor")
-    asks = name in [request.get("actor"), request.get("organization"), request.get("role"), *request["groups"]]
+    askers = [request.get("actor"), request.get("organization"), request.get("role"), *request["groups"]]
+    asks = name in askers
     if not asks and kind not in ("Group", "CareTeam") and request.get(asker) is None:
+        return UNKNOWN
+    if not asks and any(one is not None and _ends_alike(name, one) for one in askers):
         return UNKNOWN
     return asks
 

@@ -255,6 +255,9 @@ def test_what_is_not_known_of_a_record_neither_permits_nor_escapes_a_deny(rule, 
         ({"actor": ["Practitioner/z"]}, {"actor": None}),
         ({"actor": ["Organization/z"]}, {"organization": None}),
         ({"actor": ["Group/z"]}, {"groups": None}),
+        ({"actor": ["https://h.example/fhir/Practitioner/d"]}, {}),
+        ({"actor": ["Organization/o"]}, {"organization": "https://h.example/fhir/Organization/o"}),
+        ({"actor": ["https://h.example/fhir/CareTeam/t"]}, {"groups": frozenset({"CareTeam/t"})}),
         (
             {
                 "actor": [

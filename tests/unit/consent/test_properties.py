@@ -53,7 +53,12 @@ PERIODS = st.builds(
         or oracle.moment(period["start"])[0] < oracle.moment(period["end"])[1]
     )
 )
-REFERENCES = st.sampled_from([*({"reference": name} for name in ACTORS), {"identifier": {"value": "7"}}])
+REFERENCES = st.sampled_from(
+    [
+        *({"reference": name} for name in (*ACTORS, "https://h.example/fhir/Practitioner/d")),
+        {"identifier": {"value": "7"}},
+    ]
+)
 NAMED = st.builds(
     lambda meaning, name: {"meaning": meaning, "reference": name},
     st.sampled_from(["instance", "related", "dependents", "authoredby"]),
