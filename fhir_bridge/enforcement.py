@@ -47,7 +47,7 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.node.telling import BINARY, Attachments, Telling
+from medchain.node.telling import DEPENDENT, Attachments, Telling
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -414,9 +414,10 @@ class Enforcement:
             if row.patient in view.decisions and row.type != _CONSENT:
                 names.setdefault(row.patient, set()).add((row.type, row.id))
         for patient, touched in names.items():
-            # A Binary is as the record of its security context, and as those that have it as an attachment.
+            # A Binary is as the record of its security context and those that have it as an attachment, a Provenance
+            # as its targets.
             rows = [
-                row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched or row.type == BINARY
+                row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched or row.type in DEPENDENT
             ]
             kept = self._kept_of(rows, view.decisions[patient])
             view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}

@@ -176,7 +176,7 @@ class Planner:
 
     def _limits(self, types: tuple[str, ...]) -> tuple[finding.Condition, ...]:
         """Plan what must hold of each resource of some types that takes part; where that has no meaning, none may."""
-        return tuple(self._limit(one, types) for one in self.within)
+        return tuple(self._limit(one, types) for one in self.within if not _holds_of_all(one, types))
 
     def _limit(self, condition: Condition, types: tuple[str, ...]) -> finding.Condition:
         """Plan one of these conditions."""
@@ -380,6 +380,14 @@ class Planner:
             case CompositeTerm():
                 raise InputError("search.unsupported", parameter=one.code)
         assert_never(term)
+
+
+def _holds_of_all(condition: Condition, types: tuple[str, ...]) -> bool:
+    """Tell whether every resource of some types fulfils a condition, which need not be asked then."""
+    if not types or not isinstance(condition, ByType):
+        return False
+    allowed = dict(condition.types)
+    return all(one in allowed and not allowed[one] for one in types)
 
 
 def _owners_of(keys: Iterable[str]) -> tuple[float, ...]:

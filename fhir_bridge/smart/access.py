@@ -1,7 +1,8 @@
 """What a caller may do: its scopes, turned into an answer for one interaction with one type.
 
 Keeps true: nothing is allowed that no scope says; what a scope says of one patient, or of resources that meet a
-constraint, comes out as a clause that the resource must fulfil, and never as more. Pure.
+constraint, comes out as a clause that the resource must fulfil, and never as more; of people, auditors alone read who
+looked at what. Pure.
 Source: SMART App Launch 2.2 §3.0; FHIR R4 compartment-patient; `docs/spec/smart.md`.
 """
 
@@ -15,6 +16,7 @@ from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.smart.scopes import Action, Context, Scope, parse_scopes, scopes_text
 from medchain.encoding import Json, members
 from medchain.errors import InputError
+from medchain.store.accounts import Role
 
 DIRECTORY_TYPES: Final = frozenset(
     {
@@ -36,6 +38,7 @@ SEVERAL_TYPES: Final = frozenset({"AuditEvent", "Group"})
 BY_CONTEXT_TYPE: Final = "Binary"
 """Type that is in no compartment itself: it is read as what its `securityContext` names (FHIR R4 Binary)."""
 
+_EVENT: Final = "AuditEvent"
 _READING: Final = frozenset({Action.READ, Action.SEARCH})
 _MAX_KNOWN: Final = 1024
 
@@ -150,8 +153,7 @@ def permit(access: Access, type_name: str, action: Action) -> Permit | None:
 
 def _permit(access: Access, type_name: str, action: Action) -> Permit | None:
     """Work out what `permit` tells."""
-    if access.member and type_name not in DIRECTORY_TYPES:
-        # What is of patients goes to another organisation with an entry on the ledger, and in no other way.
+    if _is_closed(access, type_name, action):
         return None
     clauses: dict[Clause, None] = {}
     for scope in access.scopes:
@@ -169,6 +171,15 @@ def _permit(access: Access, type_name: str, action: Action) -> Permit | None:
     if not clauses:
         return None
     return Permit((_WHOLE,) if _WHOLE in clauses else _merged(list(clauses)))
+
+
+def _is_closed(access: Access, type_name: str, action: Action) -> bool:
+    """Tell whether no scope opens a type to somebody: another member, or of AuditEvents people who are no auditors."""
+    if access.member and type_name not in DIRECTORY_TYPES:
+        # What is of patients goes to another organisation with an entry on the ledger, and in no other way.
+        return True
+    # Events are of no patient: they would name what consents keep from who asks, and what others searched for.
+    return type_name == _EVENT and action in _READING and access.role not in ("", Role.AUDITOR)
 
 
 def _is_of_patients(type_name: str, action: Action) -> bool:

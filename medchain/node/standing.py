@@ -27,7 +27,7 @@ from medchain.ledger.transaction import Ref
 from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, commitments_root
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
-from medchain.node.telling import BINARY, Attachments, Telling, Told
+from medchain.node.telling import DEPENDENT, Attachments, Telling, Told
 from medchain.store.records import NO_RESOURCES, RecordVersion
 
 TOO_LARGE: Final = "release.too_large"
@@ -85,8 +85,8 @@ class Choice:
 class _Sieve:
     """Judges records for one request: each is opened where more than its type matters, else each type is judged once.
 
-    A decision without a record's content says the same of every record of a type, but for a Binary, which is as the
-    record that it stands beside.
+    A decision without a record's content says the same of every record of a type, but for one that is as the records
+    that it stands beside.
     """
 
     __slots__ = ("_by_type", "_is_by_type", "_parts", "_period", "_ruling", "_telling", "_wanted")
@@ -107,7 +107,7 @@ class _Sieve:
 
     def passes(self, stored: RecordVersion) -> bool:
         """Judge one record."""
-        if not self._is_by_type or stored.type == BINARY:
+        if not self._is_by_type or stored.type in DEPENDENT:
             return self._passes_opened(stored)
         if stored.type not in self._by_type:
             self._by_type[stored.type] = self._ruling.passes(stored.type, None, None)

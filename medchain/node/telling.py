@@ -1,16 +1,18 @@
-"""What a record version tells whoever decides about it, of itself and of the record that it stands beside.
+"""What a record version tells whoever decides about it, of itself and of the records that it stands beside.
 
 Keeps true: what is decided about a Binary is decided about the record of its security context as well, and about the
-records of the same patient that have it as an attachment, as those are now, for whoever asks, here or at another
-organisation; of what is gone or cannot be opened nothing is told. Trusts the records file for whose records they are.
-Source: FHIR R4 Binary.securityContext, Attachment.url; `docs/spec/consent.md` C4, `docs/spec/release.md` 7.
+records of the same patient that have it as an attachment; what is decided about a Provenance, about the records that it
+is of; as those are now, for whoever asks, here or at another organisation; of what is gone or cannot be opened nothing
+is told. Trusts the records file for whose records they are.
+Source: FHIR R4 Binary.securityContext, Attachment.url, Provenance.target; `docs/spec/consent.md` C4,
+`docs/spec/release.md` 7.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from threading import RLock
@@ -26,6 +28,12 @@ from medchain.store.records import RecordStore, RecordVersion
 
 BINARY: Final = "Binary"
 """The resource type whose content is no FHIR."""
+
+PROVENANCE: Final = "Provenance"
+"""The resource type that tells of other records that they are there, and whose work they are."""
+
+DEPENDENT: Final = frozenset({BINARY, PROVENANCE})
+"""Types of which a record is judged by others as well."""
 
 _PATIENT: Final = "Patient"
 _PAGE: Final = 200
@@ -151,34 +159,61 @@ class Telling:
             zone: of dates that name none.
 
         Returns:
-            What it says itself, then of the record that it stands beside, if there is one but the Patient, who says no
-            more than whose it is, and of the records whose attachment it is. All of it has to pass. Nothing for a
-            deletion.
+            What it says itself, then of a Binary the record that it stands beside, if there is one but the Patient, who
+            says no more than whose it is, and the records whose attachment it is, and of a Provenance the records of
+            this node that it is of. All of it has to pass. Nothing for a deletion.
 
         Raises:
             NotFoundError: ``record.erased`` and others of `RecordService.open`.
             VerificationError: it is damaged.
         """
+        told = self._alone(stored, zone)
+        if told is None or told.content is None:
+            return () if told is None else (told,)
+        if stored.type == BINARY:
+            return (told, *self._around(stored, told.content, zone))
+        if stored.type == PROVENANCE:
+            targets = targets_in(orjson.loads(told.content))
+            return (told, *(one for name in targets for one in self._target(*name, zone)))
+        return (told,)
+
+    def _alone(self, stored: RecordVersion, zone: tzinfo) -> Told | None:
+        """Tell what a record version says itself; None for a deletion."""
         content = said(self._service, stored)
         if not content:
             # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
-            return () if stored.head is None else (Told(stored.type, None, None),)
-        told = Told(stored.type, content, event_span(content, stored.created, zone))
-        if stored.type != BINARY:
-            return (told,)
-        named = about_in(orjson.loads(content))
-        beside = () if named is None or named[0] == _PATIENT else (self._beside(*named, zone),)
-        holders = (one for row in self._attachments.holders(stored) for one in self.of(row, zone))
-        return (told, *beside, *holders)
+            return None if stored.head is None else Told(stored.type, None, None)
+        return Told(stored.type, content, event_span(content, stored.created, zone))
 
-    def _beside(self, type_name: str, record_id: str, zone: tzinfo) -> Told:
-        """Tell of a record as it is now."""
-        newest = None if type_name == BINARY else self._records.get(type_name, record_id)
+    def _around(self, binary: RecordVersion, shell: bytes, zone: tzinfo) -> Iterator[Told]:
+        """Tell of what a Binary depends on."""
+        named = about_in(orjson.loads(shell))
+        if named is not None and named[0] != _PATIENT:
+            yield self._beside(*named, zone)
+        for row in self._attachments.holders(binary):
+            told = self._alone(row, zone)
+            if told is not None:
+                yield told
+
+    def _target(self, type_name: str, record_id: str, zone: tzinfo) -> tuple[Told, ...]:
+        """Tell of a record that a Provenance is of, as it is now; of a Binary with what that depends on itself."""
+        if type_name != BINARY:
+            return (self._beside(type_name, record_id, zone),)
+        newest = self._records.get(type_name, record_id)
         try:
             told = () if newest is None else self.of(newest, zone)
         except (NotFoundError, VerificationError):
             told = ()
-        return told[0] if told else Told(type_name, None, None)
+        return told or (Told(type_name, None, None),)
+
+    def _beside(self, type_name: str, record_id: str, zone: tzinfo) -> Told:
+        """Tell of a record as it is now; nothing of one that depends on others, or there might be no end."""
+        newest = None if type_name in DEPENDENT else self._records.get(type_name, record_id)
+        try:
+            told = None if newest is None else self._alone(newest, zone)
+        except (NotFoundError, VerificationError):
+            told = None
+        return told or Told(type_name, None, None)
 
 
 def attached_in(document: object) -> set[str]:
@@ -195,6 +230,14 @@ def attached_in(document: object) -> set[str]:
         elif isinstance(one, list):
             waiting.extend(one)
     return found
+
+
+def targets_in(provenance: Mapping[str, object]) -> list[tuple[str, str]]:
+    """List the records of this node that a Provenance is of, by type and id, each once."""
+    targets = provenance.get("target")
+    rows = [row.get("reference") for row in targets if isinstance(row, dict)] if isinstance(targets, list) else []
+    found = [local_record(reference) for reference in rows if isinstance(reference, str)]
+    return list(dict.fromkeys(name for name in found if name is not None))
 
 
 def said(service: RecordService, stored: RecordVersion) -> bytes:

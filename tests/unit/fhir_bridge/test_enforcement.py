@@ -493,6 +493,83 @@ def test_a_binary_whose_record_is_gone_is_known_to_be_nothing(ward):
     assert ward.call("GET", "/fhir/Binary/of-cold", scope="system/*.r").status_code == 404
 
 
+def of_targets(name: str, *targets: str) -> dict:
+    """Make the Provenance of some records."""
+    agent = {"who": {"reference": "Practitioner/d9"}}
+    target = [{"reference": one} for one in targets]
+    return {
+        "resourceType": "Provenance",
+        "id": name,
+        "target": target,
+        "recorded": "2026-01-01T00:00:00Z",
+        "agent": [agent],
+    }
+
+
+def test_attack_a_provenance_tells_of_a_record_that_is_kept_back(ward):
+    scanned(ward, "of-hiv", "Condition/hiv")
+    told = {
+        "hiv": ["Condition/hiv"],
+        "version": ["Condition/hiv/_history/1"],
+        "both": ["Condition/cold", "Condition/hiv"],
+        "scan": ["Binary/of-hiv"],
+        "cold": ["Condition/cold"],
+    }
+    for name, targets in told.items():
+        made = ward.call("PUT", f"/fhir/Provenance/{name}", of_targets(name, *targets))
+        assert made.status_code == 201, made.data
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    absent = seen.ask("Provenance/absent")
+    for name in told:
+        answers = {path: seen.ask(path) for path in (f"Provenance/{name}", f"Provenance/{name}/_history/1")}
+        for answer in answers.values():
+            if name == "cold":
+                assert answer.status_code == 200
+            else:
+                assert (answer.status_code, answer.data) == (absent.status_code, absent.data), name
+    for path in ("Provenance?agent=Practitioner/d9", "Provenance?target:Condition.code=B20", "Patient/p1/Provenance"):
+        ids = {row["resource"]["id"] for row in orjson.loads(seen.ask(path).data).get("entry", [])}
+        assert ids.isdisjoint({"hiv", "version", "both", "scan"}), path
+    # What the record becomes, the Provenance is with it.
+    ward.call("PUT", "/fhir/Condition/cold", condition("cold", "B20", "2025-12-01"))
+    assert seen.ask("Provenance/cold").status_code == 404
+
+
+def test_provenances_of_each_other_have_an_end(ward):
+    """And of what they are of, nothing is known: a denial that asks for it keeps them back."""
+    for name, target in (("a", "Provenance/b"), ("b", "Provenance/a")):
+        made = ward.call("PUT", f"/fhir/Provenance/{name}", of_targets(name, target, "Condition/cold"))
+        assert made.status_code == 201, made.data
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    assert {seen.ask(f"Provenance/{name}").status_code for name in "ab"} <= {200, 404}
+
+
+@pytest.mark.parametrize(
+    "way", ["AuditEvent?entity=Condition/hiv", "AuditEvent?patient=Patient/p1", "AuditEvent/_history"]
+)
+def test_attack_the_audit_tells_staff_of_a_record_that_is_kept_back_from_them(ward, way):
+    assert ward.call("GET", "/fhir/Condition/hiv").status_code == 200
+    ward.drain()
+    told = ward.call("GET", "/fhir/AuditEvent?entity=Condition/hiv").data
+    (event,) = {row["resource"]["id"] for row in orjson.loads(told)["entry"][:1]}
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    answers = [
+        seen.ask(path)
+        for path in (way, f"AuditEvent/{event}", f"AuditEvent/{event}/_history/1", f"AuditEvent/{event}/$proof")
+    ]
+    assert {answer.status_code for answer in answers} <= {403, 404}
+    for path in (
+        "Condition?_revinclude=AuditEvent:entity",
+        "_history?_count=1000",
+        "?_type=AuditEvent,Condition",
+        "Patient/p1/*",
+    ):
+        assert b'"resourceType":"AuditEvent"' not in seen.ask(path).data, path
+    assert orjson.loads(seen.ask("Condition?_has:AuditEvent:entity:action=R&_total=accurate").data)["total"] == 0
+    auditor = Ward(ward, Caller("Practitioner/a1", "auditor", "HCOMPL", frozenset(), "user/AuditEvent.rs"), [])
+    assert auditor.ask(f"AuditEvent/{event}").status_code == 200
+
+
 def test_a_purpose_alone_breaks_no_glass(ward):
     """It is a word of the application; what counts is an emergency of that person that is noted, told and reviewed."""
     breaking = {"type": "permit", "purpose": label("BTG", ACT_REASON), "actor": actor("Practitioner/d1")}

@@ -247,11 +247,12 @@ def test_no_role_hands_on_the_rights_of_a_system(role):
 
 def test_roles_are_separated():
     def may(role: Role, type_name: str, action: Action) -> bool:
-        access = Access("app", tuple(within_role(parse_scope("user/*.cruds"), role)))
+        access = Access("app", tuple(within_role(parse_scope("user/*.cruds"), role)), role=role.value)
         return permit(access, type_name, action) is not None
 
     assert set(ROLE_SCOPES) == STAFF
     assert may(Role.CLINICIAN, "Observation", Action.CREATE)
+    assert not any(may(Role.CLINICIAN, "AuditEvent", action) for action in (Action.READ, Action.SEARCH))
     assert not may(Role.DESK, "Observation", Action.READ)
     assert may(Role.DESK, "Claim", Action.CREATE)
     assert not may(Role.DESK, "Claim", Action.DELETE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -208,6 +209,29 @@ def test_attack_the_scan_of_a_record_that_the_rules_keep_back_leaves_as_a_binary
     own.grant = own.give(resource_types=["Binary"])
     received = own.asker().request_release(own.wish(resource_types=("Binary",)))
     assert [row.content_type for row in received.records] == ["image/png"]
+
+
+def test_attack_a_provenance_tells_another_organisation_of_a_record_that_the_rules_keep_back(own):
+    """It leaves where all that it is of would."""
+    types = ["Binary", "Observation", "Provenance"]
+    own.open(fhir=said({"type": "permit", "provision": [NO_PSYCHIATRY]}), resource_types=types)
+    own.store(b'{"resourceType":"Observation","id":"o3","meta":{"security":[{"code":"PSY"},{"code":"R"}]}}')
+    newest = own.federation.sites[RENHE].records.by_patient(own.token, ("Observation",))
+    plain, labelled = f"Observation/{newest[0].id}", f"Observation/{newest[-1].id}"
+    of_plain = provenance(plain)
+    own.store(
+        *(of_plain, provenance(labelled), provenance(f"{labelled}/_history/1"), provenance(plain, labelled)),
+        *(provenance("Observation/gone"), provenance("Condition/of-no-type-that-is-permitted")),
+        type_name="Provenance",
+    )
+    own.grant = own.give(resource_types=["Provenance"])
+    received = own.asker().request_release(own.wish(resource_types=("Provenance",)))
+    assert [row.content for row in received.records] == [of_plain]
+
+
+def provenance(*targets: str) -> bytes:
+    target = [{"reference": one} for one in targets]
+    return json.dumps({"resourceType": "Provenance", "target": target, "recorded": "2020-05-05T00:00:00Z"}).encode()
 
 
 def test_a_scan_leaves_by_the_types_of_a_consent_without_rules(own):
