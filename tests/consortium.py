@@ -61,7 +61,7 @@ from medchain.ledger.transaction import (
 )
 from medchain.node.directory import MEMBERS, MembersDirectory, Standing
 from medchain.node.suspended import SuspendedStops
-from medchain.ordering.block import Block, accepted_id, blocks_answer, parse_blocks
+from medchain.ordering.block import Block, accepted_id, accepted_ids, blocks_answer, parse_blocks
 from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Line, LineName, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
@@ -246,7 +246,7 @@ class MemoryReplica:
             if applied and after.members is not before:
                 break
             self.__dict__.update(after.__dict__)
-            applied.append(Applied(self.height, self.time, self.size, self.root))
+            applied.append(Applied(self.height, self.time, self.size, self.root, accepted_ids(block)))
             if self.members is not before:
                 break
         return applied

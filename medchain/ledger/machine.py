@@ -200,6 +200,24 @@ class Effects(NamedTuple):
     draws: Mapping[str, DrawState] = _NO_DRAWS
 
 
+class Drawn(NamedTuple):
+    """How a transaction came by its independent endorser.
+
+    Attributes:
+        creator: org_id of its creator.
+        number: the creator's number of the draw.
+        rank: place of the endorser in the drawn order; above 0 others were passed over.
+        key_id: with which the endorser signed.
+        kinds: of the objects that it changes.
+    """
+
+    creator: str
+    number: int
+    rank: int
+    key_id: str
+    kinds: frozenset[str]
+
+
 Checks = Callable[[Members, Sequence[Envelope]], Sequence[bool]]
 """Checks the signatures of many envelopes at once, as `is_signed` does; False where they do not hold or were not
 checked, which says nothing."""
@@ -230,6 +248,7 @@ class BlockEffects:
         refusals: (index among the leaves given, refusal).
         history: every record made, in order; ``records`` holds the last of each key.
         ids: ids of the transactions accepted, in order; the genesis is none.
+        drawn: how those of them that have an independent endorser came by it, in order.
     """
 
     leaves: tuple[bytes, ...]
@@ -239,6 +258,7 @@ class BlockEffects:
     refusals: tuple[tuple[int, Refusal], ...]
     history: tuple[StateRecord, ...]
     ids: tuple[bytes, ...] = ()
+    drawn: tuple[Drawn, ...] = ()
 
 
 def execute(view: View, envelope: Envelope, context: BlockContext, *, verified: bool = False) -> Effects | Refusal:
@@ -294,6 +314,7 @@ def apply_block(
     overlay = _Overlay(view)
     accepted: list[bytes] = []
     ids: list[bytes] = []
+    drawn: list[Drawn] = []
     refusals: list[tuple[int, Refusal]] = []
     height, time, position, ledger, origin, day, _ = context0
     orderer = view.members.protocol.orderer
@@ -310,6 +331,7 @@ def apply_block(
                 overlay.add(outcome)
                 accepted.append(leaf)
                 ids.append(transaction_id(parsed.payload))
+                drawn += drawn_of(parsed.transaction)
                 left -= len(leaf)
                 position += 1
                 continue
@@ -325,6 +347,7 @@ def apply_block(
         tuple(refusals),
         tuple(overlay.history),
         tuple(ids),
+        tuple(drawn),
     )
 
 
@@ -356,6 +379,16 @@ def is_signed(snapshot: Members, envelope: Envelope) -> bool:
     except (KeyError, _RefusedError):
         return False
     return True
+
+
+def drawn_of(payload: Transaction | Stop) -> Sequence[Drawn]:
+    """Tell how an accepted transaction came by its independent endorser; nothing of one that has none."""
+    if isinstance(payload, Stop) or payload.draw is None:
+        return ()
+    _, number, rank = payload.draw
+    kinds = frozenset([change.kind for change in payload.changes])
+    signers = [row.key_id for row in payload.signers if row.role == INDEPENDENT]
+    return [Drawn(payload.creator, number, rank, key_id, kinds) for key_id in signers]
 
 
 def state_leaf(height: int, time: int, map_root: bytes, policy: bytes) -> bytes:

@@ -10,26 +10,22 @@ Source: `docs/spec/endorsement.md` 5, `docs/operations.md`.
 
 from __future__ import annotations
 
-import binascii
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Event, Lock
-from typing import Any, Final, NamedTuple
-
-import orjson
+from typing import Final, NamedTuple
 
 from medchain.encoding import Json, canonical, digest, parse_canonical
 from medchain.errors import MedchainError
 from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.machine import Drawn
 from medchain.ledger.members import faulty
-from medchain.ledger.transaction import INDEPENDENT
 from medchain.node.clock import Clock
 from medchain.node.log import Log
-from medchain.ordering.block import Block
 from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm
-from medchain.store.ledger import LedgerStore, StoredBlock
+from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 from medchain.store.watching import AlarmRow, Endorsed
 
@@ -59,12 +55,9 @@ WATCH_EVERY: Final = 4
 
 _NAME: Final = "draws"
 _MOST: Final = 0.75
-_PAGE_BYTES: Final = 4 << 20
 # Two notes with the lines of 49 organisations.
 _MAX_FIELDS_BYTES: Final = 512 * 1024
 _UNCOUNTED_BLOCKS: Final = 1024
-_RECENT_BYTES: Final = 8 << 20
-_PAYLOAD: Final = b'{"payload":"'
 _LOG: Final = Log("alarms")
 
 
@@ -132,66 +125,30 @@ class AlarmBook:
             _LOG.error("alarm.raised", code=code, height=height)
 
 
-class _Drawn(NamedTuple):
-    """What counts of a draw: whose, its number, whether it passed somebody over, by which key and of what kinds."""
+class _Alike(NamedTuple):
+    """What counts of a draw: day, whose, its span, whether somebody was passed over, who endorsed by which key, what."""
 
+    day: int
     creator: str
-    number: int
+    span: int
     is_passed: bool
     key_id: str
     kinds: frozenset[str]
 
 
-class _Recent:
-    """The newest blocks, one after the other, so that they need not be read from the disk. Threads may share it."""
-
-    __slots__ = ("_blocks", "_bytes", "_lock")
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._blocks: deque[Block] = deque()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def add(self, block: Block) -> None:
-        """Keep a block; after a gap or a takeover the earlier ones are forgotten, and so are the oldest of too many."""
-        with self._lock:
-            if self._blocks and self._blocks[-1].height + 1 != block.height:
-                self._blocks.clear()
-                self._bytes = 0
-            self._blocks.append(block)
-            self._bytes += _size(block)
-            while self._bytes > _RECENT_BYTES:
-                self._bytes -= _size(self._blocks.popleft())
-
-    def take(self, first: int, last: int, checkpoint: str) -> list[Block] | None:
-        """Take the blocks from one height to another; None if one is missing, or the last has another checkpoint."""
-        with self._lock:
-            found = [block for block in self._blocks if first <= block.height <= last]
-            while self._blocks and self._blocks[0].height <= last:
-                self._bytes -= _size(self._blocks.popleft())
-        is_whole = len(found) == last - first + 1 and found[-1].checkpoint == checkpoint
-        return found if is_whole else None
-
-
 class DrawWatch:
-    """Watches how endorsers are come by. One thread calls `look`, others may tell of blocks."""
+    """Watches how endorsers are come by. One thread calls `look`."""
 
-    __slots__ = ("_book", "_kept", "_ledger", "_recent", "_records", "_seen", "_size")
+    __slots__ = ("_book", "_kept", "_ledger", "_records", "_seen", "_size")
 
     def __init__(self, ledger: LedgerStore, records: RecordStore, book: AlarmBook) -> None:
         """Use the daemon's stores."""
         self._ledger = ledger
         self._records = records
         self._book = book
-        self._recent = _Recent()
         self._kept = -1
         self._seen = 0
         self._size = 0
-
-    def add(self, block: Block) -> None:
-        """Take note of a block that was applied just now; one that nobody told of is read from the disk."""
-        self._recent.add(block)
 
     def look(self) -> bool:
         """Count the draws of some final blocks that were not counted yet; tells whether there are more.
@@ -205,19 +162,18 @@ class DrawWatch:
         if self._kept < 0:
             self._kept = self._seen = self._records.watched_height(_NAME)
         newest = self._ledger.block_of_size(final.size)
-        leaves, seen = self._leaves(newest)
+        drawn, seen = self._ledger.drawn(self._seen + 1, newest.height)
         counted: Counter[tuple[str, int]] = Counter()
         passed: Counter[tuple[str, int]] = Counter()
         given: Counter[Endorsed] = Counter()
         members = self._ledger.members
-        for time, leaf in leaves:
-            draw = _draw(leaf)
-            if draw is not None:
-                counted[draw.creator, draw.number // SPAN] += 1
-                passed[draw.creator, draw.number // SPAN] += draw.is_passed
-                endorser = members.signer(draw.key_id)
-                name = "" if endorser is None else endorser.org_id
-                given.update(Endorsed(time // DAY_S, name, draw.creator, kind) for kind in draw.kinds)
+        for (day, creator, span, is_passed, key_id, kinds), count in _alike(drawn).items():
+            counted[creator, span] += count
+            passed[creator, span] += count if is_passed else 0
+            endorser = members.signer(key_id)
+            name = "" if endorser is None else endorser.org_id
+            for kind in kinds:
+                given[Endorsed(day, name, creator, kind)] += count
         # Blocks without a draw may be looked at again after a restart: no write is spent on each of them.
         if counted or seen - self._kept >= _UNCOUNTED_BLOCKS:
             draws = {place: (counted[place], passed[place]) for place in counted}
@@ -229,20 +185,6 @@ class DrawWatch:
         is_more = seen < newest.height
         self._size = 0 if is_more else final.size
         return is_more
-
-    def _leaves(self, newest: StoredBlock) -> tuple[list[tuple[int, bytes]], int]:
-        """Return transactions that were not counted yet with the times of their blocks, and how far they go.
-
-        Those of blocks that have no draw may be left out.
-        """
-        first, last = self._seen + 1, newest.height
-        recent = self._recent.take(first, last, newest.checkpoint) if first <= last else []
-        if recent is not None:
-            return [(block.time, leaf) for block in recent for leaf in block.transactions], last
-        drawn = self._ledger.drawn_heights(first, last)
-        page = self._ledger.blocks(drawn[0], _PAGE_BYTES) if drawn else []
-        seen = min(page[-1][0].height, last) if page and page[-1][0].height < drawn[-1] else last
-        return [(block.time, leaf) for block, leaves in page if block.height <= seen for leaf in leaves], seen
 
     def _judge(self, creators: Sequence[str], height: int) -> None:
         """Raise the alarm over creators that are seen to choose."""
@@ -302,23 +244,14 @@ class AlarmJob:
                 _LOG.warning("alarms.delayed", code=error.code)
 
 
-def _draw(leaf: bytes) -> _Drawn | None:
-    """Read the draw of a transaction that this node has executed, None without: only this part of it is looked at."""
-    # Its payload is the first member of a canonical envelope.
-    at = len(_PAYLOAD)
-    payload: dict[str, Any] = orjson.loads(binascii.a2b_base64(leaf[at : leaf.index(b'"', at)]))  # Any: JSON
-    draw = payload.get("draw")
-    if draw is None:
-        return None
-    _, number, rank = draw
-    [key] = [key for key, role in payload["signers"] if role == INDEPENDENT]
-    kinds = frozenset(change["kind"] for change in payload["changes"])
-    return _Drawn(payload["creator"], number, rank > 0, key, kinds)
-
-
-def _size(block: Block) -> int:
-    """Return about how many bytes a block takes."""
-    return sum(map(len, block.transactions))
+def _alike(drawn: Sequence[tuple[int, Drawn]]) -> Counter[_Alike]:
+    """Count draws, given with the times of their blocks, of which all that matters is the same."""
+    return Counter(
+        [
+            _Alike(time // DAY_S, draw.creator, draw.number // SPAN, draw.rank > 0, draw.key_id, draw.kinds)
+            for time, draw in drawn
+        ]
+    )
 
 
 def alarm_json(row: AlarmRow) -> Json:

@@ -310,9 +310,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     book = AlarmBook(node.records, lambda: [alarm for alarms in watched for alarm in alarms()], node.clock)
     # What must stay is written down at once.
     ordering.driver.keep_alarm = book.keep
-    draws = DrawWatch(store, node.records, book)
-    ordering.driver.watchers.append(draws.add)
-    alarms = AlarmJob(book, draws)
+    alarms = AlarmJob(book, DrawWatch(store, node.records, book))
     identity = Identity(node.config.org_id, node.daemon_keys.ledger, node.daemon_keys.encryption)
     side = LedgerNode(identity, _surroundings(node, ordering.driver, decision))
     watched.append(side.anchor.alarms)

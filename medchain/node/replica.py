@@ -256,7 +256,7 @@ class Replica:
                 if write.members is not None:
                     break
             self._keep(draft)
-            return [Applied(made.height, made.time, made.frontier.size, made.root) for made in draft.writes]
+            return [Applied(made.height, made.time, made.frontier.size, made.root, made.ids) for made in draft.writes]
 
     def _judge(self, block: Block, draft: LedgerDraft) -> BlockWrite:
         """Execute a block behind those of a draft, and compare everything; raises as `apply_all`."""
@@ -758,6 +758,7 @@ def _write(
         effects.draws,
         "",
         effects.ids,
+        effects.drawn,
     )
 
 

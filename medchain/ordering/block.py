@@ -167,6 +167,11 @@ def accepted_id(leaf: bytes) -> bytes:
     return sha256(payload).digest()
 
 
+def accepted_ids(block: Block) -> list[bytes]:
+    """Name the transactions of a block that a replica has applied, as `accepted_id` does."""
+    return [accepted_id(leaf) for leaf in block.transactions]
+
+
 def _block(value: Json, leaves: tuple[bytes, ...]) -> Block:
     """Read the members of a block's head."""
     top = members(value, _HEAD)

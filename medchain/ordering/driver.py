@@ -33,12 +33,14 @@ class Applied:
         time: of the block, Unix seconds.
         size: leaves of the log after it.
         root: root of the log after it.
+        ids: ids of its transactions, in order.
     """
 
     height: int
     time: int
     size: int
     root: bytes
+    ids: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Final
 from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ordering.agreed_clock import AHEAD, AgreedClock, Clocks
-from medchain.ordering.block import MAX_ANSWER_BYTES, Block
+from medchain.ordering.block import MAX_ANSWER_BYTES, Block, accepted_ids
 from medchain.ordering.clock_doubt import ClockDoubt
 from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
@@ -96,7 +96,6 @@ class EmbeddedDriver:
     """Ordering for one node (`medchain.ordering.driver.OrderingDriver`).
 
     Attributes:
-        watchers: told of each block, by the thread that has applied it.
         keep_alarm: writes an alarm that must stay down before what raised it goes on; may fail, `health` has it still.
     """
 
@@ -133,7 +132,6 @@ class EmbeddedDriver:
         self._turn, self._rest_until, self._is_hasty = 0, 0.0, False
         self._looked, self._next = ports.clock(), 0
         self._last_orderer = ports.replica.members.protocol.orderer
-        self.watchers: list[Callable[[Block], None]] = []
         self.keep_alarm: Callable[[Alarm], None] = _forget
         replica, clock = ports.replica, ports.clock
         self.feed = Feed(replica)
@@ -563,12 +561,12 @@ class EmbeddedDriver:
             self._doubt.begin(block, kept_back if self._succession.is_by(block, orderer) else None)
         return is_held
 
-    def _ordered(self, block: Block) -> None:
-        """Take note of a block of our own."""
+    def _ordered(self, block: Block, ids: Sequence[bytes]) -> None:
+        """Take note of a block of our own, with the ids of its transactions."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
         self.cosigner.learn(block.checkpoint)
         self._came.set()
-        self._tell(block)
+        self.outbox.seen(block, ids)
 
     def _applied(self, blocks: Sequence[Block], applied: Sequence[Applied]) -> None:
         """Take note of blocks of another orderer; of several, none has changed the members."""
@@ -578,14 +576,8 @@ class EmbeddedDriver:
             self._change_orderer(blocks[-1], applied[-1], orderer)
         self._doubt.applied(blocks[-1])
         self.cosigner.reach({made.size: block.checkpoint for made, block in zip(applied, blocks, strict=True)})
-        for block in blocks:
-            self._tell(block)
-
-    def _tell(self, block: Block) -> None:
-        """Tell of a block: our own outbox, and whoever else watches."""
-        self.outbox.seen(block)
-        for watcher in self.watchers:
-            watcher(block)
+        for block, made in zip(blocks, applied, strict=True):
+            self.outbox.seen(block, made.ids)
 
     def _change_orderer(self, block: Block, applied: Applied, orderer: str) -> None:
         """Notice a new orderer; one that signed the very block that names it has taken over from a lost one.
@@ -614,7 +606,7 @@ class EmbeddedDriver:
             # One that was kept may be by a key that was exchanged since: it is final with what follows on it.
             with suppress(VerificationError):
                 self.cosigner.learn(block.checkpoint)
-            self._tell(block)
+            self.outbox.seen(block, accepted_ids(block))
         self._submit_again(dropped)
 
     def _submit_again(self, dropped: Sequence[bytes]) -> None:

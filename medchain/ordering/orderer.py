@@ -106,7 +106,7 @@ class Orderer:
         *,
         pen: threading.Lock,
         feed: Feed,
-        on_block: Callable[[Block], None],
+        on_block: Callable[[Block, Sequence[bytes]], None],
         is_barred: Callable[[], bool] = lambda: False,
         raise_alarm: Callable[[Alarm], None] = lambda _alarm: None,
         limits: OrdererLimits | None = None,
@@ -120,7 +120,7 @@ class Orderer:
             clock: gives Unix seconds; raises `UnavailableError` where nothing may be dated now.
             pen: held by whoever writes to the replica.
             feed: told of each block.
-            on_block: told of each block.
+            on_block: told of each block, and of the ids of its transactions.
             is_barred: tells, under the pen, whether this node has stood down: then nothing is ordered, not even
                 what is in the queue, since the takeover would drop it.
             raise_alarm: told of damage in the node's own store.
@@ -285,7 +285,7 @@ class Orderer:
         if proposal.block is not None:
             with suppress(UnavailableError):
                 # What watches blocks finds this one again by itself; ordering goes on.
-                self._on_block(proposal.block)
+                self._on_block(proposal.block, proposal.ids)
 
     def _commit_around(self, items: Sequence[_Item], damage: VerificationError) -> None:
         """Order what a damaged page is not needed for: one transaction that names it must not stop all others."""

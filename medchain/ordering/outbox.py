@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from medchain.errors import MedchainError, UnavailableError
 from medchain.ledger.transaction import Stop, parse_envelope, transaction_id
 from medchain.ordering.backoff import backoff_s
-from medchain.ordering.block import Block, accepted_id
+from medchain.ordering.block import Block
 from medchain.ordering.driver import Replica
 from medchain.ordering.promises import PromiseBook
 from medchain.ordering.receipt import Outcome, Refused
@@ -177,13 +177,18 @@ class Outbox:
         with self._changed:
             self._changed.notify_all()
 
-    def seen(self, block: Block) -> None:
-        """Look for our transactions in a block that the replica has applied, and for broken promises."""
+    def seen(self, block: Block, ids: Collection[bytes]) -> None:
+        """Look for our transactions in a block that the replica has applied, and for broken promises.
+
+        Args:
+            block: the newest one.
+            ids: of its transactions.
+        """
         if not self._pending and not len(self._promises):
             return
-        ids = frozenset(map(accepted_id, block.transactions))
-        withheld = self._promises.seen(block, ids)
-        for known in [known for known in ids if known in self._pending]:
+        there = frozenset(ids)
+        withheld = self._promises.seen(block, there)
+        for known in [known for known in there if known in self._pending]:
             self._finish(known, Ordered(known, block.height))
         with self._changed:
             for known in withheld:

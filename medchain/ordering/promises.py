@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from medchain.errors import VerificationError
 from medchain.ledger.members import LOG_KEY, Key, Members
-from medchain.ordering.block import Block, accepted_id
+from medchain.ordering.block import Block, accepted_ids
 from medchain.ordering.cosign import Notary
 from medchain.ordering.driver import MAX_WRITE_ENTRIES, Alarm, Clock, Replica
 from medchain.ordering.receipt import Receipt, verify_receipt
@@ -186,7 +186,7 @@ class PromiseBook:
                 if Broken(known, receipt.height_at_most) not in told:
                     self._add(known, receipt, giver or b"", self.voided)
         for block in unjudged if self._promises else ():
-            self.seen(block, frozenset(map(accepted_id, block.transactions)))
+            self.seen(block, frozenset(accepted_ids(block)))
 
     def seen(self, block: Block, ids: Collection[bytes]) -> list[bytes]:
         """Judge by a block that the replica has applied.

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, literal_colu
 
 from medchain.encoding import Json, canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
-from medchain.ledger.machine import DrawState
+from medchain.ledger.machine import Drawn, DrawState, drawn_of
 from medchain.ledger.members import (
     COSIGN_ED25519_KEY,
     COSIGN_MLDSA44_KEY,
@@ -36,12 +36,14 @@ from medchain.ledger.members import (
 )
 from medchain.ledger.object import StateRecord
 from medchain.ledger.policy import parse_policy
+from medchain.ledger.transaction import parse_envelope
 from medchain.store import tables
 from medchain.store.cache import BoundedCache
 from medchain.store.engine import Database, Statement, insert_into, put_into
 from medchain.store.faults import corrupt, translated
 from medchain.store.folding import Base
 from medchain.store.index import Snapshot, StateIndex
+from medchain.store.newest import NewestBlock, NewestBlocks
 from medchain.store.notes import BodyTable, CheckpointTable
 from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
 from medchain.tlog.statemap import MapRoot, MapUpdate
@@ -66,6 +68,7 @@ _BLOCKS_AT_ONCE: Final = 256
 _LEAVES_AT_ONCE: Final = 1024
 _FLUSHED_ROWS: Final = 4096
 _ASIDE_BYTES: Final = 4 << 20
+_DRAWN_BYTES: Final = 4 << 20
 _LENGTH_BYTES: Final = 4
 _MAX_SEEDS: Final = 8
 _MEMBERS_AT_ONCE: Final = 16
@@ -112,6 +115,7 @@ class BlockWrite:
         draws: creator → draws that changed.
         checkpoint: its checkpoint with the log's signature line.
         ids: ids of its transactions, in order; the other leaves, those of the genesis and of the state, come last.
+        drawn: how its transactions came by independent endorsers, in order.
     """
 
     height: int
@@ -126,6 +130,7 @@ class BlockWrite:
     draws: Mapping[str, DrawState]
     checkpoint: str
     ids: Sequence[bytes] = ()
+    drawn: Sequence[Drawn] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +247,7 @@ class LedgerStore(CheckpointTable, BodyTable):
         self._member_heights: list[int] = []
         self._past: BoundedCache[int, Members] = BoundedCache(MEMBERS_CACHE_BYTES)
         self._draws: dict[str, DrawState] = {}
+        self._newest = NewestBlocks()
         self._is_loaded = False
         with self._fresh():
             pass
@@ -296,7 +302,29 @@ class LedgerStore(CheckpointTable, BodyTable):
         with self._fresh():
             return self._draws.get(creator, DrawState())
 
-    def drawn_heights(self, first: int, last: int) -> list[int]:
+    def drawn(self, first: int, last: int) -> tuple[list[tuple[int, Drawn]], int]:
+        """Tell how the transactions of blocks came by independent endorsers, of as many blocks as are read at once.
+
+        Args:
+            first: height of the first block.
+            last: height of the last one.
+
+        Returns:
+            Of each such transaction its block's time and how, in order; up to which height these are all.
+
+        Raises:
+            VerificationError: ``store.corrupt``.
+        """
+        newest = self._newest_between(first, last)
+        if newest is not None:
+            return [(block.time, draw) for block in newest for draw in block.drawn], last
+        heights = self._drawn_heights(first, last)
+        page = self.blocks(heights[0], _DRAWN_BYTES) if heights else []
+        seen = min(page[-1][0].height, last) if page and page[-1][0].height < heights[-1] else last
+        leaves = [(block.time, leaf) for block, found in page if block.height <= seen for leaf in found]
+        return [(time, draw) for time, leaf in leaves for draw in drawn_of(parse_envelope(leaf).transaction)], seen
+
+    def _drawn_heights(self, first: int, last: int) -> list[int]:
         """Return the heights from ``first`` to ``last`` of the blocks with draws, in order."""
         table = tables.draw.c
         with self._fresh():
@@ -309,6 +337,9 @@ class LedgerStore(CheckpointTable, BodyTable):
 
     def changed_of(self, kind: str, first: int, last: int) -> list[bytes]:
         """Return the objects of a kind that have new versions in the blocks from one height to another; map keys."""
+        newest = self._newest_between(first, last)
+        if newest is not None:
+            return list(dict.fromkeys(key for block in newest for key in block.changed.get(kind, ())))
         table = tables.state_record.c
         low = self._block_row(first - 1).last_record if first else -1
         chosen = select(table.key, table.data).where(table.seq > low, table.seq <= self._block_row(last).last_record)
@@ -317,6 +348,11 @@ class LedgerStore(CheckpointTable, BodyTable):
             rows = connection.execute(chosen.order_by(table.seq))
             # Nearly all are of other kinds; whoever looks one up has it checked.
             return list(dict.fromkeys(bytes(key) for key, data in rows if mark in data))
+
+    def _newest_between(self, first: int, last: int) -> list[NewestBlock] | None:
+        """Return what blocks did that this process has kept since it read the file; None if some are older."""
+        with self._fresh():
+            return self._newest.between(first, last)
 
     def seed(self, height: int) -> bytes | None:
         """Return the map root of the state entry at a height, None if there is none."""
@@ -682,6 +718,7 @@ class LedgerStore(CheckpointTable, BodyTable):
             raise corrupt("members", head.height)
         self._members = self._members_since(self._member_heights[-1]) if self._member_heights else None
         self._head = head
+        self._newest.begin(head.height + 1)
         self._is_loaded = True
 
     def _read_changes(self) -> list[int]:
@@ -751,8 +788,11 @@ class LedgerStore(CheckpointTable, BodyTable):
                 self._tiles.put((level, number), data, _TILE_COST)
                 self._edge.pop(level, None)
         self._edge.update({level: data for (level, _), data in write.tiles.items() if len(data) != full})
+        changed: dict[str, list[bytes]] = {}
         for key, record, _ in write.history:
             self._records.put(key, record, _RECORD_COST)
+            changed.setdefault(record.kind, []).append(key)
+        self._newest.add(NewestBlock(write.height, write.time, write.drawn, changed))
         self._draws.update(write.draws)
         if write.members is not None:
             self._members = write.members

@@ -85,7 +85,7 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray | None) -> byt
         VerificationError: ``tlog.page_corrupt``.
     """
     page = fetch(page_key(position))
-    if type(page) is WrittenPage and page[HASH_BYTES:_PAIR_BYTES] == top:
+    if type(page) is WrittenPage and (top is None or page[HASH_BYTES:_PAIR_BYTES] == top):
         return page
     if page is None or page[:_KINDS] != _TAG or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
         raise corrupt_page(position)

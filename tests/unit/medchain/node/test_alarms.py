@@ -10,7 +10,6 @@ import pytest
 
 from medchain.ledger.transaction import Change, Draw, parse_envelope, parse_payload
 from medchain.node.alarms import AlarmBook, DrawWatch, alarm_json, is_choosing
-from medchain.ordering.block import Block
 from medchain.ordering.driver import Alarm
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
@@ -259,7 +258,8 @@ def test_blocks_without_a_draw_cost_no_write_and_a_later_draw_is_counted_all_the
 
 
 def test_a_long_ledger_is_counted_page_by_page(consortium, monkeypatch):
-    monkeypatch.setattr("medchain.node.alarms._PAGE_BYTES", 1)
+    monkeypatch.setattr("medchain.store.ledger._DRAWN_BYTES", 1)
+    monkeypatch.setattr("medchain.store.newest.MAX_CHANGES", 0)
     consortium.draws((1, 1), (2, 0), (3, 1))
     assert [consortium.watch.look() for _ in range(3)] == [True, True, False]
     assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(3, 2)]
@@ -275,43 +275,44 @@ def test_it_is_noted_now_and_then_how_far_a_ledger_without_draws_was_seen(consor
     assert consortium.records.watched_height("draws") == 2
 
 
-def told(consortium: Consortium, first: int) -> list[Block]:
-    """Tell the watch of the blocks from a height on, as ordering does."""
-    blocks = consortium.replica.blocks(first, 1 << 30)
-    for block in blocks:
-        consortium.watch.add(block)
-    return blocks
-
-
-def test_blocks_that_it_was_told_of_are_not_read_again(consortium, monkeypatch):
+def test_draws_of_blocks_that_were_kept_since_the_start_are_read_from_no_block(consortium, monkeypatch):
     consortium.draws((1, 1), (2, 0))
-    told(consortium, 1)
+    consortium.anchor()
     monkeypatch.setattr(LedgerStore, "blocks", None)
     assert not consortium.watch.look()
     assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
 
 
+def test_what_a_node_has_executed_and_what_it_reads_after_a_restart_are_counted_alike(consortium, store_engine):
+    consortium.draws((1, 1), (2, 0), (40, 1))
+    consortium.draws((1, 0), creator=TONGJI)
+    executed, seen = consortium.store.drawn(1, 4)
+    assert seen == 4
+    assert [(draw.creator, draw.number, draw.rank) for _, draw in executed] == [
+        (RENHE, 1, 1),
+        (RENHE, 2, 0),
+        (RENHE, 40, 1),
+        (TONGJI, 1, 0),
+    ]
+    assert LedgerStore(store_engine(FileKind.LEDGER)).drawn(1, 4) == (executed, 4)
+
+
 def test_a_block_that_was_dropped_in_a_takeover_does_not_count(consortium):
     consortium.draws((1, 1), (2, 1))
-    [kept, dropped] = consortium.replica.blocks(1, 1 << 30)
     consortium.replica.rewind(1)
-    consortium.draws((2, 0))
-    [other] = consortium.replica.blocks(2, 1 << 30)
-    # The second comes before the one in its place was told of, and after.
-    consortium.watch.add(kept)
-    consortium.watch.add(dropped)
-    consortium.look()
-    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
-    consortium.watch.add(other)
-    consortium.draws((3, 0))
-    told(consortium, 3)
+    consortium.draws((2, 0), (3, 0))
     consortium.look()
     assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(3, 1)]
 
 
-def test_too_many_blocks_are_forgotten_and_read_from_the_disk(consortium, monkeypatch):
-    monkeypatch.setattr("medchain.node.alarms._RECENT_BYTES", 1)
-    consortium.draws((1, 1), (2, 0))
-    told(consortium, 1)
+def test_of_too_many_draws_the_oldest_are_read_from_the_disk(consortium, monkeypatch):
+    monkeypatch.setattr("medchain.store.newest.MAX_CHANGES", 2)
+    consortium.draws((1, 1), (2, 0), (3, 1))
+    read = []
+    blocks = LedgerStore.blocks
+    monkeypatch.setattr(LedgerStore, "blocks", lambda *given: read.append(given[1]) or blocks(*given))
+    assert [draw.number for _, draw in consortium.store.drawn(2, 3)[0]] == [2, 3]
+    assert read == []
     consortium.look()
-    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(2, 1)]
+    assert read == [1]
+    assert [(row.draws, row.passed) for row in consortium.records.draw_spans()] == [(3, 2)]

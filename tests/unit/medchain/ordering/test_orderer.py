@@ -58,7 +58,7 @@ def replica(consortium):
 def make(replica):
     made = []
 
-    def build(org_id: str = "org-0", on_block=lambda _block: None, **limits: float) -> Orderer:
+    def build(org_id: str = "org-0", on_block=lambda _block, _ids: None, **limits: float) -> Orderer:
         orderer = Orderer(
             replica,
             org_id,
@@ -187,7 +187,7 @@ def test_whoever_does_not_hold_the_role_orders_nothing(consortium, make, replica
 
 
 def test_a_watcher_whose_disk_fails_does_not_end_ordering(consortium, make):
-    def watch(_block):
+    def watch(_block, _ids):
         raise UnavailableError("store.full")
 
     orderer = make(on_block=watch)

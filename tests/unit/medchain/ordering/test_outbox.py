@@ -9,6 +9,7 @@ import pytest
 from medchain.errors import AccessDeniedError, InputError, UnavailableError, VerificationError
 from medchain.ordering import outbox as module
 from medchain.ordering.block import accepted_id
+from medchain.ordering.driver import Proposal
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import Follower, Source
 from medchain.ordering.notary import LedgerNotary
@@ -47,6 +48,11 @@ class Wire:
 
     def blocks(self, _first, _wait_s):
         return self.submit(())
+
+
+def see(outbox: Outbox, made: Proposal) -> None:
+    """Tell of a block that was made just now."""
+    outbox.seen(made.block, made.ids)
 
 
 @pytest.fixture
@@ -200,7 +206,7 @@ def test_a_receipt_binds_before_its_block_and_counts_as_ordered_only_with_it(
     outbox.step()
     assert promises.receipt(known).height_at_most == 1
     assert outbox.wait(known, 0) is None
-    outbox.seen(replica.propose([leaf], NOW).block)
+    see(outbox, replica.propose([leaf], NOW))
     assert outbox.wait(known, 0) == Ordered(known, 1)
     assert alarms == []
 
@@ -219,7 +225,7 @@ def test_a_receipt_for_a_height_that_we_have_without_its_transaction_is_withhold
         if is_by_word:
             promises.denied(2, promises.taken)
         else:
-            outbox.seen(replica.propose([consortium.anchor("org-1")], NOW).block)
+            see(outbox, replica.propose([consortium.anchor("org-1")], NOW))
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 
@@ -227,9 +233,9 @@ def test_a_promise_for_a_height_that_never_comes_is_broken_by_time(consortium, o
     known = outbox.add(consortium.anchor("org-1"))
     wire.answers = [[sign_receipt(log_signer("org-0"), replica.ledger, [known], 2**53 - 1, NOW)]]
     outbox.step()
-    outbox.seen(replica.propose([consortium.anchor("org-1")], NOW + 60).block)
+    see(outbox, replica.propose([consortium.anchor("org-1")], NOW + 60))
     assert alarms == []
-    outbox.seen(replica.propose([consortium.anchor("org-1")], NOW + 61).block)
+    see(outbox, replica.propose([consortium.anchor("org-1")], NOW + 61))
     assert [alarm.code for alarm in alarms] == ["ordering.withheld"]
 
 
@@ -250,7 +256,7 @@ def test_one_receipt_for_many_is_verified_and_kept_once_and_binds_for_each(
     wire.answers = [[promise] * 3]
     outbox.step()
     assert disk.receipts == [promise]
-    outbox.seen(replica.propose(leaves[:2], NOW).block)
+    see(outbox, replica.propose(leaves[:2], NOW))
     assert [(alarm.code, alarm.fields["id"]) for alarm in alarms] == [("ordering.withheld", names[2].hex())]
     verify_receipt(promise, replica.ledger, log_signer("org-0").public, names[2])
 

@@ -312,10 +312,15 @@ def test_versions_of_an_object_form_a_chain(orderer, author):
             orderer.store.version(key, 1)
 
 
-def test_what_changed_of_a_kind_is_found_between_any_two_heights(replica, orderer, author):
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_what_changed_of_a_kind_is_found_between_any_two_heights(
+    store_engine, replica, orderer, author, monkeypatch, is_remembered
+):
     for number in (1, 2, 3):
         replica.apply(block_of(orderer, author.anchor(), author.subject(number), author.anchor()))
-    store = replica.store
+    store = replica.store if is_remembered else LedgerStore(store_engine(LEDGER))
+    if is_remembered:
+        monkeypatch.setattr(LedgerStore, "_block_row", None)
     records = [store.changed_of("record", height, height) for height in range(4)]
     assert [len(keys) for keys in records] == [0, 6, 6, 6]
     assert {store.record(key).kind for keys in records for key in keys} == {"record"}
