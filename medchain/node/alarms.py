@@ -126,7 +126,7 @@ class AlarmBook:
 
 
 class _Alike(NamedTuple):
-    """What counts of a draw: day, whose, its span, whether somebody was passed over, who endorsed by which key, what."""
+    """What counts of a draw: its day, whose, its span, whether somebody was passed over, which key endorsed, what."""
 
     day: int
     creator: str

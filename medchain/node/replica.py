@@ -60,6 +60,7 @@ LogPen = Callable[[Checkpoint], Note]
 
 _TIMESTAMP_BYTES: Final = 8
 _MAX_ENDS: Final = 32
+_NEWEST_BYTES: Final = 8 << 20
 _ABOUT_OBJECTS: Final = frozenset({"transaction.version", "transaction.ref", "stop.unknown"})
 
 
@@ -114,6 +115,43 @@ class _End:
     root: bytes
 
 
+class _Newest:
+    """The newest blocks that this process has kept: asked for by every member, and read back from no disk.
+
+    One thread changes it; others may read.
+    """
+
+    __slots__ = ("blocks", "ends")
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self.ends: dict[int, _End] = {}
+        self.blocks: dict[int, Block] = {}
+
+    def add(self, writes: Sequence[BlockWrite]) -> None:
+        """Take blocks that were kept, and forget the oldest of too many, or of too many bytes."""
+        ends = {made.frontier.size: _End(made.height, made.root) for made in writes}
+        self.ends = dict([*self.ends.items(), *ends.items()][-_MAX_ENDS:])
+        made = {write.height: _block(write) for write in writes[-_MAX_ENDS:]}
+        left, kept = _NEWEST_BYTES, list[Block]()
+        for block in reversed([*self.blocks.values(), *made.values()][-_MAX_ENDS:]):
+            left -= _size(block)
+            if left < 0:
+                break
+            kept.append(block)
+        self.blocks = {block.height: block for block in reversed(kept)}
+
+    def of(self, first: int, max_bytes: int) -> list[Block]:
+        """Return blocks from a height on as `Replica.blocks` does, as far as they are known; none without the first."""
+        known, found, left = self.blocks, list[Block](), max_bytes
+        while (block := known.get(first + len(found))) is not None:
+            left -= _size(block)
+            if found and left < 0:
+                break
+            found.append(block)
+        return found
+
+
 class Replica:
     """This node's copy of the ledger (`medchain.ordering.driver.Replica`). Threads may share it."""
 
@@ -139,7 +177,7 @@ class Replica:
         self._pen, self._checks = pen, checks
         self._lock = threading.RLock()
         self._standing: _Standing | None = None
-        self._ends: dict[int, _End] = {}
+        self._newest = _Newest()
         self.policy_steps = PolicySteps(store, self.genesis.origin, self.prove_entry)
 
     @classmethod
@@ -323,11 +361,11 @@ class Replica:
             checkpoint = note.to_bytes().decode()
             draft.add(replace(write, checkpoint=checkpoint))
             self._keep(draft)
-            return Proposal(Block(write.height, time, effects.leaves, checkpoint), refusals, effects.ids)
+            return Proposal(_block(draft.writes[0]), refusals, effects.ids)
 
     def blocks(self, first: int, max_bytes: int) -> list[Block]:
         """Return blocks from a height on, at least one if there is one, else as many as ``max_bytes`` of leaves."""
-        return [
+        return self._newest.of(first, max_bytes) or [
             Block(block.height, block.time, tuple(leaves), block.checkpoint)
             for block, leaves in self.store.blocks(first, max_bytes)
         ]
@@ -339,7 +377,7 @@ class Replica:
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the log at a block end, or None if no block of ours ends there."""
-        found = self._ends.get(size)
+        found = self._newest.ends.get(size)
         try:
             return self._root_of(size) if found is None else found.root
         except NotFoundError:
@@ -347,7 +385,7 @@ class Replica:
 
     def height_of(self, size: int) -> int | None:
         """Return the height of the block that ends at a size, or None."""
-        found = self._ends.get(size)
+        found = self._newest.ends.get(size)
         try:
             return self.store.block_of_size(size).height if found is None else found.height
         except NotFoundError:
@@ -368,7 +406,7 @@ class Replica:
             final = self.store.final()
             if final is not None and self.store.block(height).size < final.size:
                 raise ConflictError("replica.final", height=height, final=final.size)
-            self._ends = {}
+            self._newest = _Newest()
             self.store.rewind(height)
 
     def dropped(self) -> list[Block]:
@@ -553,7 +591,7 @@ class Replica:
         base = 0 if final is None else final.size
         if min(size - 1, base) >= standing.since_size:
             return [standing.policy]
-        found = self._ends.get(size)
+        found = self._newest.ends.get(size)
         height = self.store.block_of_size(size).height if found is None else found.height
         since = self.store.block_of_size(base).height if 0 < base < size else 0 if base < size else max(height - 1, 0)
         heights = [since, *(change for change in self.store.members_changes() if since < change <= height)]
@@ -606,8 +644,17 @@ class Replica:
     def _keep(self, draft: LedgerDraft) -> None:
         """Keep blocks."""
         draft.keep()
-        ends = {made.frontier.size: _End(made.height, made.root) for made in draft.writes}
-        self._ends = dict([*self._ends.items(), *ends.items()][-_MAX_ENDS:])
+        self._newest.add(draft.writes)
+
+
+def _block(write: BlockWrite) -> Block:
+    """Return a block as it travels: without its state leaf, which execution makes."""
+    return Block(write.height, write.time, tuple(write.leaves[:-1]), write.checkpoint)
+
+
+def _size(block: Block) -> int:
+    """Return about how many bytes a block takes."""
+    return sum(map(len, block.transactions))
 
 
 def _of_one_write(blocks: Sequence[Block]) -> Iterator[Block]:

@@ -601,8 +601,8 @@ class EmbeddedDriver:
         """Go on under the new orderer; whoever had a dropped block brings its transactions to the new one."""
         self._last_orderer = self._ports.replica.members.protocol.orderer
         self.outbox.reset()
+        self.feed.publish()
         for block in blocks:
-            self.feed.publish(block)
             # One that was kept may be by a key that was exchanged since: it is final with what follows on it.
             with suppress(VerificationError):
                 self.cosigner.learn(block.checkpoint)

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from medchain.encoding import unbase64
 from medchain.ledger.machine import MAX_BLOCK_BYTES
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block, block_bytes, frame
 from medchain.ordering.driver import Replica
@@ -21,7 +20,6 @@ from medchain.ordering.driver import Replica
 MAX_WAIT_S: Final = 60
 """Longest wait that an asker may ask for."""
 
-_KEPT_BLOCKS: Final = 4
 _CACHED_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -35,20 +33,10 @@ class Feed:
         self._is_closed = False
         self._frames: OrderedDict[tuple[int, str], bytes] = OrderedDict()
         self._cached = 0
-        self._newest: OrderedDict[int, Block] = OrderedDict()
 
-    def publish(self, block: Block | None = None) -> None:
-        """Wake those who wait: the replica has moved on.
-
-        Args:
-            block: the newest, to be given to several readers without reading it from the replica for each.
-        """
+    def publish(self) -> None:
+        """Wake those who wait: the replica has moved on."""
         with self._changed:
-            if block is not None:
-                self._newest.pop(block.height, None)
-                self._newest[block.height] = block
-                while len(self._newest) > _KEPT_BLOCKS:
-                    self._newest.popitem(last=False)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -78,7 +66,7 @@ class Feed:
         """Return blocks from a height on, none if none came in time."""
         if not self.wait(first, wait_s):
             return []
-        return self._kept(first, max_bytes) or self._replica.blocks(first, max_bytes)
+        return self._replica.blocks(first, max_bytes)
 
     def frames(self, first: int, wait_s: float = 0, max_bytes: int = MAX_ANSWER_BYTES) -> bytes:
         """Return blocks from a height on as frames, encoded once for all who ask.
@@ -100,21 +88,6 @@ class Feed:
                 break
             parts.append(part)
         return b"".join(parts)
-
-    def _kept(self, first: int, max_bytes: int) -> list[Block]:
-        """Return blocks from a height on that were kept and are still the replica's, as far as they go."""
-        with self._changed:
-            newest = dict(self._newest)
-        found: list[Block] = []
-        left = max_bytes
-        while (block := newest.get(first + len(found))) is not None:
-            left -= sum(map(len, block.transactions))
-            _, size, root = block.checkpoint.split("\n")[:3]
-            # After a takeover the replica has another block at this height.
-            if (found and left < 0) or self._replica.root_at(int(size)) != unbase64(root):
-                break
-            found.append(block)
-        return found
 
     def _frame(self, block: Block) -> bytes:
         """Encode a block, or remember that one did; the checkpoint tells apart blocks of one height after a rewind."""

@@ -142,8 +142,7 @@ class Follower:
             applied = self._replica.apply_all(timely)
         kept = timely[: len(applied)]
         self.alarm = None
-        for block in kept:
-            self._feed.publish(block)
+        self._feed.publish()
         self._on_blocks(kept, applied)
         return len(kept)
 

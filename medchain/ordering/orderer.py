@@ -280,7 +280,7 @@ class Orderer:
         except Exception:
             self._requeue(items)
             raise
-        self._feed.publish(proposal.block)
+        self._feed.publish()
         self._answer(items, proposal)
         if proposal.block is not None:
             with suppress(UnavailableError):

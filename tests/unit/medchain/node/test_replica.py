@@ -156,12 +156,39 @@ def test_what_is_kept_together_is_bounded_by_transactions_and_by_bytes(orderer, 
     assert follower.root == orderer.root
 
 
-def test_blocks_are_cut_at_a_size_but_never_below_one(orderer, author):
-    for _ in range(3):
-        block_of(orderer, author.anchor())
-    assert [block.height for block in orderer.blocks(2, 1)] == [2]
-    assert [block.height for block in orderer.blocks(1, 1 << 20)] == [1, 2, 3]
-    assert orderer.blocks(4, 1 << 20) == []
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_blocks_are_cut_at_a_size_but_never_below_one(orderer, author, is_restarted):
+    made = [block_of(orderer, author.anchor()) for _ in range(3)]
+    replica = Replica(orderer.store) if is_restarted else orderer
+    assert replica.blocks(2, 1) == made[1:2]
+    assert replica.blocks(1, 1 << 20) == made
+    assert replica.blocks(4, 1 << 20) == []
+
+
+def test_the_newest_blocks_are_given_to_everybody_and_read_from_the_disk_for_nobody(
+    orderer, follower, author, monkeypatch
+):
+    made = [block_of(orderer, author.anchor(), author.subject(number)) for number in range(1, 4)]
+    assert len(follower.apply_all(made)) == 3
+    with monkeypatch.context() as without:
+        without.setattr(LedgerStore, "blocks", None)
+        for replica in (orderer, follower):
+            assert [replica.blocks(first, 1 << 20) for first in (1, 2, 3)] == [made, made[1:], made[2:]]
+            assert replica.blocks(1, 1) == made[:1]
+    # What is long past, or too much to be held, is read.
+    monkeypatch.setattr(replicas, "_MAX_ENDS", 2)
+    monkeypatch.setattr(replicas, "_NEWEST_BYTES", sum(map(len, made[2].transactions)))
+    made.append(block_of(orderer, author.anchor()))
+    assert orderer.blocks(1, 1 << 20) == made
+    assert orderer._newest.blocks.keys() == {4}  # noqa: SLF001  # what is held
+
+
+def test_a_block_that_was_dropped_is_not_given_any_more(orderer, author):
+    made = [block_of(orderer, author.anchor()) for _ in range(3)]
+    orderer.rewind(1)
+    assert orderer.blocks(1, 1 << 20) == made[:1]
+    other = block_of(orderer, author.anchor())
+    assert orderer.blocks(1, 1 << 20) == [made[0], other]
 
 
 def test_refused_transactions_are_left_out_with_their_codes(orderer, author):
