@@ -85,14 +85,21 @@ def read_page(fetch: Fetch, position: int, top: bytes | bytearray | None) -> byt
         VerificationError: ``tlog.page_corrupt``.
     """
     page = fetch(page_key(position))
-    if type(page) is WrittenPage and (top is None or page[HASH_BYTES:_PAIR_BYTES] == top):
-        return page
-    if page is None or page[:_KINDS] != _TAG or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
+    if page is None or (top is not None and page[HASH_BYTES:_PAIR_BYTES] != top):
         raise corrupt_page(position)
-    kinds = page[_KINDS:_KINDS_END]
-    if kinds.translate(None, _VALID_KINDS) or len(page) != _TAIL + _UNIT * sum(kinds.translate(_UNITS)):
-        raise corrupt_page(position)
+    check_form(page, position)
     return page
+
+
+def check_form(page: bytes, position: int) -> None:
+    """Check that what was fetched has the form of a page; raises `VerificationError` ``tlog.page_corrupt``."""
+    if type(page) is WrittenPage:
+        return
+    kinds = page[_KINDS:_KINDS_END]
+    if page[:_KINDS] != _TAG or kinds.translate(None, _VALID_KINDS):
+        raise corrupt_page(position)
+    if len(page) != _TAIL + _UNIT * sum(kinds.translate(_UNITS)):
+        raise corrupt_page(position)
 
 
 def check_page(page: bytes, position: int, slots: Iterable[int]) -> None:

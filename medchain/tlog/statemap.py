@@ -41,6 +41,7 @@ from medchain.tlog.mappage import (
     SLOTS,
     Fetch,
     PageWriter,
+    check_form,
     check_page,
     corrupt_page,
     has_entry,
@@ -382,14 +383,16 @@ def _deepest(key: bytes, depth: int, fetch: Fetch) -> tuple[bytes, int]:
         fetch: returns the page under a key.
     """
     whole = 1 << KEY_BITS | int.from_bytes(key, "big")
-    while depth and fetch(page_key(whole >> KEY_BITS - depth)) is None:
+    while (page := fetch(page_key(whole >> KEY_BITS - depth))) is None and depth:
         depth -= LEVELS
-    while True:
+    while page is not None:
         position = whole >> KEY_BITS - depth
-        page = read_page(fetch, position, None)
+        check_form(page, position)
         if slot_kind(page, slot_of(key, position)) != CHILD:
             return page, depth
         depth += LEVELS
+        page = fetch(page_key(whole >> KEY_BITS - depth))
+    raise corrupt_page(whole >> KEY_BITS - depth)
 
 
 def _find(bucket: bytes, key: bytes) -> bytes | None:
