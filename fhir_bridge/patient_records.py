@@ -7,18 +7,22 @@ Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 from urllib.parse import urlencode
 
-from consent.web.ports import Look, Opened, PatientRecord
+from consent.decision import unversioned
+from consent.web.ports import Listing, Look, Opened, PatientRecord
 from fhir_bridge.audit_events import REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
 from fhir_bridge.browse.view import line_of, rows_of, when_of
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
+from fhir_bridge.definitions.parameters import compartment, parameters_of
 from fhir_bridge.document import Element, Resource, write
 from fhir_bridge.references import instant
 from fhir_bridge.rest.core import Core
@@ -29,7 +33,7 @@ from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
 from medchain.node.looks import covered_looks, looks_proof
-from medchain.node.own_consents import is_kept
+from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.store.accounts import Role
 from medchain.store.records import CONCERN
 
@@ -42,6 +46,13 @@ MAX_PAGES: Final = 5
 _OWN: Final = parse_scopes("patient/*.rs")
 _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/PractitionerRole.rs")
 _COUNT: Final = "_count=200&_sort=-_lastUpdated"
+_NEWEST: Final = "-_lastUpdated"
+_VISIT: Final = "Encounter"
+_VISITS: Final = 20
+_LISTED: Final = 50
+_SCANS: Final = 5
+_SCANNED: Final = 100
+_MOST: Final = 1_000
 _VERSIONS: Final = 50
 _LOOKS: Final = "_count=100&_sort=-date"
 _REFUSED: Final = "4"
@@ -94,10 +105,50 @@ class RecordsOfPatients:
                 break
             found = reading.listed(place, urlencode({PARAMETER: found.cursor}))
             resources += found.resources
-        # Consents of the ledger have pages of their own.
-        own = [one for one in resources if one.get("resourceType") not in _ELSEWHERE and not _is_kept(one)]
-        records = [_record(reading, one) for one in own]
-        return sorted(records, key=lambda one: one.when, reverse=True), bool(found.cursor)
+        return _records(reading, resources), bool(found.cursor)
+
+    def visits(self, patient: str, begin: str, language: str) -> Listing:
+        """Give some of the patient's visits, the newest first; see the port."""
+        reading = self._reading(patient, language)
+        found = _page(reading, f"Patient/{patient}/{_VISIT}", begin, _sort="-date", _count=_VISITS)
+        return Listing(_records(reading, found.resources), found.cursor)
+
+    def in_visit(self, patient: str, visit: str, begin: str, language: str) -> Listing:
+        """Give some of the records that belong to a visit; see the port."""
+        reading, types = self._reading(patient, language), ",".join(sorted(_filed()))
+        found = _page(reading, f"{_VISIT}/{visit}/*", begin, _sort=_NEWEST, _count=_LISTED, _type=types)
+        return Listing(_records(reading, found.resources), found.cursor)
+
+    def outside_visits(self, patient: str, begin: str, language: str) -> Listing:
+        """Give some of the records that belong to no visit that is here; see the port."""
+        reading, types = self._reading(patient, language), ",".join(sorted(self.types() - {_VISIT}))
+        resources: list[Resource] = []
+        for _ in range(_SCANS):
+            found = _page(reading, f"Patient/{patient}/*", begin, _sort=_NEWEST, _count=_SCANNED, _type=types)
+            resources += _outside(reading, patient, found.resources)
+            begin = found.cursor
+            if not begin or len(resources) >= _LISTED:
+                break
+        return Listing(_records(reading, resources), begin)
+
+    def of_types(self, patient: str, types: Collection[str], begin: str, language: str) -> Listing:
+        """Give some of the records of some FHIR types; see the port."""
+        reading, named = self._reading(patient, language), ",".join(sorted(types))
+        found = _page(reading, f"Patient/{patient}/*", begin, _sort=_NEWEST, _count=_LISTED, _type=named)
+        return Listing(_records(reading, found.resources), found.cursor)
+
+    def count(self, patient: str, types: Collection[str], language: str) -> int:
+        """Count the patient's records of some FHIR types."""
+        reading, query = self._reading(patient, language), urlencode({"_type": ",".join(sorted(types))})
+        counted = reading.count(f"Patient/{patient}/*", query)
+        if RECORD_TYPE not in types:
+            return counted
+        consents = reading.listed(f"Patient/{patient}/{RECORD_TYPE}", urlencode({"_count": _MOST}))
+        return counted - sum(_is_kept(one) for one in consents.resources)
+
+    def types(self) -> frozenset[str]:
+        """List the FHIR types of which a patient may have records."""
+        return frozenset({"Patient", *compartment("Patient")}) - _ELSEWHERE
 
     def one(self, patient: str, type_name: str, record_id: str, language: str) -> Opened:
         """Give a record; raises `NotFoundError` ``page.unknown`` for one that is not the patient's."""
@@ -206,6 +257,64 @@ class RecordsOfPatients:
         """Give what a token for this one patient would."""
         user = f"Patient/{self._reader or patient}"
         return Access(CLIENT, _OWN, user=user, role=Role.PATIENT.value, patient=patient)
+
+
+def _page(reading: Reading, place: str, begin: str, **asked: str | int) -> Listed:
+    """Ask for a page of a search, or for the one that begins at a cursor.
+
+    Raises:
+        NotFoundError: ``page.unknown`` for a cursor that is none, or is too old.
+    """
+    try:
+        return reading.listed(place, urlencode({PARAMETER: begin} if begin else asked))
+    except RefusedError as error:
+        raise NotFoundError("page.unknown") from error
+
+
+def _records(reading: Reading, resources: Iterable[Resource]) -> list[PatientRecord]:
+    """Say what is shown of resources, the newest first; consents of the ledger have pages of their own."""
+    own = [one for one in resources if one.get("resourceType") not in _ELSEWHERE and not _is_kept(one)]
+    return sorted((_record(reading, one) for one in own), key=lambda one: one.when, reverse=True)
+
+
+@cache
+def _filed() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """List the types of which a visit has records, each with the elements that name the visit (FHIR R4 §2.45)."""
+    found = {}
+    for type_name, codes in compartment(_VISIT).items():
+        texts = [parameters_of(type_name)[code].expression for code in codes if type_name != _VISIT]
+        paths = [path for text in texts for path in re.findall(rf"\b{type_name}((?:\.[a-z]\w*)+)", text)]
+        found[type_name] = tuple(tuple(path.removesuffix(".where").split(".")[1:]) for path in paths)
+    del found[_VISIT]
+    return found
+
+
+def _visits_of(resource: Resource) -> set[str]:
+    """List the ids of the visits to which a record belongs, as the compartment of an Encounter has it."""
+    paths = _filed().get(str(resource.get("resourceType")), ())
+    places = (unversioned(_reference(one)) for path in paths for one in _at(resource, path))
+    return {one.removeprefix(f"{_VISIT}/") for one in places if one.startswith(f"{_VISIT}/")}
+
+
+def _at(value: Element, path: Sequence[str]) -> Iterator[Element]:
+    """List what stands at a path of elements, each of which may be repeated."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _at(one, path)
+    elif not path:
+        yield value
+    elif isinstance(value, dict):
+        yield from _at(value.get(path[0]), path[1:])
+
+
+def _outside(reading: Reading, patient: str, resources: Sequence[Resource]) -> list[Resource]:
+    """Leave out what belongs to a visit that is here; what names one that is not is shown nowhere else."""
+    named = {visit for one in resources for visit in _visits_of(one)}
+    here: set[str] = set()
+    if named:
+        query = urlencode({"_id": ",".join(sorted(named)), "_count": len(named)})
+        here = {str(one.get("id")) for one in reading.listed(f"Patient/{patient}/{_VISIT}", query).resources}
+    return [one for one in resources if not here & _visits_of(one)]
 
 
 def _record(reading: Reading, resource: Resource) -> PatientRecord:

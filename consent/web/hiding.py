@@ -9,6 +9,7 @@ Source: `docs/spec/patient-pages.md` 18; `docs/spec/consent.md` C13.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from flask import Blueprint, Response
@@ -24,6 +25,9 @@ from medchain.web.pages import add_views, language
 
 NEVER_HIDDEN: Final = "Patient"
 """Type of the record that is never hidden: all others refer to it."""
+
+VISIT: Final = "Encounter"
+"""Type of a visit, to which what belongs to it refers: hidden with it."""
 
 _PLACE: Final = "/my/record/<type_name>/<record_id>/hide"
 
@@ -51,16 +55,17 @@ class HidingPages:
         """Show what hiding a record would keep back, and from whom."""
         me = self._site.require()
         record = self._record(me, type_name, record_id)
-        replay, is_cut = self._site.replay(me)
+        replay, is_cut = self._replay(me, record)
         kept = replay.kept_back({record.reference}, self._site.org_id)
         given = [one for one in given_of(self._site.consents(me)) if one.is_in_force]
         return self._site.render(
             "hide.html",
             me,
             place=record.reference,
-            title=_title(record),
+            is_visit=record.type == VISIT,
+            title=title_of(self._site, record),
             others=[
-                {"place": one.reference, "title": _title(one), "when": one.when}
+                {"place": one.reference, "title": title_of(self._site, one), "when": one.when}
                 for one in kept
                 if one.reference != record.reference
             ],
@@ -76,7 +81,7 @@ class HidingPages:
         record = self._record(me, type_name, record_id)
         if any(one.hides == record.reference for one in self._site.hidings(me)):
             raise ConflictError("hide.hidden")
-        return self._signing.hide(me, record.reference, _title(record))
+        return self._signing.hide(me, record.reference, title_of(self._site, record))
 
     def release(self, type_name: str, record_id: str) -> Response:
         """Lead to where the end of a hiding is signed; nothing but a signature ends it here."""
@@ -85,7 +90,16 @@ class HidingPages:
         found = next((one for one in self._site.hidings(me) if one.hides == record.reference), None)
         if found is None:
             raise NotFoundError("page.unknown")
-        return self._signing.unhide(me, found.key, record.reference, _title(record))
+        return self._signing.unhide(me, found.key, record.reference, title_of(self._site, record))
+
+    def _replay(self, me: Patient, record: PatientRecord) -> tuple[Replay, bool]:
+        """Give the patient's records to replay decisions over, with those of a visit that is to be hidden."""
+        replay, is_cut = self._site.replay(me)
+        if record.type != VISIT or not is_cut:
+            return replay, is_cut
+        known = {one.reference for one in replay.records}
+        found = [record, *self._site.records_of(me).in_visit(me.id, record.id, "", language()).records]
+        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), True
 
     def _record(self, me: Patient, type_name: str, record_id: str) -> PatientRecord:
         """Find a record that may be hidden; raises `NotFoundError` ``page.unknown``."""
@@ -133,6 +147,11 @@ def state_of(site: PatientSite, me: Patient, record: PatientRecord) -> dict[str,
     }
 
 
-def _title(record: PatientRecord) -> str:
-    """Name a record."""
-    return record.title or record.type
+def title_of(site: PatientSite, record: PatientRecord) -> str:
+    """Name a record.
+
+    Args:
+        site: of the pages.
+        record: which.
+    """
+    return record.title or (site.pages.say("record.visit") if record.type == VISIT else record.type)

@@ -19,6 +19,10 @@ HIDING_WORDS: Final[Words] = {
         "It is not hidden: whom you permit is given it, as far as the permission goes.",
     ),
     "hide.link": ("对其他机构隐藏……", "Hide it from other organisations …"),
+    "hide.link.visit": (
+        "对其他机构隐藏这次就诊和它的全部记录……",
+        "Hide this visit and all its records from other organisations …",
+    ),
     "hide.state": (
         "自{when}起对其他机构隐藏。",
         "Hidden from other organisations since {when}.",
@@ -41,6 +45,7 @@ HIDING_WORDS: Final[Words] = {
     ),
     "hide.back": ("返回这条记录", "Back to the record"),
     "hide.title": ("对其他机构隐藏一条记录", "Hide a record from other organisations"),
+    "hide.title.visit": ("对其他机构隐藏一次就诊", "Hide a visit from other organisations"),
     "hide.others": (
         "本院不再把它和引用它的记录给任何其他机构，无论您已经或以后许可什么，其他医院急救时也不给。",
         (

@@ -23,18 +23,18 @@ from consent.web.concerns import ConcernPages
 from consent.web.contacts import ContactPages
 from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_rows, unless_row
 from consent.web.family import FamilyPages
-from consent.web.hiding import HidingPages, state_of
-from consent.web.kinds import SENSITIVE, kind_of, kinds_of
+from consent.web.hiding import HidingPages
+from consent.web.kinds import SENSITIVE, kinds_of
 from consent.web.leave import LeavePages
 from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
-from consent.web.ports import PatientRecord
 from consent.web.receipt import consent_receipt
+from consent.web.record import RecordPages, record_row
 from consent.web.restoring import RestoringPages, is_attested
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, let_in
-from consent.web.site import QUICK, SLOW, Patient, PatientSite, check_place
+from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.view import (
     EMERGENCY,
     Event,
@@ -59,9 +59,6 @@ from medchain.web.routing import Caller, callers
 
 PATIENT_ASSETS: Final = ("proof.js", "verify.js")
 """Files of these pages."""
-
-BUNDLED: Final = 100
-"""Most records that one file holds: the node proves each of them anew for it."""
 
 WEEK_S: Final = 7 * DAY_S
 """What "this week" is: the last seven days."""
@@ -100,11 +97,6 @@ class PatientPages:
             ("/my/looked", self.looked, "GET"),
             ("/my/looked/proof", self.looks_proof, "GET"),
             ("/my/emergencies/<name>", self.object_to, "POST"),
-            ("/my/record", self.record, "GET"),
-            ("/my/record/<type_name>/<record_id>", self.one, "GET"),
-            ("/my/record/bundle", self.bundle, "GET"),
-            ("/my/record/<type_name>/<record_id>/bundle", self.record_bundle, "GET"),
-            ("/my/record/<type_name>/<record_id>/proof", self.record_proof, "GET"),
             ("/my/verify", self.verify, "GET"),
         ):
             name = f"{view.__name__}-{method}".lower()
@@ -296,65 +288,6 @@ class PatientPages:
         self._site.local.call("emergency.object", asked, SLOW)
         return self._site.render("objected.html", me)
 
-    def record(self) -> Response:
-        """Show the patient's own records by kind."""
-        me = self._site.require()
-        replay, is_cut = self._site.replay(me)
-        hidden = {one.reference for one in replay.kept_back(replay.hidden, self._site.org_id)}
-        groups = {
-            kind: [one for one in replay.records if kind_of(one.type) == kind]
-            for kind in kinds_of(one.type for one in replay.records)
-        }
-        say = self._site.pages.say
-        return self._site.render(
-            "record.html",
-            me,
-            groups=[
-                (kind, say(f"kind.{kind}"), [self._record_row(one) for one in rows]) for kind, rows in groups.items()
-            ],
-            hidden=hidden,
-            is_cut=is_cut,
-            bundled=BUNDLED if len(replay.records) > BUNDLED else 0,
-        )
-
-    def one(self, type_name: str, record_id: str) -> Response:
-        """Show one record."""
-        me = self._site.require()
-        check_place(type_name, record_id)
-        opened = self._site.records_of(me).one(me.id, type_name, record_id, language())
-        return self._site.render(
-            "record_one.html",
-            me,
-            record=self._record_row(opened.record),
-            rows=opened.rows,
-            versions=opened.versions,
-            hiding=state_of(self._site, me, opened.record),
-        )
-
-    def record_proof(self, type_name: str, record_id: str) -> Response:
-        """Give a record's proof, to be verified anywhere."""
-        me = self._site.require()
-        check_place(type_name, record_id)
-        packed = self._site.records_of(me).proof(me.id, type_name, record_id, language())
-        return attached(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
-
-    def record_bundle(self, type_name: str, record_id: str) -> Response:
-        """Give a record as a FHIR Bundle with its proof."""
-        me = self._site.require()
-        check_place(type_name, record_id)
-        return self._bundled(me, [f"{type_name}/{record_id}"], f"{type_name}-{record_id}.json")
-
-    def bundle(self) -> Response:
-        """Give the patient's records as a FHIR Bundle with their proofs, the newest ones of many."""
-        me = self._site.require()
-        records, _ = self._site.records_of(me).all(me.id, language())
-        return self._bundled(me, [one.reference for one in records[:BUNDLED]], "my-record.json")
-
-    def _bundled(self, me: Patient, references: Sequence[str], name: str) -> Response:
-        """Give records as a file."""
-        content = self._site.records_of(me).bundle(me.id, references, language())
-        return attached(content, "application/fhir+json", name)
-
     def verify(self) -> Response:
         """Show where a proof is checked; who it is about does not matter, so anybody may."""
         return self._site.render("verify.html", self._site.current(), policy=self._site.policy())
@@ -423,7 +356,7 @@ class PatientPages:
                 "kind": kind,
                 "name": say(f"kind.{kind}"),
                 "count": counts[kind].count if kind in counts else 0,
-                "examples": [self._record_row(one) for one in counts[kind].examples] if kind in counts else [],
+                "examples": [record_row(self._site, one) for one in counts[kind].examples] if kind in counts else [],
                 "is_chosen": kind in choice.kinds,
                 "is_within": kind in within,
             }
@@ -558,20 +491,6 @@ class PatientPages:
             "name": event.name,
         }
 
-    def _record_row(self, record: PatientRecord) -> dict[str, object]:
-        """Word a record."""
-        state, _, position = record.anchored.partition("; position=")
-        return {
-            "place": record.reference,
-            "kind": self._site.pages.say(f"kind.{kind_of(record.type)}"),
-            "type": record.type,
-            "title": record.title or record.type,
-            "when": record.when,
-            "version": record.version,
-            "is_verified": state == "final",
-            "position": position,
-        }
-
 
 def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
     """Make all blueprints of the patient's pages, their errors shown as pages.
@@ -580,7 +499,16 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         site: what they are made from.
     """
     pages = PatientPages(site)
-    kinds = (SettingsPages, ContactPages, FamilyPages, ConcernPages, HidingPages, LeavePages, RestoringPages)
+    kinds = (
+        RecordPages,
+        SettingsPages,
+        ContactPages,
+        FamilyPages,
+        ConcernPages,
+        HidingPages,
+        LeavePages,
+        RestoringPages,
+    )
     floors = (*(kind(site).blueprint() for kind in kinds), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)
     for blueprint in made:

@@ -46,6 +46,19 @@ class PatientRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """Some of the patient's records.
+
+    Attributes:
+        records: in their newest versions, the newest first.
+        more: where the next ones begin, a word for `PatientRecords` alone; empty where there are none.
+    """
+
+    records: Sequence[PatientRecord]
+    more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A record, opened.
 
@@ -102,6 +115,39 @@ class PatientRecords(Protocol):
 
     def all(self, patient: str, language: str) -> tuple[Sequence[PatientRecord], bool]:
         """Give the patient's records, the newest first, and whether there are more than are given."""
+        ...
+
+    def visits(self, patient: str, begin: str, language: str) -> Listing:
+        """Give some of the patient's visits (Encounters), the newest first.
+
+        Args:
+            patient: whose they are.
+            begin: `Listing.more` of those before; empty for the first ones.
+            language: of names in it.
+
+        Raises:
+            NotFoundError: ``page.unknown`` for another `begin`, and one that is too old.
+        """
+        ...
+
+    def in_visit(self, patient: str, visit: str, begin: str, language: str) -> Listing:
+        """Give some of the records that belong to a visit (id of the Encounter), itself left out; else as `visits`."""
+        ...
+
+    def outside_visits(self, patient: str, begin: str, language: str) -> Listing:
+        """Give some of the records that belong to no visit that is here, as `visits`; there may be none among many."""
+        ...
+
+    def of_types(self, patient: str, types: Collection[str], begin: str, language: str) -> Listing:
+        """Give some of the records of some FHIR types, else as `visits`."""
+        ...
+
+    def count(self, patient: str, types: Collection[str], language: str) -> int:
+        """Count the patient's records of some FHIR types."""
+        ...
+
+    def types(self) -> Collection[str]:
+        """List the FHIR types of which a patient may have records."""
         ...
 
     def one(self, patient: str, type_name: str, record_id: str, language: str) -> Opened:

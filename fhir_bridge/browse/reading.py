@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fhir_bridge.capability import served_types
-from fhir_bridge.document import MAX_DEPTH, Element, Resource, parse
+from fhir_bridge.document import MAX_DEPTH, Element, Number, Resource, parse
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
@@ -111,6 +111,11 @@ class Reading:
             one["resource"] for one in entries if _mode(one) != "outcome" and isinstance(one.get("resource"), dict)
         ]
         return Listed([one for one in found if isinstance(one, dict)], _cursor(bundle), entries)
+
+    def count(self, path: str, query: str) -> int:
+        """Count what a search finds; raises `RefusedError`."""
+        total = parse(_whole(self.get(path, f"{query}&_summary=count")), _DEPTH).get("total")
+        return int(total.text) if isinstance(total, Number) else 0
 
     def patients(self, text: str) -> Listed:
         """Find patients by an identifier, or else by a name, at most `MOST_PATIENTS` at once; raises `RefusedError`."""

@@ -160,11 +160,13 @@ def places(browser: Browser, home: str) -> list[str]:
     browser.open(f"{home}/access?lang=en")
     consent = browser.script("return document.querySelector('.mc-card a').getAttribute('href')")
     browser.open(f"{home}/record?lang=en")
+    visit = browser.script("return document.querySelector('.mc-line a[href*=\"/Encounter/\"]').getAttribute('href')")
+    browser.open(f"{home}/record/kinds/tests?lang=en")
     record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
-    fixed = ["", "/access", "/access?by=kind", "/looked", "/record", "/concerns", "/verify", "/family", "/settings"]
-    fixed.append("/leave")
+    fixed = ["", "/access", "/access?by=kind", "/looked", "/concerns", "/verify", "/family", "/settings", "/leave"]
+    fixed += ["/record", "/record?by=kind", "/record/outside", "/record/kinds/tests"]
     fixed.append("/access/" + "0" * 64)
-    return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, record))]
+    return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, visit, record))]
 
 
 def test_every_page_is_accessible_and_fits_in_both_languages_at_both_sizes(consortium, demo, phone, home, pictures):
@@ -194,7 +196,7 @@ def test_in_large_text_every_page_fits_a_small_screen_and_so_does_the_one_for_si
                 phone.open(f"{place}{'&' if '?' in place else '?'}lang={language}")
                 assert phone.script("return getComputedStyle(document.documentElement).fontSize") == "20px"
                 found += looks(phone, f"large-{number}-{language}", pictures, (320, 390))
-        phone.open(f"{home}/record?lang=en")
+        phone.open(f"{home}/record/kinds/tests?lang=en")
         record = phone.script("return document.querySelector('.mc-line a[href*=\"/Observation/\"]').href")
         phone.open(f"{record}/hide")
         phone.click("form[action$='/hide'] button")
@@ -302,7 +304,7 @@ def test_a_record_is_hidden_and_released_with_a_signature_each(phone, home, pict
         ("en", ("hidden", "release", "not hidden")),
     ):
         hidden, releases, shown = says
-        phone.open(f"{home}/record?lang={language}")
+        phone.open(f"{home}/record/kinds/tests?lang={language}")
         place = phone.script("return document.querySelector('.mc-line a[href*=\"/Observation/\"]').href")
         phone.open(place)
         phone.wait_until(shown)
@@ -318,7 +320,7 @@ def test_a_record_is_hidden_and_released_with_a_signature_each(phone, home, pict
         phone.click("[data-passkey=sign] button")
         phone.wait_until(hidden)
         found += looks(phone, f"hidden-{language}", pictures, (390, 1280))
-        phone.open(f"{home}/record?lang={language}")
+        phone.open(f"{home}/record/kinds/tests?lang={language}")
         found += looks(phone, f"record-hidden-{language}", pictures, (390,))
         phone.open(place)
         phone.click("form[action$='/release'] button")

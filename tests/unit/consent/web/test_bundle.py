@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consent.web import pages
+from consent.web import record
 from fhir_bridge import resources
 from fhir_bridge.document import parse
 from fhir_bridge.validation.check import Mode
@@ -43,11 +43,11 @@ def proven(world, provenance: dict[str, Any]) -> bytes:
 def test_a_record_comes_with_its_provenance_whose_proof_verifies_and_shows_the_same_content(world):
     records(world, "takes", condition("takes", 1))
     browser = world.patient("takes")
-    record, provenance = bundled(browser, "Condition/takes-c1/bundle")
-    assert (record["resourceType"], record["id"]) == ("Condition", "takes-c1")
+    taken, provenance = bundled(browser, "Condition/takes-c1/bundle")
+    assert (taken["resourceType"], taken["id"]) == ("Condition", "takes-c1")
     assert provenance["target"] == [{"reference": "Condition/takes-c1/_history/1", "type": "Condition"}]
     shown = json.loads(proven(world, provenance))
-    assert {name: record[name] for name in ("code", "id", "subject")} == {
+    assert {name: taken[name] for name in ("code", "id", "subject")} == {
         name: shown[name] for name in ("code", "id", "subject")
     }
     assert 'href="/my/record/Condition/takes-c1/bundle"' in browser.text("/my/record/Condition/takes-c1")
@@ -64,10 +64,10 @@ def test_all_records_come_in_one_file_the_newest_of_many(world, monkeypatch):
         "Patient": 1,
         "Provenance": 4,
     }
-    assert "(the newest" not in browser.text("/my/record?lang=en")
-    monkeypatch.setattr(pages, "BUNDLED", 1)
+    assert "(100 at most, the newest)" in browser.text("/my/record?lang=en")
+    monkeypatch.setattr(record, "BUNDLED", 1)
     assert [one["id"] for one in bundled(browser, "bundle") if one["resourceType"] != "Provenance"] == ["packs-o1"]
-    assert "(the newest 1)" in browser.text("/my/record?lang=en")
+    assert "(1 at most, the newest)" in browser.text("/my/record?lang=en")
 
 
 @pytest.mark.parametrize("place", ["Observation/packed-o1", "Observation/no-such", "observation/x"])

@@ -313,18 +313,6 @@ def test_who_can_see_is_shown_by_organisation_and_by_kind(world):
     assert "Diagnoses" not in page
 
 
-def test_the_record_is_shown_by_kind_and_says_what_is_registered(world):
-    records(world, "reads", condition("reads", 1))
-    browser = world.patient("reads")
-    page = english(browser, "/my/record")
-    assert "血糖" in page
-    assert "Diagnoses (1)" in page
-    assert "registered" in page
-    one = english(browser, "/my/record/Observation/reads-o1")
-    assert "unaltered since it was registered" in one
-    assert browser.get("/my/record/Observation/reads-o1/proof").status_code == 200
-
-
 def test_another_patients_record_is_not_there(world):
     records(world, "private")
     browser = world.patient("curious")
