@@ -27,6 +27,7 @@ from medchain.errors import AccessDeniedError, ConflictError, NotFoundError
 from medchain.ledger.kinds.capacity import STOP
 from medchain.ledger.kinds.recovery import RECOVERY_DAYS
 from medchain.ledger.kinds.subject import Operation
+from medchain.node.policy_terms import TERMS
 from medchain.store.accounts import Passkey
 from medchain.web.routing import Caller, callers
 from medchain.web.sign_in import CHALLENGE_S, MAX_BYTES, json_answer
@@ -75,7 +76,7 @@ class SettingsPages:
             changes=[] if person is None else [self._change_row(me, one) for one in self._changes(person)],
             elsewhere=self._elsewhere(me, person),
             others=[] if person is None else self._others(me, person),
-            wait_days=self._site.genesis.members.policy.terms.get(RECOVERY_DAYS),
+            wait_days=self._terms().get(RECOVERY_DAYS),
         )
 
     def make(self, me: Patient, name: str, given: Mapping[str, Json]) -> Response:
@@ -178,6 +179,11 @@ class SettingsPages:
         """Ask the daemon what was done to a subject."""
         answer = self._site.local.call("subject.history", {"subject": person.subject.hex()}, QUICK)
         return changes_of(answer) if isinstance(answer, dict) else []
+
+    def _terms(self) -> Mapping[str, Json]:
+        """Ask the daemon for the terms of the policy in force, which members may have changed since the genesis."""
+        answer = self._site.local.call(TERMS, {}, QUICK)
+        return answer if isinstance(answer, dict) else {}
 
     def _elsewhere(self, me: Patient, person: Person | None) -> str:
         """Name the organisation that changes the subject, where that is another one."""

@@ -10,6 +10,7 @@ from consent.web.person import key_name
 from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import base64_text, unhex
 from medchain.errors import UnavailableError
+from medchain.node.policy_terms import TERMS
 from medchain.node.records import NewRecord
 from tests.unit.consent.web.conftest import PORTAL, code_of, created
 from tests.unit.medchain.node.desks import phone_of
@@ -71,6 +72,18 @@ def announce(world, name: str, phone) -> str:
     recovery = world.desks.local(holder).call("recovery.announce", asked)["key"]
     world.desks.everywhere(recovery, 1)
     return recovery
+
+
+def test_the_wait_of_a_recovery_is_that_of_the_policy_in_force_and_not_of_the_genesis(world, monkeypatch):
+    browser = world.patient("waits")
+    founded = world.site.genesis.members.policy.terms["recovery_days"]
+    assert f"after at least {founded} days" in said(browser, "/my/settings")
+    monkeypatch.setitem(world.local.operations, TERMS, lambda _: {"majority_years": 18, "recovery_days": 21})
+    page = said(browser, "/my/settings")
+    assert ("after at least 21 days" in page, f"{founded} days" in page) == (True, False)
+    # Under a policy without that term there are no recoveries, and nothing is promised of their wait.
+    monkeypatch.setitem(world.local.operations, TERMS, lambda _: {"majority_years": 18})
+    assert "It takes effect after at least" not in said(browser, "/my/settings")
 
 
 def test_settings_list_each_passkey_with_since_when_and_when_it_was_used(world):
