@@ -73,7 +73,7 @@ class ReleaseRules:
         found = [compile_content(item.content, item.key.hex(), str(item.version)).decide(request) for item in given]
         asked = [facts_told(None if name == ANY_TYPE else name, None, None) for name in question.resource_types]
         standing = [one for one in found if one.denial is None and any(one.may_pass(record) for record in asked)]
-        hidden = decide_hidden(request, {name for item in inside if (name := hidden_in(item.content))})
+        hidden = decide_hidden(request, {one for item in inside if (one := hidden_in(item.content))})
         if standing:
             return DecisionRuling(tuple(standing), None, hidden)
         reasons = [one.denial.reason.value for one in found if one.denial is not None]

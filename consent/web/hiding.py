@@ -1,19 +1,22 @@
-"""The patient's pages on which a record is hidden from other organisations, and released again.
+"""The patient's pages on which records are hidden from other organisations, and released again: one, or a kind.
 
-Keeps true: what hiding would keep back, and from whom, is shown by replaying the decision before anything is signed;
-hiding and releasing are the patient's signature each, or that of who may permit in the patient's stead; what was given
-already is said to be so. Trusts `consent.web.site` for who it is and `consent.hiding` for what is hidden.
+A visit is a record to which what belongs to it refers: it is hidden with all of that. Keeps true: what hiding would
+keep back, and from whom, is shown by replaying the decision before anything is signed; hiding and releasing are the
+patient's signature each, or that of who may permit in the patient's stead; what was given already is said to be so.
+Trusts `consent.web.site` for who it is and `consent.hiding` for what is hidden.
 Source: `docs/spec/patient-pages.md` 18; `docs/spec/consent.md` C13.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flask import Blueprint, Response
 
+from consent.hiding import Hidden
+from consent.web.kinds import KINDS
 from consent.web.ports import PatientRecord
 from consent.web.replay import Replay
 from consent.web.signing import Signing
@@ -29,7 +32,30 @@ NEVER_HIDDEN: Final = "Patient"
 VISIT: Final = "Encounter"
 """Type of a visit, to which what belongs to it refers: hidden with it."""
 
-_PLACE: Final = "/my/record/<type_name>/<record_id>/hide"
+HIDDEN_KINDS: Final = tuple(kind for kind, types in KINDS.items() if NEVER_HIDDEN not in types)
+"""Kinds that can be hidden as a whole."""
+
+_RECORD: Final = "/my/record/<type_name>/<record_id>"
+_KIND: Final = "/my/record/kinds/<kind>"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be hidden, or released.
+
+    Attributes:
+        hidden: as the hiding has it.
+        place: path of its page.
+        title: how this organisation calls it.
+        form: which words tell of it: ``record``, ``visit`` or ``kind``.
+        record: the one record; None for a kind.
+    """
+
+    hidden: Hidden
+    place: str
+    title: str
+    form: str
+    record: PatientRecord | None
 
 
 class HidingPages:
@@ -45,29 +71,33 @@ class HidingPages:
     def blueprint(self) -> Blueprint:
         """Make the routes."""
         rows = (
-            (_PLACE, self.preview, "GET"),
-            (_PLACE, self.hide, "POST"),
-            ("/my/record/<type_name>/<record_id>/release", self.release, "POST"),
+            (f"{_RECORD}/hide", self.preview, "GET"),
+            (f"{_RECORD}/hide", self.hide, "POST"),
+            (f"{_RECORD}/release", self.release, "POST"),
+            (f"{_KIND}/hide", self.preview, "GET"),
+            (f"{_KIND}/hide", self.hide, "POST"),
+            (f"{_KIND}/release", self.release, "POST"),
         )
         return add_views(Blueprint("patient_hiding", __name__), rows)
 
-    def preview(self, type_name: str, record_id: str) -> Response:
-        """Show what hiding a record would keep back, and from whom."""
+    def preview(self, **named: str) -> Response:
+        """Show what hiding would keep back, and from whom."""
         me = self._site.require()
-        record = self._record(me, type_name, record_id)
-        replay, is_cut = self._replay(me, record)
-        kept = replay.kept_back({record.reference}, self._site.org_id)
+        target = self._target(me, **named)
+        replay, is_cut = self._replay(me, target)
+        kept = replay.kept_back({target.hidden}, self._site.org_id)
         given = [one for one in given_of(self._site.consents(me)) if one.is_in_force]
         return self._site.render(
             "hide.html",
             me,
-            place=record.reference,
-            is_visit=record.type == VISIT,
-            title=title_of(self._site, record),
+            place=target.place,
+            form=target.form,
+            title=target.title,
+            count=self._count(me, target, kept),
             others=[
                 {"place": one.reference, "title": title_of(self._site, one), "when": one.when}
                 for one in kept
-                if one.reference != record.reference
+                if target.record is not None and one.reference != target.record.reference
             ],
             permissions=[self._fewer(me, one, replay, kept) for one in given if one.law is None],
             laws=[self._site.organisation(me, one.recipient) for one in given if one.law is not None],
@@ -75,38 +105,56 @@ class HidingPages:
             may_decide=me.may(CONSENT),
         )
 
-    def hide(self, type_name: str, record_id: str) -> Response:
-        """Lead to where hiding a record is signed."""
+    def hide(self, **named: str) -> Response:
+        """Lead to where hiding is signed."""
         me = self._site.check_form(CONSENT)
-        record = self._record(me, type_name, record_id)
-        if any(one.hides == record.reference for one in self._site.hidings(me)):
+        target = self._target(me, **named)
+        if any(one.hides == target.hidden for one in self._site.hidings(me)):
             raise ConflictError("hide.hidden")
-        return self._signing.hide(me, record.reference, title_of(self._site, record))
+        return self._signing.hide(me, target.hidden, target.place, target.title)
 
-    def release(self, type_name: str, record_id: str) -> Response:
+    def release(self, **named: str) -> Response:
         """Lead to where the end of a hiding is signed; nothing but a signature ends it here."""
         me = self._site.check_form(CONSENT)
-        record = self._record(me, type_name, record_id)
-        found = next((one for one in self._site.hidings(me) if one.hides == record.reference), None)
+        target = self._target(me, **named)
+        found = next((one for one in self._site.hidings(me) if one.hides == target.hidden), None)
         if found is None:
             raise NotFoundError("page.unknown")
-        return self._signing.unhide(me, found.key, record.reference, title_of(self._site, record))
+        return self._signing.unhide(me, found.key, target.place, target.title)
 
-    def _replay(self, me: Patient, record: PatientRecord) -> tuple[Replay, bool]:
-        """Give the patient's records to replay decisions over, with those of a visit that is to be hidden."""
-        replay, is_cut = self._site.replay(me)
-        if record.type != VISIT or not is_cut:
-            return replay, is_cut
-        known = {one.reference for one in replay.records}
-        found = [record, *self._site.records_of(me).in_visit(me.id, record.id, "", language()).records]
-        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), True
-
-    def _record(self, me: Patient, type_name: str, record_id: str) -> PatientRecord:
-        """Find a record that may be hidden; raises `NotFoundError` ``page.unknown``."""
+    def _target(self, me: Patient, kind: str = "", type_name: str = "", record_id: str = "") -> Target:
+        """Find what an address names, if it may be hidden; raises `NotFoundError` ``page.unknown``."""
+        if kind:
+            if kind not in HIDDEN_KINDS:
+                raise NotFoundError("page.unknown")
+            title = self._site.pages.say(f"kind.{kind}")
+            return Target(Hidden.of_types(KINDS[kind]), f"/my/record/kinds/{kind}", title, "kind", None)
         check_place(type_name, record_id)
         if type_name == NEVER_HIDDEN:
             raise NotFoundError("page.unknown")
-        return self._site.records_of(me).one(me.id, type_name, record_id, language()).record
+        record = self._site.records_of(me).one(me.id, type_name, record_id, language()).record
+        form = "visit" if type_name == VISIT else "record"
+        hidden = Hidden.of_record(record.reference)
+        return Target(hidden, f"/my/record/{record.reference}", title_of(self._site, record), form, record)
+
+    def _replay(self, me: Patient, target: Target) -> tuple[Replay, bool]:
+        """Give the patient's records to replay decisions over, the newest of those that are to be hidden among them."""
+        replay, is_cut = self._site.replay(me)
+        if not is_cut:
+            return replay, is_cut
+        records, found = self._site.records_of(me), [] if target.record is None else [target.record]
+        if target.form == "visit" and target.record is not None:
+            found += records.in_visit(me.id, target.record.id, "", language()).records
+        elif target.record is None:
+            found += records.of_types(me.id, target.hidden.types, "", language()).records
+        known = {one.reference for one in replay.records}
+        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), True
+
+    def _count(self, me: Patient, target: Target, kept: Sequence[PatientRecord]) -> int:
+        """Count what would be hidden: of a kind all that there is, else what was looked at."""
+        if target.record is None:
+            return self._site.records_of(me).count(me.id, target.hidden.types, language())
+        return len(kept)
 
     def _fewer(self, me: Patient, given: Given, replay: Replay, kept: Sequence[PatientRecord]) -> dict[str, object]:
         """Say how many records a permission lets through now, and how many fewer it would."""
@@ -134,17 +182,31 @@ def state_of(site: PatientSite, me: Patient, record: PatientRecord) -> dict[str,
     if record.type == NEVER_HIDDEN:
         return None
     alone = Replay([record], frozenset(), site.pages.site.clock(), site.zone)
-    hidings = site.hidings(me)
-    own = next((one for one in hidings if one.hides == record.reference), None)
-    return {
-        "is_hidden": own is not None,
-        "key": "" if own is None else own.key,
-        "since": "" if own is None else site.moment(own.signed_at),
-        "position": None if own is None or not own.is_final else own.position,
-        # A stop that another organisation brought ends nothing here, and nobody can bring a second one.
-        "may_release": own is not None and own.is_in_force and me.may(CONSENT),
-        "by": sorted({one.hides for one in hidings if one is not own and alone.kept_back({one.hides}, site.org_id)}),
+    own = Hidden.of_record(record.reference)
+    others = {one.hides for one in site.hidings(me) if one.hides is not None and one.hides != own}
+    by = sorted(one for one in others if alone.kept_back({one}, site.org_id))
+    return _state(site, me, own) | {
+        "by": [one.reference for one in by if one.reference],
+        "by_kinds": [
+            (kind, site.pages.say(f"kind.{kind}"))
+            for kind in HIDDEN_KINDS
+            if any(not one.reference and not set(KINDS[kind]).isdisjoint(one.types) for one in by)
+        ],
     }
+
+
+def kind_state(site: PatientSite, me: Patient, kind: str) -> dict[str, object] | None:
+    """Tell whether a kind is hidden as a whole.
+
+    Args:
+        site: of the pages.
+        me: whose records they are.
+        kind: which.
+
+    Returns:
+        What its page says; None for a kind that is never hidden as a whole.
+    """
+    return _state(site, me, Hidden.of_types(KINDS[kind])) if kind in HIDDEN_KINDS else None
 
 
 def title_of(site: PatientSite, record: PatientRecord) -> str:
@@ -155,3 +217,16 @@ def title_of(site: PatientSite, record: PatientRecord) -> str:
         record: which.
     """
     return record.title or (site.pages.say("record.visit") if record.type == VISIT else record.type)
+
+
+def _state(site: PatientSite, me: Patient, hidden: Hidden) -> dict[str, object]:
+    """Say whether something is hidden by a hiding of its own."""
+    own = next((one for one in site.hidings(me) if one.hides == hidden), None)
+    return {
+        "is_hidden": own is not None,
+        "key": "" if own is None else own.key,
+        "since": "" if own is None else site.moment(own.signed_at),
+        "position": None if own is None or not own.is_final else own.position,
+        # A stop that another organisation brought ends nothing here, and nobody can bring a second one.
+        "may_release": own is not None and own.is_in_force and me.may(CONSENT),
+    }

@@ -23,6 +23,16 @@ HIDING_WORDS: Final[Words] = {
         "对其他机构隐藏这次就诊和它的全部记录……",
         "Hide this visit and all its records from other organisations …",
     ),
+    "hide.who.kind": ("其他机构能看到这类记录吗", "May other organisations be given this kind"),
+    "hide.not.kind": (
+        "这类记录没有整体隐藏：您许可的机构，在许可的范围内可以看到。标有“已隐藏”的除外。",
+        (
+            "This kind is not hidden as a whole: whom you permit is given it, as far as the permission goes, but for "
+            "records that are marked as hidden."
+        ),
+    ),
+    "hide.link.kind": ("对其他机构隐藏这类的全部记录……", "Hide all records of this kind from other organisations …"),
+    "hide.by_kind": ("因为您隐藏了这类记录，它不会给出：", "It is not given, because you hide records of this kind:"),
     "hide.state": (
         "自{when}起对其他机构隐藏。",
         "Hidden from other organisations since {when}.",
@@ -43,14 +53,31 @@ HIDING_WORDS: Final[Words] = {
             "which without your signature does not count at this hospital."
         ),
     ),
-    "hide.back": ("返回这条记录", "Back to the record"),
-    "hide.title": ("对其他机构隐藏一条记录", "Hide a record from other organisations"),
+    "hide.back.kind": ("返回这类记录", "Back to the records of this kind"),
+    "hide.back.record": ("返回这条记录", "Back to the record"),
+    "hide.back.visit": ("返回这次就诊", "Back to the visit"),
+    "hide.title.kind": ("对其他机构隐藏一类记录", "Hide a kind of records from other organisations"),
+    "hide.title.record": ("对其他机构隐藏一条记录", "Hide a record from other organisations"),
     "hide.title.visit": ("对其他机构隐藏一次就诊", "Hide a visit from other organisations"),
     "hide.others": (
         "本院不再把它和引用它的记录给任何其他机构，无论您已经或以后许可什么，其他医院急救时也不给。",
         (
             "This hospital gives it, and what refers to it, to no other organisation any more, whatever you have "
             "permitted or will; another hospital is not given it in an emergency either."
+        ),
+    ),
+    "hide.others.kind": (
+        "本院不再把这类记录给任何其他机构，无论您已经或以后许可什么，其他医院急救时也不给。",
+        (
+            "This hospital gives no record of this kind to any other organisation any more, whatever you have "
+            "permitted or will; another hospital is given none in an emergency either."
+        ),
+    ),
+    "hide.mentioned": (
+        "其他种类的记录里如果提到它们，仍会给出；要一起隐藏，请隐藏那次就诊或那条记录。",
+        (
+            "Records of other kinds that mention them are still given. To hide those with them, hide the visit, or the "
+            "record itself."
         ),
     ),
     "hide.own": (
@@ -94,10 +121,17 @@ HIDING_WORDS: Final[Words] = {
             "can release it at any time."
         ),
     ),
+    "hide.later.kind": (
+        "以上用与正式给出时相同的规则算出。以后新增的这类记录也会隐藏。您随时可以恢复。",
+        (
+            "Worked out with the rules by which records are given. Later records of this kind are hidden too. You can "
+            "release them at any time."
+        ),
+    ),
     "hide.sign": ("隐藏，去签署", "Hide it, and sign that"),
-    "hide.about": ("恢复已隐藏的记录：{title}", "releasing a hidden record: {title}"),
+    "hide.about": ("恢复已隐藏的：{title}", "releasing what is hidden: {title}"),
     "hide.preview": ("您隐藏的记录不计在内，也不会给出。", "What you hide is not counted, and not given."),
-    "error.hide.hidden": ("这条记录已经隐藏。", "This record is hidden already."),
+    "error.hide.hidden": ("已经隐藏。", "It is hidden already."),
     "error.hide.joint": (
         "监护人意见不一致时，不能由其中一位隐藏记录。请联系医院窗口。",
         "While guardians disagree, none of them hides a record alone. Ask the hospital's desk.",

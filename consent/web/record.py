@@ -13,10 +13,9 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
-from consent.web.hiding import VISIT, state_of, title_of
+from consent.web.hiding import VISIT, kind_state, state_of, title_of
 from consent.web.kinds import KINDS, OTHER, kind_of, kinds_of
 from consent.web.ports import Listing, PatientRecord
-from consent.web.replay import Replay
 from consent.web.site import Patient, PatientSite, check_place
 from medchain.errors import NotFoundError
 from medchain.web.pages import add_views, attached, language
@@ -84,7 +83,7 @@ class RecordPages:
         """Show the records of a kind."""
         me, types = self._site.require(), self._types(kind)
         found = self._site.records_of(me).of_types(me.id, types, request.args.get(_FROM, ""), language())
-        return self._list(me, self._site.pages.say(f"kind.{kind}"), found)
+        return self._list(me, self._site.pages.say(f"kind.{kind}"), found, hiding=kind_state(self._site, me, kind))
 
     def one(self, type_name: str, record_id: str) -> Response:
         """Show one record; of a visit also what belongs to it."""
@@ -145,17 +144,17 @@ class RecordPages:
                 break
         return listed
 
-    def _list(self, me: Patient, title: str, found: Listing, lead: str = "") -> Response:
+    def _list(self, me: Patient, title: str, found: Listing, **more: object) -> Response:
         """Show some records, and where the next ones are."""
         return self._site.render(
             "record_list.html",
             me,
             title=title,
-            lead=lead,
             rows=self._rows(me, found.records),
             more=found.more,
             begin=request.args.get(_FROM, ""),
             place=request.path,
+            **more,
         )
 
     def _kinds(self, me: Patient) -> list[tuple[str, str, int]]:
@@ -181,9 +180,8 @@ class RecordPages:
 
     def _rows(self, me: Patient, records: Sequence[PatientRecord]) -> list[dict[str, object]]:
         """Word records for a list, and tell which of them are hidden."""
-        hidden = frozenset(one.hides for one in self._site.hidings(me))
-        replay = Replay(records, hidden, self._site.pages.site.clock(), self._site.zone)
-        kept = {one.reference for one in replay.kept_back(hidden, self._site.org_id)}
+        replay = self._site.replay_of(me, records)
+        kept = {one.reference for one in replay.kept_back(replay.hidden, self._site.org_id)}
         return [{**record_row(self._site, one), "is_hidden": one.reference in kept} for one in records]
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from consent.decision import Request, Resource, passes
 from consent.directive import SUBJECT, compile_content
 from consent.facts import facts_told
-from consent.hiding import decide_hidden
+from consent.hiding import Hidden, decide_hidden
 from consent.web.ports import PatientRecord
 from medchain.encoding import Json
 from medchain.ledger.transaction import HASH_BYTES
@@ -30,13 +30,13 @@ class Replay:
 
     Attributes:
         records: in their newest versions.
-        hidden: references of what the patient hides.
+        hidden: what the patient hides.
         now: Unix seconds.
         zone: of dates without one.
     """
 
     records: Sequence[PatientRecord]
-    hidden: frozenset[str]
+    hidden: frozenset[Hidden]
     now: int
     zone: tzinfo
 
@@ -62,10 +62,10 @@ class Replay:
         told = ((one, self.facts(one)) for one in self.records)
         return [one for one, facts in told if decision.passes(facts) and passes(hidden, facts)]
 
-    def kept_back(self, references: Collection[str], custodian: str) -> list[PatientRecord]:
-        """List what hiding some records of a custodian keeps from others: those, and what refers to one of them."""
+    def kept_back(self, hidden: Collection[Hidden], custodian: str) -> list[PatientRecord]:
+        """List what hidings at a custodian keep from others: what is hidden, and what refers to such a record."""
         other = Request(now=self.now * 1_000_000, patient=SUBJECT, groups=None, custodian=f"Organization/{custodian}")
-        decision = decide_hidden(other, references)
+        decision = decide_hidden(other, hidden)
         return [one for one in self.records if not passes(decision, self.facts(one))]
 
     def facts(self, record: PatientRecord) -> Resource:

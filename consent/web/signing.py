@@ -17,7 +17,7 @@ from typing import Final
 from flask import Response, request
 from orjson import JSONDecodeError, loads
 
-from consent.hiding import hiding_terms
+from consent.hiding import Hidden, hiding_terms
 from consent.web import ticket
 from consent.web.acting import NOTHING
 from consent.web.joint import Joint
@@ -171,32 +171,41 @@ class Signing:
         names = {key: self._site.organisation(me, recipient)}
         return self.lead(me, signer, draft, Act.STOP, Way(back, back, key, STOP, names=names))
 
-    def hide(self, me: Patient, reference: str, title: str) -> Response:
-        """Draft that a record is hidden, and lead to where that is signed.
+    def hide(self, me: Patient, hidden: Hidden, back: str, title: str) -> Response:
+        """Draft that records are hidden, and lead to where that is signed.
 
         Args:
-            me: whose record it is.
-            reference: of the record, ``TYPE/ID``.
-            title: what this organisation calls it.
+            me: whose records they are.
+            hidden: which.
+            back: path of their page.
+            title: what this organisation calls them.
 
         Raises:
             ConflictError: ``hide.joint`` where guardians disagree, of whom none hides anything alone.
             AccessDeniedError: ``patient.limits`` for a type beyond those of who acts for the patient.
         """
-        signer, back = self.signer(me), f"/my/record/{reference}"
-        terms = hiding_terms(reference, self._site.org_id, signer.hex(), self._site.pages.site.clock())
+        signer = self.signer(me)
+        terms = hiding_terms(hidden, self._site.org_id, signer.hex(), self._site.pages.site.clock())
         if self.beside(me):
             raise ConflictError("hide.joint")
         if me.acting is not None:
             check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
         draft = self._site.local.call("consent.draft", terms, QUICK)
-        names = {reference: title, self._site.org_id: self._site.organisation(me, self._site.org_id)}
-        return self.lead(me, signer, draft, Act.HIDE, Way(back, back, reference, CONSENT, names))
+        names = {hidden.reference: title} if hidden.reference else {}
+        names |= {self._site.org_id: self._site.organisation(me, self._site.org_id)}
+        return self.lead(me, signer, draft, Act.HIDE, Way(back, back, hidden.reference, CONSENT, names))
 
-    def unhide(self, me: Patient, key: str, reference: str, title: str) -> Response:
-        """Draft the end of a hiding, and lead to where it is signed; it opens, as a permission does."""
-        signer, back = self.signer(me), f"/my/record/{reference}"
+    def unhide(self, me: Patient, key: str, back: str, title: str) -> Response:
+        """Draft the end of a hiding, and lead to where it is signed; it opens, as a permission does.
+
+        Args:
+            me: whose records they are.
+            key: map key of the hiding, hexadecimal.
+            back: path of the page of what is hidden.
+            title: what this organisation calls that.
+        """
+        signer = self.signer(me)
         draft = self._site.local.call("withdrawal.draft", {"consent": key, "signer": signer.hex()}, QUICK)
         names = {key: self._site.pages.say("hide.about", title=title)}
         return self.lead(me, signer, draft, Act.STOP, Way(back, back, key, CONSENT, names))

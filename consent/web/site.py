@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -19,7 +19,7 @@ from flask import Response, g, request
 
 from consent.web.acting import NOTHING, OWN, chosen_in, cookie_name, limits_of
 from consent.web.person import Delegation, Person, person_of, represented_of
-from consent.web.ports import Links, Local, PatientRecords
+from consent.web.ports import Links, Local, PatientRecord, PatientRecords
 from consent.web.replay import Replay
 from consent.web.view import Given, hidings_of
 from medchain.encoding import Json
@@ -219,8 +219,12 @@ class PatientSite:
     def replay(self, me: Patient) -> tuple[Replay, bool]:
         """Give the patient's records to replay decisions over, and whether there are more than those."""
         records, is_cut = self.records_of(me).all(me.id, language())
-        hidden = frozenset(one.hides for one in self.hidings(me))
-        return Replay(records, hidden, self.pages.site.clock(), self.zone), is_cut
+        return self.replay_of(me, records), is_cut
+
+    def replay_of(self, me: Patient, records: Sequence[PatientRecord]) -> Replay:
+        """Give some of the patient's records to replay decisions over."""
+        hidden = frozenset(one.hides for one in self.hidings(me) if one.hides is not None)
+        return Replay(records, hidden, self.pages.site.clock(), self.zone)
 
     def asks(self, me: Patient) -> list[Mapping[str, Json]]:
         """Ask the daemon what the patient is asked, once a request; those that were answered too."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from consent.hiding import hidden_in
+from consent.hiding import Hidden, hidden_in
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
 from consent.web.ports import Look
 from medchain.encoding import Json, parse_canonical
@@ -99,7 +99,7 @@ class Given:
         patient: map key of the subject whose records it is about, hexadecimal.
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
         law: what it rests on where it is no consent; None for a consent.
-        hides: reference of the record that it hides; empty for what permits something.
+        hides: what it hides; None for what permits something.
     """
 
     key: str
@@ -128,7 +128,7 @@ class Given:
     patient: str = ""
     withdrawn_by: str = ""
     law: Law | None = None
-    hides: str = ""
+    hides: Hidden | None = None
 
     @property
     def last_used(self) -> int | None:
@@ -182,12 +182,12 @@ class Event:
 
 def given_of(answer: Mapping[str, Json]) -> list[Given]:
     """Read what ``patient.consents`` answered of permissions, the newest first; what cannot be read is left out."""
-    return [one for one in _read(answer) if not one.hides]
+    return [one for one in _read(answer) if one.hides is None]
 
 
 def hidings_of(answer: Mapping[str, Json], org_id: str) -> list[Given]:
     """Read what is hidden at an organisation, likewise, as long as it counts there (`docs/spec/consent.md` C13)."""
-    hidings = (one for one in _read(answer) if one.hides and one.recipient == org_id)
+    hidings = (one for one in _read(answer) if one.hides is not None and one.recipient == org_id)
     return [one for one in hidings if one.is_in_force or (one.ended in _OF_OTHERS and one.ended_by != org_id)]
 
 

@@ -300,7 +300,7 @@ def test_a_correction_and_a_complaint_are_sent_answered_and_followed(consortium,
 def test_a_record_is_hidden_and_released_with_a_signature_each(phone, home, pictures):
     found = []
     for language, says in (
-        ("zh", ("已隐藏", "恢复一条隐藏的记录", "没有隐藏")),
+        ("zh", ("已隐藏", "恢复隐藏的记录", "没有隐藏")),
         ("en", ("hidden", "release", "not hidden")),
     ):
         hidden, releases, shown = says

@@ -39,10 +39,11 @@ const short = (id) => `${id.slice(0, 12)}…`;
 
 function consent({ content }, names) {
   if (content.data_period !== null || content.joined.length) throw new DiffersError("consent");
-  const reference = hidden(content);
+  const hiding = hidden(content);
   const until = ["until", content.period.end === null ? words.no_end : day(content.period.end)];
-  if (reference !== null) {
-    return [["hides", named(names, reference)], ["hides_from", words.others], ["seen_by", named(names, content.recipient)], until];
+  if (hiding !== null) {
+    const what = hiding.reference ? ["hides", named(names, hiding.reference)] : ["hides_kind", kindsOf(hiding.types)];
+    return [what, ["hides_from", words.others], ["seen_by", named(names, content.recipient)], until];
   }
   return [
     ["recipient", named(names, content.recipient)],
@@ -109,8 +110,8 @@ async function show(begun) {
     }
   }
   const heading = page.querySelector("h1");
-  const isHiding = operation === "consent/create" && hidden(found.content) !== null;
-  heading.textContent = isHiding ? words.hide : operations[operation];
+  const hiding = operation === "consent/create" ? hidden(found.content) : null;
+  heading.textContent = hiding === null ? operations[operation] : hiding.reference ? words.hide : words.hide_kind;
   page.querySelector("[data-shown]").hidden = false;
   heading.focus();
   return found;

@@ -62,13 +62,18 @@ export function keptBack(content) {
   return rows.flatMap((one) => one.securityLabel.map((label) => label.code));
 }
 
-// The record that a hiding denies to all but the organisation that has it; null for a consent that is no hiding. One of
-// any other form could say more than a page shows: docs/spec/consent.md C13.
+// What a hiding denies to all but the organisation that has it, a record by its reference or all of some types; null for
+// a consent that is no hiding. One of any other form could say more than a page shows: docs/spec/consent.md C13.
 export function hidden({ custodians, fhir, recipient }) {
   if (fhir.provision?.type !== "deny") return null;
   const reference = fhir.provision.data?.[0]?.reference?.reference;
+  const types = [...new Set((fhir.provision.class ?? []).map((one) => one.code))].sort();
   const coded = (code, system) => ({ coding: [{ code, system }] });
   const terminology = "http://terminology.hl7.org/CodeSystem/";
+  const what =
+    reference === undefined
+      ? { class: types.map((code) => ({ code, system: "http://hl7.org/fhir/resource-types" })) }
+      : { data: [{ meaning: "dependents", reference: { reference } }] };
   const own = {
     reference: { reference: `Organization/${recipient}` },
     role: coded("IRCP", `${terminology}v3-ParticipationType`),
@@ -76,18 +81,16 @@ export function hidden({ custodians, fhir, recipient }) {
   const form = {
     category: [coded("59284-0", "http://loinc.org")],
     policyRule: coded("OPTIN", `${terminology}v3-ActCode`),
-    provision: {
-      data: [{ meaning: "dependents", reference: { reference } }],
-      provision: [{ actor: [own], type: "permit" }],
-      type: "deny",
-    },
+    provision: { ...what, provision: [{ actor: [own], type: "permit" }], type: "deny" },
     resourceType: "Consent",
     scope: coded("patient-privacy", `${terminology}consentscope`),
     status: "active",
   };
-  const isWhole = typeof reference === "string" && canonical(custodians) === canonical([recipient]);
+  const named = reference === undefined ? types : [reference];
+  const isNamed = named.length > 0 && named.every((one) => typeof one === "string");
+  const isWhole = isNamed && canonical(custodians) === canonical([recipient]);
   if (!isWhole || canonical(fhir) !== canonical(form)) throw new DiffersError("fhir");
-  return reference;
+  return reference === undefined ? { types } : { reference };
 }
 
 // Works out what the passkey will sign, on a ledger; throws DiffersError where that is not what the server asks it to

@@ -11,14 +11,19 @@ import pytest
 from consent.decision import Permit, Request, passes
 from consent.directive import SUBJECT
 from consent.facts import facts_of
-from consent.hiding import decide_hidden, hidden_in, hiding_terms
+from consent.hiding import Hidden, decide_hidden, hidden_in, hiding_terms
 from consent.release import ReleaseRules
 from medchain.node.release_ports import ConsentInForce, Question
 from tests.unit.consent.test_release import BASE, START
 
 VISIT = "Encounter/e1"
+HIDDEN = Hidden.of_record(VISIT)
+KIND = Hidden.of_types(["Observation", "DiagnosticReport", "Observation"])
+TYPES = "http://hl7.org/fhir/resource-types"
+OF_IT = {"reference": "Observation/o1"}
 KEY = b"\x02" * 32
-HIDING: dict[str, Any] = {**BASE, **hiding_terms(VISIT, "renhe-hospital", "22" * 32, START)}
+HIDING: dict[str, Any] = {**BASE, **hiding_terms(HIDDEN, "renhe-hospital", "22" * 32, START)}
+HIDING_OF_KIND: dict[str, Any] = {**BASE, **hiding_terms(KIND, "renhe-hospital", "22" * 32, START)}
 RECORDS = {
     "visit": {"resourceType": "Encounter", "id": "e1"},
     "of it": {"resourceType": "Observation", "id": "o1", "encounter": {"reference": VISIT}},
@@ -38,7 +43,7 @@ def asked(organization: str, purpose: str = "HPAYMT") -> Request:
 
 
 def through(organization: str, purpose: str = "HPAYMT") -> list[str]:
-    decision = decide_hidden(asked(organization, purpose), {VISIT})
+    decision = decide_hidden(asked(organization, purpose), {HIDDEN})
     return [name for name, row in RECORDS.items() if passes(decision, facts_of(orjson.dumps(row), SUBJECT, None))]
 
 
@@ -49,7 +54,7 @@ def test_the_record_and_what_refers_to_it_are_kept_from_every_other_organisation
 
 def test_the_custodians_own_people_are_kept_from_nothing():
     assert through("renhe-hospital") == list(RECORDS)
-    assert isinstance(decide_hidden(asked("renhe-hospital"), {VISIT}), Permit)
+    assert isinstance(decide_hidden(asked("renhe-hospital"), {HIDDEN}), Permit)
 
 
 def test_without_a_hiding_nothing_is_kept_back():
@@ -57,7 +62,8 @@ def test_without_a_hiding_nothing_is_kept_back():
 
 
 def test_a_hiding_is_known_by_its_whole_form():
-    assert hidden_in(HIDING) == VISIT
+    assert hidden_in(HIDING) == HIDDEN
+    assert hidden_in(HIDING_OF_KIND) == KIND
 
 
 def provision(**changes: object) -> dict[str, Any]:
@@ -83,10 +89,46 @@ def provision(**changes: object) -> dict[str, Any]:
         provision(data=[{"meaning": "dependents", "reference": {"reference": VISIT}}] * 2),
         provision(provision=[]),
         provision(period={"start": "2026"}),
+        provision(data=[{"meaning": "dependents", "reference": {"reference": ""}}]),
+        # A record and a kind in one would deny what has both alone.
+        provision(**{"class": [{"code": "Observation", "system": TYPES}]}),
     ],
 )
 def test_what_has_any_other_form_is_no_hiding(changes):
-    assert hidden_in({**HIDING, **changes}) == ""
+    assert hidden_in({**HIDING, **changes}) is None
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        None,
+        [],
+        ["Observation"],
+        [{"code": "Observation"}],
+        [{"code": "Observation", "system": "http://hl7.org/fhir/fhir-types"}],
+        [{"code": "Observation", "system": TYPES}, {"code": "DiagnosticReport", "system": TYPES}],
+        [{"code": "Observation", "system": TYPES}, {"code": "Observation", "system": TYPES}],
+        [{"code": "Observation", "system": TYPES, "display": "Tests"}],
+        [{"code": 1, "system": TYPES}],
+    ],
+)
+def test_what_names_kinds_in_any_other_form_is_no_hiding(classes):
+    fhir = deepcopy(HIDING_OF_KIND["fhir"])
+    fhir["provision"]["class"] = classes
+    assert hidden_in({**HIDING_OF_KIND, "fhir": fhir}) is None
+
+
+def test_all_records_of_a_kind_are_kept_from_every_other_organisation_and_of_no_other_kind():
+    rows = {**RECORDS, "mentions": {"resourceType": "Condition", "id": "c1", "evidence": [{"detail": [OF_IT]}]}}
+    for organization, left in (("anxin-insurance", ["visit", "mentions"]), ("renhe-hospital", list(rows))):
+        decision = decide_hidden(asked(organization), {KIND})
+        told = {name: facts_of(orjson.dumps(row), SUBJECT, None) for name, row in rows.items()}
+        assert [name for name, facts in told.items() if passes(decision, facts)] == left
+
+
+def test_of_what_type_a_record_is_unknown_a_hidden_kind_may_be():
+    decision = decide_hidden(asked("anxin-insurance"), {KIND})
+    assert not passes(decision, facts_of(b"no FHIR JSON", SUBJECT, None))
 
 
 def released(types: tuple[str, ...], inside: list[dict[str, Any]]) -> list[str]:
@@ -100,6 +142,7 @@ def test_a_release_leaves_out_what_is_hidden_whatever_is_permitted():
     types = ("Encounter", "Observation")
     assert released(types, []) == list(RECORDS)
     assert released(types, [HIDING]) == ["other"]
+    assert released(types, [HIDING_OF_KIND]) == ["visit"]
     # What denies something to the custodian's own staff says nothing of releases.
     assert released(types, [{**HIDING, **provision(provision=[])}]) == list(RECORDS)
 

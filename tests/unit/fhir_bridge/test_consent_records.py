@@ -11,7 +11,7 @@ import pytest
 from consent.decision import Permit, passes
 from consent.directive import SUBJECT
 from consent.facts import facts_of
-from consent.hiding import hiding_of
+from consent.hiding import Hidden, hiding_of
 from fhir_bridge import consent_records
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.enforcement import Enforcement
@@ -91,7 +91,7 @@ def test_a_hiding_takes_nothing_from_the_custodians_own_people_and_all_from_othe
     enforcement = Enforcement(NODE, ward.core.search, ward.store, ward.service, ward.core.clock)
     patient = ward.service.patient_token("p1")
     assert isinstance(enforcement.in_emergency("tongji-hospital", patient), Permit)
-    assert job(ward, [told(ward, hiding_of("Observation/o1", NODE))]).round() == 1
+    assert job(ward, [told(ward, hiding_of(Hidden.of_record("Observation/o1"), NODE))]).round() == 1
     for access in (Access("ehr", ()), Access("ehr", (), user="Practitioner/d1", role="clinician")):
         assert enforcement.sight(access) is None
     decision = enforcement.in_emergency("tongji-hospital", patient)

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from consent.hiding import hiding_terms
+from consent.hiding import Hidden, hiding_terms
 from medchain.encoding import unhex
 from medchain.errors import NotFoundError
+from medchain.node.records import NewRecord
 from tests.unit.consent.web.conftest import PORTAL, code_of
 from tests.unit.consent.web.test_family import act, acting, observe, token
 from tests.unit.consent.web.test_joint import Family
@@ -170,7 +171,9 @@ def test_a_hiding_signed_elsewhere_about_this_hospital_is_none_of_another_recipi
     records(world, "lookalike")
     browser = world.patient("lookalike")
     subject = world.subjects["lookalike"]
-    odd = hiding_terms("Observation/lookalike-o1", ANXIN, subject, world.time) | {"custodians": [RENHE]}
+    odd = hiding_terms(Hidden.of_record("Observation/lookalike-o1"), ANXIN, subject, world.time) | {
+        "custodians": [RENHE]
+    }
     draft = world.local.call("consent.draft", odd)
     world.local.call("consent.give", signed(browser.phone, draft))
     assert "It is not hidden" in english(browser, "/my/record/Observation/lookalike-o1")
@@ -201,3 +204,80 @@ def test_guardians_who_disagree_hide_nothing_alone(world):
     act(world, family.mother, family.child)
     answer = family.mother.post(f"/my/record/Observation/{family.child}-o1/hide", {"csrf": token(family.mother)})
     assert (answer.status_code, code_of(answer)) == (409, "hide.joint")
+
+
+def hide_kind(browser, kind: str, step: str = "hide"):
+    """Hide a whole kind, or release it, and sign that; gives the last answer."""
+    return browser.step(f"/my/record/kinds/{kind}/{step}")
+
+
+def test_a_whole_kind_is_hidden_with_one_signature_later_records_too_and_released_again(world):
+    records(world, "kind", condition("kind", 1), condition("kind", 2), of_visit("kind", 1))
+    browser = world.patient("kind")
+    consent = world.give(browser, world.ask("kind"))
+    page = english(browser, "/my/record/kinds/diagnoses/hide")
+    assert "Diagnoses (2 records)" in page
+    assert "4 records today, 2 once it is hidden" in page
+    assert "Records of other kinds that mention them are still given" in page
+    done = hide_kind(browser, "diagnoses")
+    assert json.loads(done.data)["next"] == f"{PORTAL}/my/record/kinds/diagnoses"
+    assert given(world, consent) == {"kind-o1", "kind-of1"}
+    page = english(browser, "/my/record/kinds/diagnoses")
+    assert "Hidden from other organisations since" in page
+    assert page.count(" hidden ") == 3
+    page = english(browser, "/my/record/Condition/kind-c1")
+    assert "It is not given, because you hide records of this kind: Diagnoses" in page
+    assert "because you hide" not in english(browser, "/my/record/Observation/kind-of1")
+    later = condition("kind", 3)
+    content = json.dumps(later, ensure_ascii=False).encode()
+    world.server.service.create(NewRecord("Condition", later["id"], content, "kind", document=later))
+    site = world.desks.federation.sites[RENHE]
+    while site.records.pending(1, kind="anchor"):
+        site.node.anchor.round()
+        world.desks.federation.wait()
+    assert given(world, consent) == {"kind-o1", "kind-of1"}
+    assert "You have let no other organisation" not in english(browser, "/my/access")
+    assert hide_kind(browser, "diagnoses", "release").status_code == 200
+    assert "This kind is not hidden as a whole" in english(browser, "/my/record/kinds/diagnoses")
+    assert given(world, consent) == {"kind-o1", "kind-c1", "kind-c2", "kind-c3", "kind-of1"}
+
+
+def test_a_record_that_is_hidden_by_itself_stays_so_when_its_kind_is_released(world):
+    records(world, "twofold", condition("twofold", 1), condition("twofold", 2))
+    browser = world.patient("twofold")
+    consent = world.give(browser, world.ask("twofold"))
+    assert hide(browser, "Condition/twofold-c1").status_code == 200
+    assert hide_kind(browser, "diagnoses").status_code == 200
+    assert given(world, consent) == {"twofold-o1"}
+    assert hide_kind(browser, "diagnoses", "release").status_code == 200
+    assert given(world, consent) == {"twofold-o1", "twofold-c2"}
+
+
+def test_a_kind_is_hidden_once_and_what_is_not_hidden_is_not_released(world):
+    records(world, "kindonce")
+    browser = world.patient("kindonce")
+    assert code_of(hide_kind(browser, "tests", "release")) == "page.unknown"
+    assert hide_kind(browser, "tests").status_code == 200
+    again = hide_kind(browser, "tests")
+    assert (again.status_code, code_of(again)) == (409, "hide.hidden")
+
+
+@pytest.mark.parametrize("kind", ["person", "other", "no-such", "Observation"])
+def test_what_is_no_kind_or_holds_the_patient_is_not_hidden_as_a_whole(world, kind):
+    if "kinds-mine" not in world.subjects:
+        records(world, "kinds-mine")
+    browser = world.patient("kinds-mine")
+    assert browser.get(f"/my/record/kinds/{kind}/hide").status_code == 404
+    for step in ("hide", "release"):
+        assert code_of(hide_kind(browser, kind, step)) == "page.unknown"
+    assert "Hide all records of this kind" not in browser.text("/my/record/kinds/person?lang=en")
+
+
+def test_a_helper_hides_no_kind_beyond_those_it_decides_on(world):
+    _, helper = acting(world, "kind-by", may="decide", kind=["tests"])
+    observe(world, "kind-by")
+    form = {"csrf": token(helper)}
+    answer = helper.post("/my/record/kinds/diagnoses/hide", form)
+    assert code_of(answer) == "patient.limits"
+    assert helper.signed(helper.led(helper.post("/my/record/kinds/tests/hide", form))).status_code == 200
+    assert "Hidden from other organisations since" in english(helper, "/my/record/kinds/tests")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consent.hiding import hiding_of
+from consent.hiding import Hidden, hiding_of
 from consent.web.kinds import SENSITIVE
 from consent.web.offer import Choice, terms_of
 from medchain.encoding import base64_text, base64url, canonical
@@ -38,6 +38,8 @@ console.log(JSON.stringify(told));
 """
 ASK = {"asker": ANXIN, "days": 30, "purpose": "HPAYMT", "resource_types": ["Condition", "Observation"]}
 DAY_S = 86400
+RECORD, KIND = Hidden.of_record("Observation/o1"), Hidden.of_types(["Observation", "DiagnosticReport"])
+TYPES = "http://hl7.org/fhir/resource-types"
 OTHERS = [code for codes in SENSITIVE.values() for code in codes]
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
@@ -213,13 +215,24 @@ def test_attack_sensitive_records_are_not_let_through_by_terms_of_another_form(j
 def hiding(**changes: object) -> dict[str, Any]:
     """Make the draft of a hiding."""
     consent = consent_of()
-    terms = {"custodians": [RENHE], "fhir": hiding_of("Observation/o1", RENHE), "recipient": RENHE}
+    terms = {"custodians": [RENHE], "fhir": hiding_of(RECORD, RENHE), "recipient": RENHE}
     return drafted(consent.to_content() | terms | changes, consent.signed()[0])
+
+
+def of_provision(changes: dict[str, Any]) -> dict[str, Any]:
+    """Write the hiding of a kind with something else in its root."""
+    fhir = deepcopy(hiding_of(KIND, RENHE))
+    return {**fhir, "provision": {**fhir["provision"], **changes}}
 
 
 def test_a_hiding_is_told_with_the_record_that_it_names(judged):
     made = hiding()
-    assert judged((begun(made), LEDGER)) == [[made["documents"][0]["content_root"], "Observation/o1"]]
+    assert judged((begun(made), LEDGER)) == [[made["documents"][0]["content_root"], {"reference": "Observation/o1"}]]
+
+
+def test_a_hiding_of_a_kind_is_told_with_all_its_types(judged):
+    ((_, told),) = judged((begun(hiding(fhir=hiding_of(KIND, RENHE))), LEDGER))
+    assert told == {"types": ["DiagnosticReport", "Observation"]}
 
 
 @pytest.mark.parametrize(
@@ -227,10 +240,15 @@ def test_a_hiding_is_told_with_the_record_that_it_names(judged):
     [
         {"recipient": ANXIN},
         {"custodians": [ANXIN, RENHE]},
-        {"fhir": hiding_of("Observation/o1", ANXIN)},
-        {"fhir": {**hiding_of("Observation/o1", RENHE), "policyRule": {"coding": [{"code": "OPTOUT"}]}}},
-        {"fhir": {**hiding_of("Observation/o1", RENHE), "extension": []}},
-        {"fhir": {**hiding_of("Observation/o1", RENHE), "provision": {"type": "deny"}}},
+        {"fhir": hiding_of(RECORD, ANXIN)},
+        {"fhir": {**hiding_of(RECORD, RENHE), "policyRule": {"coding": [{"code": "OPTOUT"}]}}},
+        {"fhir": {**hiding_of(RECORD, RENHE), "extension": []}},
+        {"fhir": {**hiding_of(RECORD, RENHE), "provision": {"type": "deny"}}},
+        {"fhir": of_provision({"class": []})},
+        {"fhir": of_provision({"class": [{"code": 1, "system": TYPES}]})},
+        {"fhir": of_provision({"class": [{"code": "Observation"}]})},
+        {"fhir": of_provision({"class": [{"code": "Observation", "system": TYPES}] * 2})},
+        {"fhir": of_provision({"data": hiding_of(RECORD, RENHE)["provision"]["data"]})},
     ],
 )
 def test_attack_a_hiding_of_another_form_is_not_signed(judged, changes):
