@@ -25,6 +25,7 @@ from consent.decision import (
     decide,
     passes,
 )
+from consent.hiding import hidden_in
 from consent.vocabulary import ACT_REASON
 from medchain.dates import END, Span
 from medchain.encoding import Json
@@ -207,3 +208,7 @@ class ConsentDecision:
             custodian=f"Organization/{content.custodians[0]}",
         )
         return isinstance(purpose, str) and compile_content(consent, "", "").may_permit(request)
+
+    def hides(self, consent: Mapping[str, Json]) -> bool:
+        """Tell whether a consent's content is a hiding (`docs/spec/consent.md` C13)."""
+        return hidden_in(consent) is not None

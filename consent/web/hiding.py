@@ -229,4 +229,5 @@ def _state(site: PatientSite, me: Patient, hidden: Hidden) -> dict[str, object]:
         "position": None if own is None or not own.is_final else own.position,
         # A stop that another organisation brought ends nothing here, and nobody can bring a second one.
         "may_release": own is not None and own.is_in_force and me.may(CONSENT),
+        "is_disputed": bool(site.beside(me)),
     }

@@ -133,8 +133,11 @@ HIDING_WORDS: Final[Words] = {
     "hide.preview": ("您隐藏的记录不计在内，也不会给出。", "What you hide is not counted, and not given."),
     "error.hide.hidden": ("已经隐藏。", "It is hidden already."),
     "error.hide.joint": (
-        "监护人意见不一致时，不能由其中一位隐藏记录。请联系医院窗口。",
-        "While guardians disagree, none of them hides a record alone. Ask the hospital's desk.",
+        "监护人意见不一致时，任何一位都可以隐藏，但不能由其中一位恢复。分歧解决后才可以恢复。",
+        (
+            "While guardians disagree, each of them may hide records, and none releases them alone. They can be "
+            "released once the disagreement is settled."
+        ),
     ),
 }
 """Every word of these pages."""

@@ -365,7 +365,7 @@ class PatientPages:
         return self._site.render(
             "ask.html",
             me,
-            beside=[self._site.who(one) for one in self._signing.beside(me)],
+            beside=[self._site.who(one) for one in self._site.beside(me)],
             ask=self._ask_row(me, ask),
             rows=rows,
             sensitive=sensitive_rows(self._site, choice, most, replay),

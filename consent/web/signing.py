@@ -139,10 +139,10 @@ class Signing:
         if me.acting is not None:
             check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
-            terms["joined"] = [one.hex() for one in self.beside(me)]
+            terms["joined"] = [one.hex() for one in self._site.beside(me)]
         draft = self._site.local.call("consent.draft", terms, QUICK)
         parties = (str(ask["asker"]), self._site.org_id)
-        names = {org_id: self._site.organisation(me, org_id) for org_id in parties} | self._named(self.beside(me))
+        names = {org_id: self._site.organisation(me, org_id) for org_id in parties} | self._named(self._site.beside(me))
         name = str(ask["id"])
         return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
 
@@ -154,11 +154,6 @@ class Signing:
         names = {org_id: self._site.organisation(me, org_id) for org_id in parties}
         names |= self._named([unhex(one, HASH_BYTES) for one in signed.signers])
         return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
-
-    def beside(self, me: Patient) -> list[bytes]:
-        """List who must sign a permission with who acts for the patient; map keys."""
-        person = None if me.acting is None else self._site.person(me)
-        return [] if person is None else person.beside(self.signer(me))
 
     def _named(self, subjects: Sequence[bytes]) -> dict[str, str]:
         """Name those who sign, by their map keys."""
@@ -172,7 +167,7 @@ class Signing:
         return self.lead(me, signer, draft, Act.STOP, Way(back, back, key, STOP, names=names))
 
     def hide(self, me: Patient, hidden: Hidden, back: str, title: str) -> Response:
-        """Draft that records are hidden, and lead to where that is signed.
+        """Draft that records are hidden, and lead to where that is signed; no guardian waits for another one.
 
         Args:
             me: whose records they are.
@@ -181,13 +176,10 @@ class Signing:
             title: what this organisation calls them.
 
         Raises:
-            ConflictError: ``hide.joint`` where guardians disagree, of whom none hides anything alone.
             AccessDeniedError: ``patient.limits`` for a type beyond those of who acts for the patient.
         """
         signer = self.signer(me)
         terms = hiding_terms(hidden, self._site.org_id, signer.hex(), self._site.pages.site.clock())
-        if self.beside(me):
-            raise ConflictError("hide.joint")
         if me.acting is not None:
             check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
@@ -204,8 +196,13 @@ class Signing:
             key: map key of the hiding, hexadecimal.
             back: path of the page of what is hidden.
             title: what this organisation calls that.
+
+        Raises:
+            ConflictError: ``hide.joint`` while guardians disagree, of whom none releases alone what one has hidden.
         """
         signer = self.signer(me)
+        if self._site.beside(me):
+            raise ConflictError("hide.joint")
         draft = self._site.local.call("withdrawal.draft", {"consent": key, "signer": signer.hex()}, QUICK)
         names = {key: self._site.pages.say("hide.about", title=title)}
         return self.lead(me, signer, draft, Act.STOP, Way(back, back, key, CONSENT, names))

@@ -263,6 +263,11 @@ class PatientSite:
             known[subjects] = next(filter(None, map(self._shown, subjects)), None)
         return known[subjects]
 
+    def beside(self, me: Patient) -> list[bytes]:
+        """List who must sign what permits more with who acts for the patient (map keys): guardians who disagree."""
+        person = None if me.acting is None else self.person(me)
+        return [] if me.acting is None or person is None else person.beside(me.acting.delegation.delegate)
+
     def require_person(self, me: Patient) -> Person:
         """Return the patient's subject in force; raises `NotFoundError` ``subject.unknown`` where there is none."""
         found = self.person(me)

@@ -50,10 +50,14 @@ class BodySource(Protocol):
 
 
 class DecisionPort(Protocol):
-    """The decision whether a consent permits an access; its meaning lives on the consent floor."""
+    """What a consent permits; its meaning lives on the consent floor."""
 
     def permits(self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int) -> bool:
         """Tell whether a consent's content permits an access's content at a time (Unix seconds)."""
+        ...
+
+    def hides(self, consent: Mapping[str, Json]) -> bool:
+        """Tell whether a consent's content is a hiding: it gives nobody anything, and its end does."""
         ...
 
 

@@ -8,6 +8,7 @@ Source: `docs/spec/consent.md`, `docs/spec/subject.md` 8.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from medchain.encoding import Json, members, unhex
 from medchain.ledger.kind import CheckContext, refuse
@@ -16,6 +17,9 @@ from medchain.ledger.kinds.capacity import STOP, Capacity, Deed
 from medchain.ledger.object import Body
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 
+NARROWING: Final = Deed(STOP, widens=False)
+"""What a stop is: each who may narrow can bring it, whoever signed before."""
+
 
 def check_stop(
     body: Body,
@@ -23,6 +27,7 @@ def check_stop(
     operation: str,
     code: str,
     person_of: Callable[[Mapping[str, Json]], bytes],
+    deed_of: Callable[[Mapping[str, Json]], Deed] = lambda _: NARROWING,
     *,
     may_be_attested: bool = False,
 ) -> None:
@@ -34,11 +39,12 @@ def check_stop(
         operation: kind and operation, such as ``consent/withdraw``.
         code: of what is not this stop of this object.
         person_of: reads from the head's content whose object it is: the map key of the subject.
+        deed_of: tells from the head's content what its end is.
         may_be_attested: whether two members of staff may attest it in place of a signature.
 
     Raises:
         InputError: for a malformed content.
-        VerificationError: the code; ``KIND.subject``, ``.dead``, ``.delegate``, ``signing.*``, ``assertion.*``.
+        VerificationError: the code; ``KIND.subject``, and as `check_signer`.
     """
     content = members(body.content, {"nonce": str, "object": str, "operation": str, "subject": str})
     kind, _, verb = operation.partition("/")
@@ -49,8 +55,7 @@ def check_stop(
         refuse(code)
     person = person_of(before.content)
     able = capacity.read(capacity.shown(person, context, kind))
-    # Each who may narrow can end it, whoever signed it before.
-    deed = Deed(STOP, widens=False)
+    deed = deed_of(before.content)
     if may_be_attested and not signing.has_assertion(body):
         capacity.check_signers(context, kind, (person, able), (unhex(content["subject"], HASH_BYTES),), deed)
         signing.check_attested(body, code)

@@ -187,13 +187,15 @@ def check(body: Body, context: CheckContext) -> None:
     if consent.operation != (CREATE if before is None else RENEW):
         refuse("consent.operation", operation=consent.operation)
     wider = before is None or _check_successor(before, consent)
-    disputed = _check_subject(consent, context, wider=wider)
+    # What is hidden is given to nobody: no guardian waits for the other to hide it.
+    waits = wider and not (before is None and context.decision.hides(body.content))
+    disputed = _check_subject(consent, context, wider=wider, waits=waits)
     if signing.has_assertion(body):
         if "attested_by" in signing.shown_evidence(body):
             refuse("consent.attested")
         keys = capacity.signing_keys(context, "consent", consent.patient, consent.signers)
         signing.check_signatures(body, context, consent.signed(), keys)
-    elif wider and disputed:
+    elif waits and disputed:
         refuse("consent.guardians")
     elif wider and before is not None:
         refuse("consent.widening")
@@ -212,10 +214,18 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
     Raises:
         InputError: for a malformed content.
         VerificationError: ``consent.withdrawal``, ``.subject``, ``.dead``, ``.delegate``, ``signing.*``,
-            ``assertion.*``.
+            ``assertion.*``; of a hiding, whose end opens, also ``.guardians``, ``.minor``, ``.incapable``.
     """
     operation, code = f"consent/{WITHDRAW}", "consent.withdrawal"
-    alone.check_stop(body, context, operation, code, lambda content: read(content).patient, may_be_attested=True)
+
+    def deed_of(content: Mapping[str, Json]) -> Deed:
+        """Say what it is to end a consent."""
+        opens = context.decision.hides(content)
+        return Deed(CONSENT, opens, read(content).resource_types) if opens else alone.NARROWING
+
+    alone.check_stop(
+        body, context, operation, code, lambda content: read(content).patient, deed_of, may_be_attested=True
+    )
 
 
 def _check_terms(consent: Consent, context: CheckContext) -> None:
@@ -244,13 +254,13 @@ def _check_successor(before: Consent, after: Consent) -> bool:
     )
 
 
-def _check_subject(consent: Consent, context: CheckContext, *, wider: bool) -> bool:
+def _check_subject(consent: Consent, context: CheckContext, *, wider: bool, waits: bool) -> bool:
     """Check who signs, for whom, and that the custodians are that person's; tell whether its guardians disagree."""
     patient = capacity.shown(consent.patient, context, "consent")
     able = capacity.read(patient)
     if consent.patient in consent.signers and (consent.joined or consent.acting_for is not None):
         refuse("consent.delegate")
-    deed = Deed(CONSENT, wider, consent.resource_types)
+    deed = Deed(CONSENT, wider, consent.resource_types, waits)
     capacity.check_signers(context, "consent", (consent.patient, able), consent.signers, deed)
     # A recipient is not shown where the patient is treated; those who sign are.
     if context.role == HOLDER and "custodians" not in patient:

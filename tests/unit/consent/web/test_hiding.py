@@ -9,7 +9,7 @@ import pytest
 
 from consent.hiding import Hidden, hiding_terms
 from medchain.encoding import unhex
-from medchain.errors import NotFoundError
+from medchain.errors import NotFoundError, VerificationError
 from medchain.node.records import NewRecord
 from tests.unit.consent.web.conftest import PORTAL, code_of
 from tests.unit.consent.web.test_family import act, acting, observe, token
@@ -197,13 +197,41 @@ def test_a_helper_who_may_decide_hides_and_one_who_may_not_does_not(world):
         assert code_of(reader.post(f"/my/record/{place}/{step}", form)) == "patient.limits"
 
 
-def test_guardians_who_disagree_hide_nothing_alone(world):
+def test_guardians_who_disagree_hide_alone_and_none_of_them_releases_it(world):
     family = Family(world)
+    place = f"Observation/{family.child}-o1"
+    observe(world, family.child)
     family.disagree()
+    for browser in (family.mother, family.father):
+        act(world, browser, family.child)
+    form = {"csrf": token(family.mother)}
+    opened = family.mother.led(family.mother.post(f"/my/record/{place}/hide", form))
+    assert family.mother.signed(opened).status_code == 200
+    for browser in (family.mother, family.father):
+        page = english(browser, f"/my/record/{place}")
+        assert "Hidden from other organisations since" in page
+        assert "none releases them alone" in page
+        assert "Release it, and sign that" not in page
+        answer = browser.post(f"/my/record/{place}/release", {"csrf": token(browser)})
+        assert (answer.status_code, code_of(answer)) == (409, "hide.joint")
+
+
+def test_attack_a_guardian_who_disagrees_brings_a_signed_end_past_the_pages_and_it_ends_nothing(world):
+    family = Family(world)
+    place = f"Observation/{family.child}-o1"
     observe(world, family.child)
     act(world, family.mother, family.child)
-    answer = family.mother.post(f"/my/record/Observation/{family.child}-o1/hide", {"csrf": token(family.mother)})
-    assert (answer.status_code, code_of(answer)) == (409, "hide.joint")
+    form = {"csrf": token(family.mother)}
+    assert (
+        family.mother.signed(family.mother.led(family.mother.post(f"/my/record/{place}/hide", form))).status_code == 200
+    )
+    key = re.search(r"/my/access/([0-9a-f]{64})/proof", family.mother.text(f"/my/record/{place}"))[1]
+    family.disagree()
+    asked = {"consent": key, "signer": family.subject(family.father)}
+    draft = world.local.call("withdrawal.draft", asked)
+    with pytest.raises(VerificationError, match=r"consent\.guardians"):
+        world.local.call("withdrawal.give", signed(family.father.phone, draft))
+    assert "Hidden from other organisations since" in english(family.mother, f"/my/record/{place}")
 
 
 def hide_kind(browser, kind: str, step: str = "hide"):

@@ -70,10 +70,14 @@ class Decision:
 
     answer: bool = True
     asked: list = field(default_factory=list)
+    hidden: dict[str, Json] | None = None
 
     def permits(self, consent, access, time) -> bool:
         self.asked.append((consent, access, time))
         return self.answer
+
+    def hides(self, consent) -> bool:
+        return self.hidden is not None and consent["fhir"] == self.hidden
 
 
 @dataclass

@@ -457,6 +457,71 @@ def test_guardians_who_disagree_narrow_alone(case):
     assert code(*case.attested(narrower, STAFF, before=before)) == ""
 
 
+HIDING = {"resourceType": "Consent", "status": "active", "provision": {"type": "deny"}}
+
+
+@pytest.fixture
+def hiding(case):
+    """A hiding of the child's, as one of its guardians who disagree signs it."""
+    case.decision.hidden = HIDING
+    child, mother, father = family(case, disputed=True)
+    return case.consent(subject=mother.key, acting_for=child.key, fhir=HIDING), child, mother, father
+
+
+def test_guardians_who_disagree_hide_alone(case, hiding):
+    hides, _, mother, father = hiding
+    assert code(*case.signed(hides, pen=mother.pen)) == ""
+    assert code(*case.signed(replace(hides, subject=father.key), pen=father.pen)) == ""
+    # The case beside it: the same terms, which permit something.
+    case.decision.hidden = None
+    assert code(*case.signed(hides, pen=mother.pen)) == "consent.guardians"
+
+
+def test_attack_a_hiding_is_not_turned_into_something_else_by_one_of_the_guardians(case, hiding):
+    hides, _, mother, _ = hiding
+    before = case.kept_consent(hides)
+    other = replace(hides, operation="renew", fhir={"resourceType": "Consent", "status": "active"})
+    assert code(*case.signed(other, pen=mother.pen, before=before)) == "consent.guardians"
+    other = replace(other, fhir=HIDING, resource_types=("Condition", "Encounter", "Observation"))
+    assert code(*case.signed(other, pen=mother.pen, before=before)) == "consent.guardians"
+
+
+def test_attack_one_of_the_guardians_who_disagree_does_not_release_what_the_other_hides(case, hiding):
+    hides, child, mother, father = hiding
+    before = case.kept_consent(hides)
+    for parent in (mother, father):
+        given = withdrawal(case, pen=parent.pen, before=before, signer=parent.key, acting_for=child.key)
+        assert code(*given, check_withdrawal) == "consent.guardians"
+
+
+def test_guardians_who_agree_release_alone(case):
+    case.decision.hidden = HIDING
+    child, mother, father = family(case)
+    before = case.kept_consent(case.consent(subject=mother.key, acting_for=child.key, fhir=HIDING))
+    given = withdrawal(case, pen=father.pen, before=before, signer=father.key, acting_for=child.key)
+    assert code(*given, check_withdrawal) == ""
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({}, ""),
+        ({"may": ("stop",)}, "consent.delegate"),
+        ({"resource_types": ("Condition",)}, "consent.delegate"),
+    ],
+)
+def test_attack_who_may_only_stop_releases_nothing_that_is_hidden(case, limits, found):
+    case.decision.hidden = HIDING
+    helper = Person(case, "helper")
+    patient = Person(case, "patient", capacity=able(delegates=(replace(delegate(helper.key), **limits),)))
+    before = case.kept_consent(case.consent(subject=patient.key, fhir=HIDING))
+    given = withdrawal(case, pen=helper.pen, before=before, signer=helper.key, acting_for=patient.key)
+    assert code(*given, check_withdrawal) == found
+    # A permission it ends as ever.
+    case.decision.hidden = None
+    assert code(*given, check_withdrawal) == ("" if "stop" in limits.get("may", ("stop",)) else found)
+
+
 def test_who_signs_may_change_between_guardians_but_not_between_people(case):
     child, mother, father = family(case)
     before = case.kept_consent(case.consent(subject=mother.key, acting_for=child.key))
