@@ -1,8 +1,8 @@
-"""A permission that several guardians sign, one after another: kept from the first signature until the last one.
+"""What several guardians sign, one after another: kept from the first signature until the last one.
 
 Keeps true: what the others sign is what the first one chose, byte for byte; each signs a document of his own, once;
-nothing goes to the ledger before all have; it belongs to an ask that waits, and is over when that is, or after
-`JOINT_S`. Trusts the endorsers to check every signature again.
+nothing goes to the ledger before all have; it belongs to an ask that waits, or to a child's guardians, and is over when
+that is, or after `JOINT_S`. Trusts the endorsers to check every signature again.
 Source: `docs/spec/patient-pages.md` 17; `docs/spec/consent.md` 4, 6, 7; `docs/spec/subject.md` 6.
 """
 
@@ -63,9 +63,18 @@ class Joint:
             raise NotFoundError("page.unknown")
         return self._to_sign().challenges[self.signers.index(signer)].hex()
 
+    def fits(self, other: Joint) -> bool:
+        """Tell whether it is about the same version of the same object as another draft, with the same signers."""
+        mine, theirs = self._to_sign(), other._to_sign()
+        return (mine.object, mine.version, self.signers) == (theirs.object, theirs.version, other.signers)
+
+    def assertions(self) -> list[Json]:
+        """List the answers in the order of the signers, once nobody is missing."""
+        return [self.given[one] for one in self.signers]
+
     def answers(self) -> dict[str, Json]:
-        """Write what the daemon wants back, once nobody is missing."""
-        first, *others = [self.given[one] for one in self.signers]
+        """Write what the daemon wants back of a permission, once nobody is missing."""
+        first, *others = self.assertions()
         return {"assertion": first, "draft": self.draft, "joined": list[Json](others)}
 
     def _to_sign(self) -> ToSign:
@@ -78,24 +87,24 @@ def is_joint(draft: str) -> bool:
     return len(Joint(draft, {}, 0).signers) > 1
 
 
-def find(accounts: AccountStore, ask: str, now: int) -> Joint | None:
-    """Find what some have signed for an ask.
+def find(accounts: AccountStore, name: str, now: int) -> Joint | None:
+    """Find what some have signed.
 
     Args:
         accounts: keeps it.
-        ask: id of the ask.
+        name: id of the ask, or map key of the child's subject in hexadecimal.
         now: Unix seconds.
     """
-    document = accounts.see_ticket(_KIND, ask, now)
+    document = accounts.see_ticket(_KIND, name, now)
     return None if document is None else _read(document)
 
 
-def add(accounts: AccountStore, ask: str, draft: str, answer: tuple[str, Json], now: int) -> Joint:
+def add(accounts: AccountStore, name: str, draft: str, answer: tuple[str, Json], now: int) -> Joint:
     """Keep a signature.
 
     Args:
         accounts: keeps it.
-        ask: id of the ask.
+        name: as for `find`.
         draft: what was signed.
         answer: map key of the subject that signed, hexadecimal, and its passkey's answer.
         now: Unix seconds.
@@ -106,19 +115,19 @@ def add(accounts: AccountStore, ask: str, draft: str, answer: tuple[str, Json], 
     Raises:
         ConflictError: ``patient.joint_other`` where others have signed another draft meanwhile.
     """
-    kept = find(accounts, ask, now) or Joint(draft, {}, now + JOINT_S)
+    kept = find(accounts, name, now) or Joint(draft, {}, now + JOINT_S)
     if kept.draft != draft:
         raise ConflictError("patient.joint_other")
     signed = Joint(draft, {**kept.given, answer[0]: answer[1]}, kept.until)
-    drop(accounts, ask, now)
+    drop(accounts, name, now)
     document = canonical({"draft": draft, "given": dict(signed.given), "until": signed.until})
-    accounts.put_ticket(_KIND, document, signed.until, now, ask)
+    accounts.put_ticket(_KIND, document, signed.until, now, name)
     return signed
 
 
-def drop(accounts: AccountStore, ask: str, now: int) -> None:
-    """Forget what was signed for an ask; arguments as for `find`."""
-    accounts.take_ticket(_KIND, ask, now)
+def drop(accounts: AccountStore, name: str, now: int) -> None:
+    """Forget what was signed; arguments as for `find`."""
+    accounts.take_ticket(_KIND, name, now)
 
 
 def _read(document: bytes) -> Joint:

@@ -21,6 +21,7 @@ from consent.web import joint
 from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
 from consent.web.contacts import ContactPages
+from consent.web.custody import CustodyPages
 from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_rows, unless_row
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages
@@ -124,6 +125,7 @@ class PatientPages:
             is_whole=is_whole,
             attention=len(asks) + urgent + is_restoring,
             is_restoring=is_restoring,
+            is_guardian=me.acting is not None and me.acting.delegation.role == GUARDIAN,
             notices=[self._notice_row(row) for row in notices[:_NOTICES]],
             asks=[self._ask_row(me, row) for row in asks],
             refused=len(refused),
@@ -508,6 +510,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         HidingPages,
         LeavePages,
         RestoringPages,
+        CustodyPages,
     )
     floors = (*(kind(site).blueprint() for kind in kinds), sign_in_blueprint(site))
     made = (*pages.blueprints(), *floors)

@@ -142,14 +142,19 @@ class Person:
         """Whether the patient decides alone, and may decide for others."""
         return not self.standing and not self.is_minor
 
+    @property
+    def guardians(self) -> list[bytes]:
+        """Map keys of the subjects of the guardians in force, sorted."""
+        return sorted(one.delegate for one in self.delegations if one.role == GUARDIAN and one.is_in_force)
+
     def beside(self, signer: bytes) -> list[bytes]:
         """List who must sign a permission with one who does; map keys, sorted.
 
         Args:
             signer: map key of the subject of who signs, 32 bytes.
         """
-        counted = [one.delegate for one in self.delegations if one.role == GUARDIAN and one.is_in_force]
-        return sorted(one for one in counted if one != signer) if self.is_disputed and signer in counted else []
+        others = [one for one in self.guardians if one != signer]
+        return others if self.is_disputed and signer in self.guardians else []
 
 
 def person_of(subject: bytes, answer: Mapping[str, Json]) -> Person:

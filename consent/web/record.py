@@ -3,7 +3,7 @@
 Keeps true: what a page asks of the records file does not grow with the record; each record that the patient may see is
 in one of the groups by visit (that of its visit, or of those without one) and of one kind; pages change nothing. Trusts
 the port for the records being the patient's.
-Source: `docs/spec/patient-pages.md` 22, 23.
+Source: `docs/spec/patient-pages.md` 22, 24.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from consent.web.site import QUICK, SLOW
 from consent.web.ticket import Act, Ticket
 from medchain.crypto.assertion import encode_credential_key
 from medchain.encoding import Json, base64_text, base64url, canonical, members, unbase64, unbase64url, unhex
-from medchain.errors import AccessDeniedError, InputError, MedchainError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError, VerificationError
 from medchain.ledger.genesis import Genesis
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.transaction import HASH_BYTES
@@ -164,6 +164,7 @@ class SigningDesk:
             Act.CANCEL: self._cancel,
             Act.CHANGE: self._change,
             Act.RESTORE: self._restore,
+            Act.SETTLE: self._settle,
             Act.ADD_PASSKEY: self._add_passkey,
             Act.REMOVE_PASSKEY: self._remove_passkey,
             Act.END_HELPER: self._end_helper,
@@ -277,6 +278,22 @@ class SigningDesk:
         changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"], "staff": list(staff)}
         self._parts.local.call("subject.change", changed, SLOW)
         restoring.use_up(accounts, found.name, now)
+        return found.then
+
+    def _settle(self, found: Ticket, signed: dict[str, Json]) -> str:
+        """Keep that a guardian agrees again, and after the last one bring it to the ledger."""
+        accounts, now = self._parts.pages.site.accounts, self._parts.pages.site.clock()
+        so_far = joint.add(accounts, found.name, found.draft, (found.delegate, signed["assertion"]), now)
+        if so_far.missing:
+            return found.then
+        changed: Json = {"assertions": so_far.assertions(), "draft": found.draft}
+        try:
+            self._parts.local.call("subject.change", changed, SLOW)
+        except (ConflictError, VerificationError):
+            # The enrolment has changed since: they begin anew.
+            joint.drop(accounts, found.name, now)
+            raise
+        joint.drop(accounts, found.name, now)
         return found.then
 
     def _add_passkey(self, found: Ticket, signed: dict[str, Json]) -> str:

@@ -39,6 +39,8 @@ SIGN_WORDS: Final[Words] = {
     "sign.do.recovery/cancel": ("取消更换通行密钥的申请", "Cancel the replacement of passkeys"),
     "sign.do.subject/add-passkey": ("增加一个通行密钥", "Add a passkey"),
     "sign.do.subject/change-contacts": ("更改接收通知的联系方式", "Change where notices go"),
+    "sign.do.subject/dispute": ("声明监护人意见不一致", "Say that the guardians disagree"),
+    "sign.do.subject/settle": ("声明监护人已经一致", "Say that the guardians agree again"),
     "sign.do.subject/end-delegate": ("结束代办", "End that somebody acts for somebody"),
     "sign.do.subject/name-delegate": ("指定一位协助人", "Name somebody who may act for you"),
     "sign.do.subject/restore": (
@@ -48,6 +50,7 @@ SIGN_WORDS: Final[Words] = {
     "sign.do.subject/remove-passkey": ("移除一个通行密钥", "Remove a passkey"),
     "sign.row.recipient": ("谁可以看", "Who may see it"),
     "sign.row.acting_for": ("替谁", "On behalf of"),
+    "sign.row.signers": ("都要签署的人", "All who must sign"),
     "sign.row.purpose": ("目的", "Why"),
     "sign.row.kinds": ("哪些记录", "Which records"),
     "sign.row.all": ("所有种类的记录", "all kinds of records"),

@@ -37,6 +37,7 @@ class Act(StrEnum):
     CANCEL = "cancel"
     CHANGE = "change"
     RESTORE = "restore"
+    SETTLE = "settle"
     ADD_PASSKEY = "add-passkey"
     REMOVE_PASSKEY = "remove-passkey"
     END_HELPER = "end-helper"

@@ -11,6 +11,7 @@ from typing import Final
 
 from consent.web.concern_words import CONCERN_WORDS
 from consent.web.contact_words import CONTACT_WORDS
+from consent.web.custody_words import CUSTODY_WORDS
 from consent.web.hiding_words import HIDING_WORDS
 from consent.web.leave_words import LEAVE_WORDS
 from consent.web.person_words import PERSON_WORDS
@@ -21,6 +22,7 @@ from medchain.web.words import Words
 PATIENT_WORDS: Final[Words] = {
     **CONCERN_WORDS,
     **CONTACT_WORDS,
+    **CUSTODY_WORDS,
     **HIDING_WORDS,
     **LEAVE_WORDS,
     **PERSON_WORDS,

@@ -284,8 +284,7 @@ class GuardianPages:
 
 def may_dispute(person: Person, org_id: str) -> bool:
     """Tell whether it can be declared here that a person's guardians disagree."""
-    guardians = [one for one in person.delegations if one.role == GUARDIAN and one.is_in_force]
-    return person.enroller == org_id and len(guardians) > 1 and not person.is_disputed
+    return person.enroller == org_id and len(person.guardians) > 1 and not person.is_disputed
 
 
 def _patients(proposal: Proposal) -> list[str]:

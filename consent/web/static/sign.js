@@ -38,7 +38,7 @@ const named = (names, id) => (names[id] ? names[id] + bracket(id) : id);
 const short = (id) => `${id.slice(0, 12)}…`;
 
 function consent({ content }, names) {
-  if (content.data_period !== null || content.joined.length) throw new DiffersError("consent");
+  if (content.data_period !== null) throw new DiffersError("consent");
   const hiding = hidden(content);
   const until = ["until", content.period.end === null ? words.no_end : day(content.period.end)];
   if (hiding !== null) {
@@ -52,6 +52,8 @@ function consent({ content }, names) {
     ["sensitive", passing(keptBack(content)) || words.none],
     ["custodians", listed(content.custodians.map((one) => named(names, one)))],
     until,
+    // Guardians who disagree sign the same, and each is shown who else must.
+    ["signers", content.joined.length ? listed([content.subject, ...content.joined].map((one) => names[one] ?? short(one))) : ""],
   ];
 }
 
