@@ -19,13 +19,14 @@ from flask import Blueprint, Response, request
 from consent.web.person import Person
 from consent.web.site import QUICK, PatientSite, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
-from fhir_bridge.browse.reading import Reading, access_of, objects_in
+from fhir_bridge.browse.reading import Reading, RefusedError, access_of, objects_in
 from fhir_bridge.document import Resource
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.patients import name_text
 from medchain.dates import majority_of, may_be_minor
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from medchain.ledger.kinds.capacity import GUARDIAN
 from medchain.store.accounts import Role
 from medchain.web.pages import add_views, language
 from medchain.web.session import SignedIn
@@ -169,6 +170,19 @@ class Counter:
     def identity(self, me: SignedIn, patient: str) -> Identity:
         """Read who a patient is, in the name of one of the staff; raises `RefusedError`."""
         return _identity(self._reading(me).resource(f"Patient/{patient}")[0])
+
+    def name_of(self, me: SignedIn, subject: bytes) -> str:
+        """Name whose a subject (map key) is, who is known here, and whom this person may see; empty for others."""
+        patient = self.site.patient_of(subject)
+        try:
+            return self.identity(me, patient).name if patient else ""
+        except RefusedError:
+            return ""
+
+    def guardians(self, me: SignedIn, person: Person) -> list[str]:
+        """Name the guardians of somebody that count now."""
+        found = [one.delegate for one in person.delegations if one.role == GUARDIAN and one.is_in_force]
+        return [self.name_of(me, one) or self.site.pages.say("family.unnamed") for one in found]
 
     def subjects(self, patient: str) -> tuple[bytes, ...]:
         """Return the map keys of a patient's subject objects."""

@@ -85,7 +85,7 @@ class DeskPages:
         return self._pages.render(
             "staff/desk_patient.html",
             one=attended,
-            state=self._state(self._counter.person(attended)),
+            state=self._state(me, self._counter.person(attended)),
             is_minor=self._counter.may_be_minor(attended.who),
             methods=METHODS,
             form=self._counter.form(me),
@@ -112,7 +112,7 @@ class DeskPages:
         until = self._counter.site.moment(now + CODE_S)
         return self._pages.render("staff/desk_code.html", one=attended, url=url, until=until)
 
-    def _state(self, person: Person | None) -> dict[str, object] | None:
+    def _state(self, me: SignedIn, person: Person | None) -> dict[str, object] | None:
         """Word how a patient is enrolled; None for one who is not."""
         if person is None:
             return None
@@ -124,6 +124,7 @@ class DeskPages:
             "can_restore": can_restore(person, self._site.org_id),
             "can_recover": person.enroller != self._site.org_id and person.standing != DEAD,
             "enroller": enroller,
+            "guardians": self._counter.guardians(me, person),
             "is_own": person.enroller == self._site.org_id,
             "custodians": custodians,
             "is_disputed": person.is_disputed,

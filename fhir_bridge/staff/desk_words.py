@@ -99,6 +99,7 @@ DESK_WORDS: Final[Words] = {
         "没有通行密钥：以纸质方式登记，由两名工作人员见证",
         "No passkey: enrolled on paper, as two members of the staff attested",
     ),
+    "desk.guardians": ("监护人（代为签名）：{names}", "Guardians, who sign in that stead: {names}"),
     "desk.deed.consent": ("纸质许可", "Permission on paper"),
     "desk.deed.enrolment": ("纸质登记（没有手机）", "Enrolment on paper (no phone)"),
     "desk.enrol_paper": ("没有手机：纸质登记", "No phone: enrolment on paper"),
@@ -273,6 +274,10 @@ DESK_WORDS: Final[Words] = {
         "打印后由本人签字，由两名工作人员见证。这份许可可以随时在窗口停止。",
         "Print this; the person signs it, and two members of the staff attest it. The desk can stop it any day.",
     ),
+    "paper.sign.guardian": (
+        "打印后由监护人签字，由两名工作人员见证。这份许可可以随时在窗口停止。",
+        "Print this; the guardian signs it, and two members of the staff attest it. The desk can stop it any day.",
+    ),
     "paper.signature.person": ("本人签字、日期", "The person's signature, date"),
     "paper.signature.guardian": ("监护人签字、日期", "The guardian's signature, date"),
     "paper.signature.first": ("工作人员一", "First member of the staff"),
@@ -280,6 +285,10 @@ DESK_WORDS: Final[Words] = {
     "paper.propose.lead": (
         "本人已在打印件上签字。之后须由另一位工作人员确认。",
         "The person has signed the print. Another member of the staff confirms it then.",
+    ),
+    "paper.propose.guardian": (
+        "监护人已在打印件上签字。之后须由另一位工作人员确认。",
+        "The guardian has signed the print. Another member of the staff confirms it then.",
     ),
     "paper.propose": ("已签字，提出", "It is signed, propose it"),
     "paper.change": ("修改", "Change it"),
@@ -411,6 +420,13 @@ DESK_WORDS: Final[Words] = {
         "停止{recipient}为“{purpose}”查看记录的许可。",
         "The permission of {recipient} for {purpose} is stopped.",
     ),
+    "permissions.withdraws.lead": (
+        "本人已在纸上签字。您确认时停止，记录为本人的意愿，由您与提出者见证。",
+        (
+            "The person has signed that on paper. It stops when you confirm, recorded as the person's wish, which you "
+            "and who proposed it attest."
+        ),
+    ),
     "permissions.ended.patient": ("已由本人撤回", "withdrawn by the person"),
     "permissions.ended.attested": (
         "按本人意愿以纸质方式停止，由{name}的两名工作人员证明",
@@ -435,7 +451,21 @@ DESK_WORDS: Final[Words] = {
     ),
     "proposed.title": ("确认", "Confirmation"),
     "proposed.by": ("由{name}于{time}提出", "Proposed by {name}, {time}"),
-    "proposed.check": (
+    "proposed.check.certificate": (
+        "请您亲自核对死亡医学证明原件与下面的信息。您与提出者都会作为见证人写入账本。",
+        (
+            "See the original death certificate yourself, and compare it with what is below. You and who proposed it "
+            "stand on the ledger as those who attest it."
+        ),
+    ),
+    "proposed.check.guardians": (
+        "请您亲自听取监护人的说法，并核对是下面的监护人。您与提出者都会作为见证人写入账本。",
+        (
+            "Hear the guardians yourself, and see that they are those below. You and who proposed it stand on the "
+            "ledger as those who attest it."
+        ),
+    ),
+    "proposed.check.person": (
         "请您亲自看到本人和证件原件，并与下面的信息核对。您与提出者都会作为见证人写入账本。",
         (
             "See the person and the original paper yourself, and compare with what is below. You and who proposed it "

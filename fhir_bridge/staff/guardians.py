@@ -139,8 +139,11 @@ class Appointment:
         """Word what the second hand confirms."""
         me = self._counter.site.pages.site.require(Role.DESK)
         people = [self._counter.identity(me, one) for one in _patients(proposal)]
+        person = self._counter.site.person_of(self._counter.subjects(proposal.patient))
+        counted = [] if person is None else self._counter.guardians(me, person)
         method = str(proposal.terms.get("method", ""))
-        return {"method": self._counter.site.pages.say(f"method.{method}") if method else "", "guardians": people}
+        said = self._counter.site.pages.say(f"method.{method}") if method else ""
+        return {"counted": counted, "guardians": people, "method": said}
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Bring it to the ledger; final when this answers."""

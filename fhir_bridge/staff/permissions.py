@@ -50,7 +50,8 @@ class PaperWithdrawal:
         answer = _consents(self._counter, proposal.patient)
         found = _in_force(answer, str(proposal.terms.get("key")))
         recipient = organisation_name(answer.get("organisations"), found.recipient)
-        return {"recipient": recipient, "purpose": self._counter.site.purpose(found.purpose)}
+        kinds = [] if found.is_whole else [self._counter.site.pages.say(f"kind.{kind}") for kind in found.kinds]
+        return {"recipient": recipient, "purpose": self._counter.site.purpose(found.purpose), "kinds": kinds}
 
     def confirmed(self, me: SignedIn, confirmed: Confirmed) -> Response:
         """Stop it; it binds when this answers."""

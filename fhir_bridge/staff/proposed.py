@@ -19,6 +19,7 @@ from medchain.web.pages import redirected
 from medchain.web.session import SignedIn
 
 _PLACE: Final = "/desk/proposed/<name>"
+_CHECKED: Final = {Attested.DEATH: "certificate", Attested.DISPUTE: "guardians"}
 
 
 class SecondHand(Protocol):
@@ -61,6 +62,7 @@ class ProposedPages:
             first="" if first is None else first.display,
             is_own=proposal.account == me.account.id,
             time=self._counter.site.moment(proposal.time),
+            check=_CHECKED.get(proposal.deed, "person"),
             preview=self._hands[proposal.deed].preview(proposal),
             form=self._counter.form(me),
         )

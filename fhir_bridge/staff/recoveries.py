@@ -16,7 +16,6 @@ from flask import Blueprint, Response
 from consent.web.codes import RECOVER_PAGE, RECOVERY_CODE_S, Attestation, enrol_url, give_recovery_code
 from consent.web.person import Person
 from consent.web.site import QUICK, SLOW, organisation_name
-from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
 from fhir_bridge.staff.counter import Counter
 from medchain.encoding import Json, as_number, as_object, as_objects, unhex
@@ -102,7 +101,7 @@ class RecoveryPages:
         return {
             "key": str(row.get("key")),
             "operation": str(row.get("operation")),
-            "name": self._name(me, str(row.get("subject"))),
+            "name": self._counter.name_of(me, unhex(row.get("subject"), HASH_BYTES)),
             "by": organisation_name(names, str(row.get("by"))),
             "method": self._pages.say_or(f"method.{row.get('method')}", str(row.get("method"))),
             "announced": moment(as_number(row.get("announced"))),
@@ -114,14 +113,6 @@ class RecoveryPages:
             "is_due": is_own and opens <= self._site.clock(),
             "is_own": is_own,
         }
-
-    def _name(self, me: SignedIn, subject: str) -> str:
-        """Name a patient who is known here, and whom this person may see; empty for others."""
-        patient = self._counter.site.patient_of(unhex(subject, HASH_BYTES))
-        try:
-            return self._counter.identity(me, patient).name if patient else ""
-        except RefusedError:
-            return ""
 
     def _told(self, row: Mapping[str, Json]) -> str:
         """Tell how far the person was told here: ``seen``, ``sent``, ``undelivered`` or ``waiting``."""

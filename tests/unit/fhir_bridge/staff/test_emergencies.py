@@ -51,6 +51,7 @@ DERIVED = {
     "paper.signature.": ("person", "guardian", "first", "second"),
     "permissions.ended.": ("attested", "patient", "organisation", "expired", "superseded"),
     "permissions.how.": ("attested", "law", "passkey", "unknown"),
+    "proposed.check.": ("certificate", "guardians", "person"),
     "purpose.": PURPOSES,
     "recoveries.": (REPLACE, GUARDIANSHIP),
     "recoveries.told.": ("seen", "sent", "undelivered", "waiting"),

@@ -73,6 +73,8 @@ def test_a_child_is_enrolled_with_its_guardians_until_it_is_of_age(world, tongji
     assert len(body.evidence.value["attested_by"]) == 2
     page = text_of(second.get(f"{opened(second, child)}?lang=en"))
     assert "Under age" in page
+    assert all(f"王ward-{one}" in page for one in ("mother", "father"))
+    assert "enrolled on paper" not in page
 
 
 def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no_staff(world, tongji):  # noqa: F811  # the fixture
@@ -83,7 +85,11 @@ def test_a_dispute_of_two_guardians_counts_once_two_attest_it_and_is_ended_by_no
     assert not shown_of(world, child)["disputed"]
     place = opened(first, child)
     waiting = first.post(f"{place}/dispute", form_of(first, place)).headers["Location"]
-    assert "any of them still stops" in text_of(second.get(f"{waiting}?lang=en"))
+    page = text_of(second.get(f"{waiting}?lang=en"))
+    assert "any of them still stops" in page
+    # Whom the second hand is to hear, and not the person's own paper.
+    assert all(f"王ward-{one}" in page for one in ("left", "right"))
+    assert ("Hear the guardians yourself" in page, "See the person" in page) == (True, False)
     assert decided(second, waiting).status_code == 303
     assert shown_of(world, child)["disputed"]
     page = first.get(f"{opened(first, child)}?lang=en").text
@@ -160,7 +166,9 @@ def test_a_death_counts_once_two_have_seen_the_certificate_and_at_the_enroller_a
     first, second = world.staff(Role.DESK), world.staff(Role.DESK)
     place = opened(first, one.name)
     waiting = first.post(f"{place}/death", form_of(first, place)).headers["Location"]
-    assert "Checked: death certificate" in text_of(second.get(f"{waiting}?lang=en"))
+    page = text_of(second.get(f"{waiting}?lang=en"))
+    assert "Checked: death certificate" in page
+    assert ("See the original death certificate" in page, "See the person" in page) == (True, False)
     assert world.local.call("subject.show", {"subject": one.subject})["standing"] is None
     assert code_of(decided(first, waiting)) == "attesting.same"
     assert decided(second, waiting).status_code == 303
