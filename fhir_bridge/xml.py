@@ -10,7 +10,7 @@ Source: FHIR R4 §2.6.1 (XML), §2.6.2 (JSON); XML 1.0; Namespaces in XML 1.0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Final
 from xml.parsers import expat
@@ -74,17 +74,35 @@ def parse_xml(data: bytes) -> Resource:
     return reader.resource
 
 
-def write_xml(resource: Resource) -> bytes:
+def write_xml(resource: Resource, *, pretty: bool = False) -> bytes:
     """Write a resource, its elements in HL7's order.
 
     Args:
         resource: of the shape that R4 gives it.
+        pretty: whether for people: each element on a line of its own, narratives as they are.
 
     Returns:
         XML in UTF-8.
     """
-    pieces = ['<?xml version="1.0" encoding="UTF-8"?>', *_resource_pieces(resource, f' xmlns="{_FHIR}"')]
-    return "".join(pieces).encode("utf-8")
+    pieces = _resource_pieces(resource, f' xmlns="{_FHIR}"')
+    laid_out = _laid_out(pieces) if pretty else pieces
+    return "".join(['<?xml version="1.0" encoding="UTF-8"?>', *laid_out]).encode("utf-8")
+
+
+def _laid_out(pieces: Iterable[str]) -> Iterator[str]:
+    """Put each element on a line of its own, as far in as it is deep."""
+    depth = 0
+    for piece in pieces:
+        if not piece.startswith("<"):
+            # The rest of a primitive one.
+            yield piece
+            continue
+        is_end = piece.startswith("</")
+        depth -= is_end
+        yield f"\n{'  ' * depth}{piece}"
+        # A narrative is one piece, with its end.
+        depth += piece.endswith(">") and "</" not in piece and not piece.endswith("/>")
+    yield "\n"
 
 
 def _declared(*_what: object) -> None:

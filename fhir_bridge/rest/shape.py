@@ -58,7 +58,7 @@ def shaped(ask: Ask, reply: Reply) -> Reply:
     except InputError:
         form, pretty = Format.JSON, False
     if form is Format.XML:
-        reply.body, reply.content_type = write_xml(parse(reply.body, _DEPTH)), FHIR_XML
+        reply.body, reply.content_type = write_xml(parse(reply.body, _DEPTH), pretty=pretty), FHIR_XML
     elif pretty:
         reply.body = write_pretty(parse(reply.body, _DEPTH))
     return reply

@@ -347,6 +347,7 @@ def test_parts_and_pretty_text(server):
     assert "name" not in json.loads(server.call("GET", "/fhir/Patient/p1?_elements=active").data)
     assert b"SUBSETTED" in server.call("GET", "/fhir/Patient/p1?_summary=true").data
     assert server.call("GET", "/fhir/Patient/p1?_pretty=true").data.count(b"\n") > 5
+    assert server.call("GET", "/fhir/Patient/p1?_pretty=true&_format=xml").data.count(b"\n") > 5
     for query in ("_summary=most", "_summary=count", "_summary=true&_elements=name"):
         assert code_of(server.call("GET", f"/fhir/Patient/p1?{query}")) == "search.value"
 

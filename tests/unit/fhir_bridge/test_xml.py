@@ -34,6 +34,41 @@ def test_an_official_example_comes_back_from_xml(data):
     assert spelled(parse_xml(write_xml(resource))) == spelled(resource)
 
 
+@pytest.mark.parametrize("data", [pytest.param(data, id=name) for name, data in list(examples())[::25]])
+def test_laid_out_for_people_it_says_the_same(data):
+    """FHIR R4 §3.1.0.1.12, ``_pretty``."""
+    resource = parse(data)
+    assert spelled(parse_xml(write_xml(resource, pretty=True))) == spelled(resource)
+
+
+def test_laid_out_for_people_each_element_has_a_line_and_narratives_stay_as_they_are():
+    extension = '<extension url="u"><valueString value="&lt;/&gt;"/></extension>'
+    contained = "<contained><Basic><id value='b'/><code><text value='/'/></code></Basic></contained>"
+    text = f"<text><status value='generated'/>{DIV % 'a<br/> b'}</text>"
+    inside = f"{text}{contained}<active value='true'>{extension}</active><gender value='male'/>"
+    lines = write_xml(parse_xml((PATIENT % inside).encode()), pretty=True).decode().split("\n")
+    assert lines == [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        '<Patient xmlns="http://hl7.org/fhir">',
+        "  <text>",
+        '    <status value="generated"/>',
+        '    <div xmlns="http://www.w3.org/1999/xhtml">a<br/> b</div>',
+        "  </text>",
+        "  <contained>",
+        "    <Basic>",
+        '      <id value="b"/>',
+        "      <code>",
+        '        <text value="/"/>',
+        "      </code>",
+        "    </Basic>",
+        "  </contained>",
+        f'  <active value="true">{extension}</active>',
+        '  <gender value="male"/>',
+        "</Patient>",
+        "",
+    ]
+
+
 def test_another_reader_finds_elements_attributes_and_digits():
     resource = parse(
         b'{"resourceType":"Observation","id":"o","status":"final","_status":{"id":"s"},"code":{"id":"c","text":"a\\n\\"b<"},'
