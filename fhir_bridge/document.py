@@ -203,7 +203,7 @@ def parse_bundle(data: bytes) -> Document:
                 found.append((name, _parsed(text[start:at], MAX_DEPTH - 1)))
             at = _next(text, at, "}")
     except (ValueError, IndexError) as error:
-        raise InputError("document.not_json") from error
+        raise _not_json(error) from error
     except RecursionError as error:
         raise InputError("document.depth", limit=MAX_DEPTH) from error
     if _skip(text, at + 1) != len(text):
@@ -269,8 +269,13 @@ def _parsed(text: str, depth: int) -> Element:
     except RecursionError as error:
         raise InputError("document.depth", limit=MAX_DEPTH) from error
     except ValueError as error:
-        raise InputError("document.not_json") from error
+        raise _not_json(error) from error
     return _checked(value, text, depth)
+
+
+def _not_json(error: Exception) -> InputError:
+    """Make the error of a text that is no JSON, with the line where it ends to be, if that is known."""
+    return InputError("document.not_json", line=error.lineno if isinstance(error, json.JSONDecodeError) else None)
 
 
 def _checked(value: Element, text: str, depth: int) -> Element:

@@ -48,8 +48,8 @@ def parse_xml(data: bytes) -> Resource:
         The resource, as `fhir_bridge.document.parse` would give it of the same resource in JSON.
 
     Raises:
-        InputError: ``document.not_xml`` with the line, ``document.declaration``, ``document.namespace``,
-            ``document.text``, ``document.attribute``, ``document.depth``, ``document.number``, ``document.values``.
+        InputError: with the line, ``document.not_xml``, ``document.declaration``, ``document.namespace``,
+            ``document.text``, ``document.attribute``, ``document.depth``, ``document.number``; ``document.values``.
         InvalidResourceError: for elements in another order than their type's.
     """
     if max(data.count(b"<"), data.count(b"=")) > MAX_VALUES:
@@ -68,6 +68,11 @@ def parse_xml(data: bytes) -> Resource:
         parser.Parse(data, True)  # noqa: FBT003  # expat takes it by position
     except expat.ExpatError as error:
         raise InputError("document.not_xml", line=error.lineno) from error
+    except InvalidResourceError:
+        raise
+    except InputError as error:
+        # What was read so far is right: here is what is not.
+        raise InputError(error.code, **{**error.fields, "line": parser.CurrentLineNumber}) from error
     except (ValueError, LookupError) as error:
         # An encoding that nobody knows.
         raise InputError("document.not_xml", line=1) from error

@@ -47,6 +47,13 @@ def test_what_is_no_json_number_is_refused(text):
         parse(b'{"v":%b}' % text.encode())
 
 
+def test_where_a_text_is_no_json_is_told_by_its_line():
+    for read in (parse, parse_bundle):
+        with pytest.raises(InputError) as refused:
+            read(b'{"resourceType":"Bundle",\n"type":"batch",\n"id":}')
+        assert (refused.value.code, refused.value.fields["line"]) == ("document.not_json", 3)
+
+
 def test_a_name_that_stands_twice_is_refused_at_any_depth():
     with pytest.raises(InputError, match=r"document\.duplicate"):
         parse(b'{"a":[{"b":1,"b":1}]}')

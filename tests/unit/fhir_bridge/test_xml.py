@@ -162,6 +162,18 @@ def test_hostile_documents_are_refused(body, code):
     assert refused.value.code == code
 
 
+def test_what_cannot_be_read_is_told_with_its_line():
+    for inside, code in (
+        ("<birthDate value='2020' bogus='x'/>", "document.attribute"),
+        ("text", "document.text"),
+        ("<active xmlns='urn:x'/>", "document.namespace"),
+        ("<active", "document.not_xml"),
+    ):
+        with pytest.raises(InputError) as refused:
+            parse_xml((PATIENT % f"\n<gender value='male'/>\n{inside}").encode())
+        assert (refused.value.code, refused.value.fields["line"]) == (code, 3)
+
+
 @pytest.mark.parametrize(
     ("element", "value"),
     [
