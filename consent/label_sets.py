@@ -1,9 +1,10 @@
 """The code sets that we carry, from which sensitivity labels are set. A table, pure.
 
 Keeps true: a version's rows never change; what is added gets a new version. Trusts nothing.
-Source: ICD-10 (WHO, 2019): categories and blocks, no texts, which ICD-10-CM shares with it; LOINC codes as HL7's R4
-examples and IHE PCF use them (LOINC is copyright Regenstrief Institute, free under its licence, loinc.org/license).
-SNOMED CT and RxNorm are not carried: who has a licence loads a set (`docs/spec/labels.md`).
+Source: ICD-10 (WHO, 2019): categories and blocks, no texts, which ICD-10-CM shares with it; LOINC: common codes of
+sensitive tests and scores, and those of HL7's R4 examples and IHE PCF (LOINC is copyright Regenstrief Institute, free
+under its licence, loinc.org/license). SNOMED CT and RxNorm are not carried: who has a licence loads a set
+(`docs/spec/labels.md`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 CARRIED_ID: Final = "medchain"
 """Id of the set that we carry."""
 
-CARRIED_VERSION: Final = "2026-11"
+CARRIED_VERSION: Final = "2026-12"
 """Its version."""
 
 ICD10: Final = ("http://hl7.org/fhir/sid/icd-10", "http://hl7.org/fhir/sid/icd-10-cm")
@@ -72,17 +73,49 @@ ICD10_ROWS: Final[tuple[tuple[str, str, str], ...]] = (
 """(first, last, sensitivity): codes without their dot; each is compared over its own length, so Z21 covers Z21.0."""
 
 LOINC_ROWS: Final[tuple[tuple[str, str], ...]] = (
+    ("5221-7", "HIV"),  # HIV 1 antibody, immunoblot
+    ("5292-8", "STD"),  # syphilis, VDRL
+    ("7917-8", "HIV"),  # HIV 1 antibody
+    ("7918-6", "HIV"),  # HIV 1 and 2 antibody
+    ("7919-4", "HIV"),  # HIV 2 antibody
+    ("9836-8", "HIV"),  # HIV 1 DNA
+    ("20447-9", "HIV"),  # HIV 1 RNA in serum or plasma
+    ("20507-0", "STD"),  # syphilis, RPR
+    ("21613-5", "STD"),  # Chlamydia trachomatis DNA
+    ("22587-0", "STD"),  # Treponema pallidum antibody
+    ("24110-9", "STD"),  # Treponema pallidum antibody, immunoassay
+    ("24111-7", "STD"),  # Neisseria gonorrhoeae DNA
+    ("25835-0", "HIV"),  # HIV 1 RNA in serum or plasma
+    ("25836-8", "HIV"),  # HIV 1 RNA
+    ("25842-6", "HIV"),  # HIV 2 proviral DNA
+    ("29893-5", "HIV"),  # HIV 1 antibody, immunoassay
+    ("30361-0", "HIV"),  # HIV 2 antibody, immunoassay
+    ("31201-7", "HIV"),  # HIV 1 and 2 antibody, immunoassay
     ("44249-1", "PSY"),  # PHQ-9 panel
+    ("44261-6", "PSY"),  # PHQ-9 total score
     ("47403-1", "GDIS"),  # CYP2D6 gene targeted mutation analysis
+    ("48345-3", "HIV"),  # HIV 1, O and 2 antibody
+    ("48551-2", "HIV"),  # HIV 1 RNA, logarithm
     ("51967-8", "GDIS"),  # genetic disease assessed
     ("53037-8", "GDIS"),  # genetic disease sequence variation interpretation
     ("54447-8", "GDIS"),  # FLT3 gene mutation analysis
     ("55201-8", "GDIS"),  # KIT gene mutation analysis
     ("55233-1", "GDIS"),  # genetic analysis master panel
+    ("55757-9", "PSY"),  # PHQ-2 panel
+    ("55758-7", "PSY"),  # PHQ-2 total score
+    ("56888-1", "HIV"),  # HIV antibody and p24 antigen
     ("59041-4", "GDIS"),  # BRCA1 and BRCA2 gene mutations
+    ("62469-2", "HIV"),  # HIV 1 RNA, units
+    ("68961-2", "HIV"),  # HIV 1 antibody, rapid
+    ("69737-5", "PSY"),  # GAD-7 panel
+    ("70274-6", "PSY"),  # GAD-7 total score
+    ("72109-2", "ETHUD"),  # AUDIT-C panel
     ("74013-4", "ETHUD"),  # alcoholic drinks a day
     ("75034-9", "GDIS"),  # NPM1 gene mutations
+    ("75622-1", "HIV"),  # HIV 1 and 2 tests
+    ("75626-2", "ETHUD"),  # AUDIT-C total score
     ("79716-7", "GDIS"),  # CYP2C9 gene product metabolic activity
+    ("80387-4", "HIV"),  # HIV 1 and 2 antibody, rapid
     ("80738-8", "GDIS"),  # TPMT gene mutations
 )
 """(code, sensitivity)."""

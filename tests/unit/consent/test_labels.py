@@ -74,6 +74,22 @@ def test_ihe_pcfs_own_example_gets_the_label_that_it_has() -> None:
     assert of(code["code"], system=code["system"]) == has
 
 
+@pytest.mark.parametrize(
+    ("code", "gets"),
+    [
+        ("25836-8", {"HIV", "R"}),
+        ("31201-7", {"HIV", "R"}),
+        ("20507-0", {"STD", "R"}),
+        ("44261-6", {"PSY", "R"}),
+        ("75626-2", {"ETHUD", "R"}),
+        ("718-7", set()),
+    ],
+)
+def test_a_result_is_as_sensitive_as_what_it_tests_for(code: str, gets: set[str]) -> None:
+    """A laboratory sends LOINC alone: what a diagnosis of it would be labelled as, the test for it is."""
+    assert of(code, system="http://loinc.org") == gets
+
+
 def test_an_added_label_says_why() -> None:
     coding = coding_key(ICD, "B23.1")
     found = labelled([coding], frozenset(), [CARRIED, read_set(SET)])

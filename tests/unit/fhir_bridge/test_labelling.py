@@ -57,7 +57,7 @@ def person(server, monkeypatch):
 def test_a_create_sets_labels_and_says_by_which_set(server):
     made = body(server.call("POST", "/fhir/Condition", condition()))
     basis = [
-        {"url": BASIS, "valueCoding": {"system": "urn:medchain:label-set", "version": "2026-11", "code": "medchain"}}
+        {"url": BASIS, "valueCoding": {"system": "urn:medchain:label-set", "version": "2026-12", "code": "medchain"}}
     ]
     assert made["meta"]["security"] == [
         {"extension": basis, "system": ACT_CODE, "code": "PSY"},
