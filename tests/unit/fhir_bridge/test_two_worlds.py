@@ -13,6 +13,7 @@ import json
 import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from unittest.mock import patch
 from urllib.parse import quote
 
@@ -329,7 +330,11 @@ EXPORTS = (
 
 def exported(world: Worlds, begun) -> list[tuple[str, int, bytes]]:
     """List the files of an export; the audit is of what was done in each world."""
-    manifest = json.loads(world.ask("GET", begun.headers["Content-Location"].removeprefix(ORIGIN))[0].data)
+    place = begun.headers["Content-Location"].removeprefix(ORIGIN)
+    while (told := world.ask("GET", place)[0]).status_code == HTTPStatus.ACCEPTED:
+        # Each look finds some more, on a slow machine not all at once.
+        continue
+    manifest = json.loads(told.data)
     rows = [row for row in manifest["output"] if row["type"] != "AuditEvent"]
     files = ((row, world.ask("GET", row["url"].removeprefix(ORIGIN))[0].data) for row in rows)
     return sorted((row["type"], row["count"], content) for row, content in files)
