@@ -120,7 +120,7 @@ class CustomTable(SearchTable):
             for number in numbers:
                 own = entry.c.number.between(number * VARIANTS, number * VARIANTS + VARIANTS - 1)
                 connection.execute(delete(entry).where(entry.c.resource.in_(wanted), own))
-            given = self._put_entries(connection, self._cells(one for one in made if one.number in there))
+            given = self._put_entries(connection, self._entries(one for one in made if one.number in there))
             moved = update(custom_parameter).where(custom_parameter.c.url == url)
             connection.execute(moved.values(position=position))
         self._keep_details(given)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, literal_column, select, update
 
@@ -18,7 +18,7 @@ from medchain.errors import ConflictError
 from medchain.store.engine import Database, Statement, insert_into, note_remains, room
 from medchain.store.faults import corrupt
 from medchain.store.finding import NEVER
-from medchain.store.index_rows import Cell, IndexRows, cells_of, decode, encode
+from medchain.store.index_rows import IndexRows, cells_of, decode, encode
 from medchain.store.tables import detail, entry, epoch, index_state, record, resource, unindexed, unmerged
 
 MICROSECONDS: Final = 1_000_000
@@ -39,6 +39,11 @@ PATIENCE_S: Final = 0.02
 _EVERY: Final = -1
 _KEPT_DETAILS: Final = 50_000
 _NO_DETAIL: Final = {"": 0}
+
+_Entry: TypeAlias = "tuple[Any, ...]"
+"""A row of `entry`, its detail a text where that has no number yet; Any because columns differ."""
+
+_DETAIL: Final = 4
 
 # In the order of the other index: its pages are far apart, those of the table lie at its end.
 _index_order = itemgetter(1, 3, 5, 0)
@@ -177,13 +182,13 @@ class IndexWriter:
 
     def _place_waiting(self, connection: Connection, waiting: Sequence[tuple[Any, ...]]) -> dict[str, int]:
         """Place versions as they waited; returns details that got a number. Any because columns differ."""
-        placed, cells = list[Placed](), list[tuple[int, Cell]]()
+        placed, entries = list[Placed](), list[_Entry]()
         for number, type_name, record_id, version, created, content in waiting:
             kept = decode(content)
             rows = None if kept is None else IndexRows((), kept[0])
             placed.append(Placed(number, type_name, record_id, version, created, rows))
-            cells += [(number, cell) for cell in (() if kept is None else kept[1])]
-        return self._place(connection, placed, cells)
+            entries += [(number, *cell) for cell in (() if kept is None else kept[1])]
+        return self._place(connection, placed, entries)
 
     def _put_index(
         self, connection: Connection, state: Standing, placed: Sequence[Placed], apart: Sequence[bytes] | None
@@ -220,22 +225,20 @@ class IndexWriter:
 
     def _place_rows(self, connection: Connection, placed: Sequence[Placed]) -> dict[str, int]:
         """Write versions with their rows; returns details that got a number."""
-        return self._place(connection, placed, self._cells(placed))
+        return self._place(connection, placed, self._entries(placed))
 
-    def _cells(self, placed: Iterable[Placed]) -> list[tuple[int, Cell]]:
+    def _entries(self, placed: Iterable[Placed]) -> list[_Entry]:
         """List the rows of versions, each with the number of its version."""
         # Others may begin to remember anew at any moment.
         known = self._details
         return [
-            (one.number, cell)
+            (one.number, *cell)
             for one in placed
             if one.rows is not None
             for cell in cells_of(one.rows.rows or (), known)
         ]
 
-    def _place(
-        self, connection: Connection, placed: Sequence[Placed], cells: Sequence[tuple[int, Cell]]
-    ) -> dict[str, int]:
+    def _place(self, connection: Connection, placed: Sequence[Placed], entries: Sequence[_Entry]) -> dict[str, int]:
         """Write versions, those with rows as what is found, and their rows; returns details that got a number."""
         whole = [(one, one.rows) for one in placed if one.rows is not None and one.rows.rows is not None]
         times = [one.created * MICROSECONDS if index.updated is None else index.updated for one, index in whole]
@@ -243,19 +246,17 @@ class IndexWriter:
             connection,
             [(one.number, one.type, one.id, time, NEVER) for (one, _), time in zip(whole, times, strict=True)],
         )
-        given = self._put_entries(connection, cells)
+        given = self._put_entries(connection, entries)
         self._replace_older(connection, [one for one in placed if one.version > 1])
         return given
 
-    def _put_entries(self, connection: Connection, cells: Sequence[tuple[int, Cell]]) -> dict[str, int]:
+    def _put_entries(self, connection: Connection, entries: Sequence[_Entry]) -> dict[str, int]:
         """Write rows, each with the number of its version; returns details that got a number."""
-        given = self._number_details(connection, {cell[3] for _, cell in cells if isinstance(cell[3], str)})
-        entries = [
-            (version, number, place, key, given[text] if isinstance(text, str) else text, low, high)
-            for version, (number, place, key, text, low, high) in cells
-        ]
-        entries.sort(key=_index_order)
-        self._insert_entry.many(connection, entries)
+        texts = {one[_DETAIL] for one in entries if isinstance(one[_DETAIL], str)}
+        given = self._number_details(connection, texts)
+        if given:
+            entries = [(*one[:_DETAIL], given.get(one[_DETAIL], one[_DETAIL]), *one[_DETAIL + 1 :]) for one in entries]
+        self._insert_entry.many(connection, sorted(entries, key=_index_order))
         return given
 
     def _replace_older(self, connection: Connection, placed: Sequence[Placed]) -> None:
