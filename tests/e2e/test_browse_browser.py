@@ -224,6 +224,29 @@ def guardian_named(demo, browser: Browser, web: str, pictures: Path, guardian: s
     return found + judged(browser, pictures, browser.url.partition("?")[0], "Enrolment of a child with its guardians")
 
 
+def death_proposed(first: Browser, second: Browser, web: str, pictures: Path) -> list[str]:
+    """Look at where contacts are taken, propose a death there, and take it back; returns what is wrong with the pages.
+
+    Args:
+        first: turns it down.
+        second: proposes it, and is at the page of who is enrolled on paper.
+        web: where the pages are.
+        pictures: folder.
+    """
+    place = second.url.partition("?")[0]
+    found = judged(second, pictures, f"{place}/contacts", "Where notices go")
+    second.open(f"{place}?lang=en")
+    second.click("form[action$='/death'] button")
+    second.wait_until("Another member of the staff confirms it")
+    first.open(f"{web}/desk?lang=en")
+    first.click("a[href^='/desk/proposed/']")
+    first.wait_until("See the original death certificate yourself")
+    found += judged(first, pictures, first.url.partition("?")[0], "Record of a death")
+    first.click("button[value=drop]")
+    first.wait_until("Nothing waits")
+    return found
+
+
 def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible(demo, web, pictures, tmp_path_factory):
     first = signed_in(demo, tmp_path_factory.mktemp("desk-1"), "desk-1", "desk")
     second = signed_in(demo, tmp_path_factory.mktemp("desk-2"), "desk-2", "desk")
@@ -247,6 +270,7 @@ def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible
         second.click("button[value=confirm]")
         second.wait_until("No passkey: enrolled on paper")
         guardian = second.script("return document.querySelector('.mc-mono').textContent.split(' · ')[0]")
+        found += death_proposed(first, second, web, pictures)
         for place, word in ((f"{web}/asks", "What was asked"), (f"{web}/mandates", "Legal bases")):
             found += judged(second, pictures, place, word)
         found += judged(second, pictures, f"{web}/desk/recoveries", "No recovery is under way")

@@ -535,17 +535,26 @@ def test_attack_a_record_that_was_hidden_between_entry_and_answer_leaves(exchang
     assert reasons(exchange) == {"release.no_record"}
 
 
-def test_attack_the_file_of_a_hidden_document_leaves_as_a_binary(own):
-    types = ["Binary", "DocumentReference"]
-    own.open(resource_types=[*types, "Observation"])
+@pytest.mark.parametrize(
+    ("holder", "member"),
+    [
+        ("DocumentReference", '"content":[{"attachment":%s}]'),
+        ("Communication", '"payload":[{"contentAttachment":%s}]'),
+        ("QuestionnaireResponse", '"item":[{"linkId":"1","answer":[{"valueAttachment":%s}]}]'),
+        ("Immunization", '"extension":[{"url":"http://example.org/card","valueAttachment":%s}]'),
+    ],
+)
+def test_attack_the_file_of_a_hidden_record_leaves_as_a_binary(own, holder, member):
+    types = ["Binary", holder]
+    own.open(resource_types=sorted([*types, "Observation"]))
     own.scan("Patient/p1", "image/png")
     url = f"Binary/{own.federation.sites[RENHE].records.by_patient(own.token, ('Binary',))[0].id}"
-    content = b'{"resourceType":"DocumentReference","id":"d1","content":[{"attachment":{"url":"%s"}}]}' % url.encode()
-    own.store(content, type_name="DocumentReference")
+    attachment = member % f'{{"url":"{url}"}}'
+    own.store(f'{{"resourceType":"{holder}","id":"d1",{attachment}}}'.encode(), type_name=holder)
     own.grant = own.give(resource_types=types)
     wish = own.wish(resource_types=tuple(types))
     assert len(own.asker().request_release(wish).records) == 2
-    own.inside.append(hiding("DocumentReference/d1"))
+    own.inside.append(hiding(f"{holder}/d1"))
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         own.asker().request_release(wish)
 
