@@ -33,6 +33,27 @@ CONTACT_WORDS: Final[Words] = {
         "还没有联系方式：通知要等您登录才能看到。",
         "There is none yet: you see notices when you sign in.",
     ),
+    "topics.title": ("发送哪些通知", "Which notices you are sent word of"),
+    "topics.lead": (
+        "您登录后总能看到全部通知。这里只选择{name}向上面的地址发送哪些；为您的许可作证的其他机构会自行发送，不受此影响。",
+        (
+            "You see all notices when you sign in. Here you choose of which {name} sends word to the addresses above. "
+            "Other organisations, such as one that endorsed what you signed, send word by themselves all the same."
+        ),
+    ),
+    "topics.legend": ("发送消息，当……", "Send me word when …"),
+    "topics.topic.concerns": ("更正申请或投诉有了答复", "a correction or a complaint is answered"),
+    "topics.topic.law": ("依法律开始或停止查看您的病历", "somebody may see your record by law, or may no more"),
+    "topics.topic.permissions": ("您签署了许可，或一项许可被停止", "you have signed a permission, or one is ended"),
+    "topics.always": (
+        "紧急调阅、更换通行密钥、他人以您的名义签署的许可，以及通行密钥、联系方式、监护人和协助人的变化，一定会发送，不能关闭。",
+        (
+            "Of emergencies, of requests to replace your passkeys, of permissions that others signed in your name, and "
+            "of changes of your passkeys, contacts, guardians and helpers you are always sent word."
+        ),
+    ),
+    "topics.save": ("保存", "Save"),
+    "topics.chosen": ("已保存。", "Saved."),
     "contacts.channel.email": ("电子邮箱", "E-mail address"),
     "contacts.channel.sms": ("手机号码", "Mobile number"),
     "contacts.undelivered": ("发不到", "Not delivered"),

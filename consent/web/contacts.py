@@ -1,4 +1,4 @@
-"""Where a patient's notices go: contacts listed, added once a code has come back from them, and removed.
+"""Where a patient's notices go: contacts listed, added once a code has come back, removed; and what word is sent of.
 
 Keeps true: no notice goes to an address that nobody has shown to read; contacts change under the patient's signature
 alone. Trusts `consent.web.contact_codes` for what has shown that, and the endorsers to check the signature again.
@@ -22,6 +22,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import ConflictError, NotFoundError
 from medchain.ledger.kinds.subject import Contact, Operation
 from medchain.node.contact_address import CODE_S
+from medchain.node.notices import CHOICE, CHOOSE, TOPICS
 from medchain.web.pages import add_views, redirected
 
 CONTACTS: Final = "/my/contacts"
@@ -48,6 +49,8 @@ class ContactPages:
             (f"{CONTACTS}/code", self.back, "GET"),
             (f"{CONTACTS}/code", self.code, "POST"),
             (f"{CONTACTS}/confirm", self.confirm, "POST"),
+            (f"{CONTACTS}/topics", self.back, "GET"),
+            (f"{CONTACTS}/topics", self.choose, "POST"),
             (f"{CONTACTS}/<name>/remove", self.remove, "POST"),
         )
         return add_views(Blueprint("patient_contacts", __name__), rows)
@@ -79,6 +82,17 @@ class ContactPages:
             return response
         return self._lead(me, person, [*known, contact])
 
+    def choose(self) -> Response:
+        """Keep of which notices the patient is sent word by this organisation; all of them are listed all the same."""
+        me = self._site.check_form(OWN)
+        wanted = request.form.getlist("topic")
+        asked: Json = {
+            "quiet": [topic for topic in sorted(TOPICS) if topic not in wanted],
+            "subject": self._site.require_person(me).subject.hex(),
+        }
+        self._site.local.call(CHOOSE, asked, QUICK)
+        return redirected(f"{CONTACTS}?chosen=1#topics")
+
     def remove(self, name: str) -> Response:
         """Draft that a contact goes, and lead to where that is signed."""
         me = self._site.check_form(OWN)
@@ -102,10 +116,18 @@ class ContactPages:
             contacts=[_row(one) for one in rows if isinstance(one, dict)] if isinstance(rows, list) else [],
             may_change=is_here and self._site.can_sign(),
             elsewhere="" if person is None or is_here else self._site.organisation(me, person.enroller),
+            topics=[] if person is None else self._topics(person),
+            is_chosen=request.args.get("chosen") == "1",
             asked=asked,
             is_wrong=is_wrong,
             minutes=CODE_S // 60,
         )
+
+    def _topics(self, person: Person) -> list[tuple[str, bool]]:
+        """List what may be chosen, each with whether word of it is sent."""
+        answer = self._site.local.call(CHOICE, {"subject": person.subject.hex()}, QUICK)
+        quiet = answer.get("quiet") if isinstance(answer, dict) else None
+        return [(topic, topic not in (quiet if isinstance(quiet, list) else ())) for topic in sorted(TOPICS)]
 
     def _lead(self, me: Patient, person: Person, contacts: list[Contact]) -> Response:
         """Draft what the contacts are to be, and lead to where it is signed."""

@@ -50,6 +50,20 @@ GIVEN_UP_S: Final = 900
 URGENT: Final = frozenset({"emergency.declared", "recovery.announced"})
 """Kinds of which people are sent word at once, however much they were sent before."""
 
+TOPICS: Final[Mapping[str, frozenset[str]]] = {
+    "concerns": frozenset({"concern.answered"}),
+    "law": frozenset({"mandate.given", "mandate.stopped"}),
+    "permissions": frozenset({"consent.given", "stopped"}),
+}
+"""What people may choose to be sent no word of → kinds. Of every other kind they are: emergencies, recoveries, and what
+is done to passkeys, contacts and who acts for whom may be the work of who would rather not have it noticed."""
+
+CHOICE: Final = "notices.choice"
+"""Local operation: of which topics a person wants no word sent."""
+
+CHOOSE: Final = "notices.choose"
+"""Local operation: the person chooses them."""
+
 OLD_S: Final = 3 * DAY_S
 """Of what happened longer ago nobody is sent word."""
 
@@ -232,7 +246,7 @@ class NoticeBook:
     def _dispatches(self, notice_id: bytes, addressee: Addressee, told: Told) -> list[Dispatch]:
         """List where word of a notice goes; what happened long ago, as a node that catches up learns it, is no news."""
         now = self._judge.clock()
-        if told.time < now - OLD_S:
+        if told.time < now - OLD_S or self._is_quiet(addressee, told):
             return []
         urgent = int(told.kind in URGENT)
         return [
@@ -241,9 +255,37 @@ class NoticeBook:
             if contact.channel in self._channels
         ]
 
+    def _is_quiet(self, addressee: Addressee, told: Told) -> bool:
+        """Tell whether somebody wants no word sent of a notice, which is made all the same."""
+        if told.kind == "consent.given" and told.fields.get("signers") != [addressee.subject.hex()]:
+            # What others signed in somebody's name may be what that person must hear of.
+            return False
+        quiet = self._records.quiet_topics(addressee.subject) if addressee.subject else set()
+        return any(told.kind in TOPICS.get(topic, ()) for topic in quiet)
+
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
-        return {"notices.acknowledge": self._acknowledge, "notices.list": self._list}
+        return {
+            CHOICE: self._choice,
+            CHOOSE: self._choose,
+            "notices.acknowledge": self._acknowledge,
+            "notices.list": self._list,
+        }
+
+    def _choice(self, document: Json) -> Json:
+        """Tell of which topics a ``subject`` wants no word sent."""
+        subject = unhex(members(document, {"subject": str})["subject"], HASH_BYTES)
+        return {"quiet": [*sorted(self._records.quiet_topics(subject))]}
+
+    def _choose(self, document: Json) -> Json:
+        """Keep of which topics a ``subject`` wants no word sent; raises `InputError` ``notice.topic`` for others."""
+        top = members(document, {"quiet": list, "subject": str})
+        rows = top["quiet"] if isinstance(top["quiet"], list) else []
+        quiet = {row for row in rows if isinstance(row, str) and row in TOPICS}
+        if len(quiet) != len(rows):
+            raise InputError("notice.topic")
+        self._records.choose_topics(unhex(top["subject"], HASH_BYTES), quiet)
+        return {"quiet": [*sorted(quiet)]}
 
     def _list(self, document: Json) -> Json:
         """List the notices for ``subjects``, and for a ``patient`` of this node, the newest first."""

@@ -1,8 +1,8 @@
 """Notices: what patients are to be told, until they have seen it, and the ways on which it goes to them.
 
 Keeps true: one event makes one notice for one person, however often it is looked at; a notice and its dispatches are
-kept together, and destroyed together; a dispatch waits until it was sent, given up, or the person has seen the notice.
-Trusts callers for sealed contents and for the clock. Part of the records file.
+kept together, and destroyed together with what the person chose of them; a dispatch waits until it was sent, given up,
+or the person has seen the notice. Trusts callers for sealed contents and for the clock. Part of the records file.
 Source: `docs/spec/notice.md`.
 """
 
@@ -16,7 +16,7 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from medchain.errors import NotFoundError
 from medchain.store.engine import Database
-from medchain.store.tables import dispatch, notice
+from medchain.store.tables import dispatch, notice, notice_choice
 
 MAX_LISTED: Final = 500
 """Most notices of one answer, and most dispatches that one message covers."""
@@ -119,11 +119,29 @@ class NoticeTable:
             connection.execute(update(dispatch).where(waiting).values(due=None, code=""))
 
     def drop_notices(self, subjects: Collection[bytes], patients: Collection[str]) -> int:
-        """Destroy all notices for some subjects and patients, and where they went; returns how many there were."""
+        """Destroy all notices for some subjects and patients, where they went and what those chose of them.
+
+        Returns:
+            How many notices there were.
+        """
         mine = _of(subjects, patients)
         with self._database.erase("notice") as connection:
+            connection.execute(delete(notice_choice).where(notice_choice.c.subject.in_(subjects)))
             connection.execute(delete(dispatch).where(dispatch.c.notice.in_(select(notice.c.id).where(mine))))
             return int(connection.execute(delete(notice).where(mine)).rowcount)
+
+    def quiet_topics(self, subject: bytes) -> set[str]:
+        """Return of which topics a person (map key of the subject object) wants no word sent."""
+        chosen = select(notice_choice.c.topic).where(notice_choice.c.subject == subject)
+        with self._database.read("notice_choice") as connection:
+            return set(connection.execute(chosen).scalars())
+
+    def choose_topics(self, subject: bytes, quiet: Collection[str]) -> None:
+        """Keep of which topics a person wants no word sent, in place of what was chosen before."""
+        with self._database.write("notice_choice") as connection:
+            connection.execute(delete(notice_choice).where(notice_choice.c.subject == subject))
+            for topic in sorted(set(quiet)):
+                connection.execute(insert(notice_choice).values(subject=subject, topic=topic))
 
     def next_dispatch(self, channel: str, now: int, latest: int) -> Dispatch | None:
         """Return what a channel is to send next: what is urgent, then what has been due for longest.

@@ -514,6 +514,14 @@ dispatch: Final = Table(
 dispatch_by_due: Final = Index("dispatch_by_due", dispatch.c.channel, dispatch.c.due)
 dispatch_by_place: Final = Index("dispatch_by_place", dispatch.c.place, dispatch.c.sent)
 
+notice_choice: Final = Table(
+    "notice_choice",
+    RECORDS,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("topic", String(16), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 retention: Final = Table(
     "retention",
     RECORDS,

@@ -18,6 +18,7 @@ from medchain.node.notices import Addressee, Told
 from medchain.node.sms import CommandChannel
 from tests.mail_server import MailBox, mail_server
 from tests.unit.consent.web.conftest import ORIGIN, PORTAL, Browser, code_of
+from tests.unit.consent.web.test_family import acting, token
 from tests.unit.medchain.node.federation import RENHE
 from tests.unit.medchain.node.test_correspondence import posting, sent
 
@@ -296,3 +297,37 @@ def test_where_another_organisation_keeps_the_enrolment_the_page_names_it(world,
     assert "Send a code" not in said(browser)
     assert code_of(ask(browser, "li@mail.example")) == "subject.elsewhere"
     assert box.said == []
+
+
+def topics(browser: Browser, *wanted: str, csrf: str = ""):
+    """Choose of what word is sent."""
+    return browser.post(f"{PAGE}/topics", {"csrf": csrf or browser.csrf(PAGE), "topic": list(wanted)})
+
+
+def checked(browser: Browser) -> list[str]:
+    return re.findall(r'name="topic" value="(\w+)" checked', browser.text(PAGE))
+
+
+def test_a_patient_chooses_of_which_notices_word_is_sent_without_a_signature(world):
+    browser = world.patient("chooses")
+    assert checked(browser) == ["concerns", "law", "permissions"]
+    assert "you are always sent word" in said(browser)
+    done = topics(browser, "law")
+    assert (done.status_code, done.headers["Location"]) == (303, f"{PAGE}?chosen=1#topics")
+    assert "Saved." in browser.text(f"{PAGE}?chosen=1&lang=en")
+    assert checked(browser) == ["law"]
+    subject = {"subject": world.subjects["chooses"]}
+    assert world.local.call("notices.choice", subject) == {"quiet": ["concerns", "permissions"]}
+    # What is no topic, such as emergencies, is none that is switched on or off.
+    topics(browser, "concerns", "law", "permissions", "emergencies")
+    assert world.local.call("notices.choice", subject) == {"quiet": []}
+
+
+def test_attack_nobody_else_chooses_of_what_a_patient_is_sent_word(world):
+    _, helper = acting(world, "topics-of")
+    answer = topics(helper, csrf=token(helper))
+    assert (answer.status_code, code_of(answer)) == (403, "patient.own")
+    browser = world.patient("topics-forged")
+    answer = topics(browser, csrf="x" * 43)
+    assert (answer.status_code, code_of(answer)) == (403, "session.form")
+    assert world.local.call("notices.choice", {"subject": world.subjects["topics-forged"]}) == {"quiet": []}

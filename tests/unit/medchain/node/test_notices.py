@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.errors import NotFoundError, VerificationError
+from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.subject import Contact
-from medchain.node.notices import OLD_S, Addressee, NoticeBook, Told, note
+from medchain.node.notices import OLD_S, TOPICS, URGENT, Addressee, NoticeBook, Told, note
 from tests.unit.medchain.node.desks import phone_of, running_desks
 from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
 from tests.unit.medchain.node.test_subject_changes import MAIL, STAFF, TODAY, Someone, announced, consent, delegate, one
@@ -188,10 +188,10 @@ def book_with_mail(desks, org_id: str = RENHE) -> NoticeBook:
     return NoticeBook(site.node.judge, site.records, site.service, ["email"])
 
 
-def ways(desks, who: str, *contacts: Contact, kind: str = "consent.given", age_s: int = 0):
+def ways(desks, who: str, *contacts: Contact, kind: str = "consent.given", age_s: int = 0, **fields: object):
     """Tell somebody something by a book that can send mail; list where word of it goes to each contact."""
     book, addressee = book_with_mail(desks), Addressee(who.encode().ljust(32))
-    event = Told(kind, b"", b"\x06" * 32, 1, desks.federation.clock() - age_s, {}, contacts)
+    event = Told(kind, b"", b"\x06" * 32, 1, desks.federation.clock() - age_s, fields, contacts)
     assert book.tell(addressee, event)
     records = desks.federation.sites[RENHE].records
     return [way for contact in contacts for way in records.dispatches_to(book.place(addressee, contact))]
@@ -243,3 +243,62 @@ def test_what_did_not_arrive_is_listed_so(desks):
     desks.federation.sites[RENHE].records.put_off(ways(desks, "undelivered", LI), None, "dispatch.refused")
     (row,) = desks.local().call("notices.list", {"subjects": [b"undelivered".ljust(32).hex()]})["notices"]
     assert row["undelivered"]
+
+
+# Of what no word is sent
+
+
+def choose(desks, who: str, *quiet: str):
+    subject = who.encode().ljust(32).hex()
+    return desks.local().call("notices.choose", {"quiet": list(quiet), "subject": subject})
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind"), [(topic, kind) for topic, kinds in sorted(TOPICS.items()) for kind in sorted(kinds)]
+)
+def test_of_what_a_person_has_switched_off_no_word_is_sent_and_the_notice_is_there(desks, topic, kind):
+    quiet, other = f"quiet {kind}", f"other {kind}"
+    choose(desks, quiet, topic)
+    choose(desks, other, *sorted(TOPICS.keys() - {topic}))
+    for who, count in ((quiet, 0), (other, 1)):
+        subject = who.encode().ljust(32).hex()
+        assert len(ways(desks, who, LI, kind=kind, signers=[subject])) == count
+        (row,) = desks.local().call("notices.list", {"subjects": [subject]})["notices"]
+        assert row["kind"] == kind
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *sorted(URGENT),
+        "emergency.reviewed",
+        "recovery.stopped",
+        "delegate.named",
+        "delegate.ended",
+        "subject.add-passkey",
+        "subject.change-contacts",
+        "subject.dispute",
+        "a.kind.of.later",
+    ],
+)
+def test_attack_word_of_emergencies_and_of_what_may_be_a_thiefs_work_cannot_be_switched_off(desks, kind):
+    choose(desks, f"all {kind}"[:32], *TOPICS)
+    assert len(ways(desks, f"all {kind}"[:32], LI, kind=kind)) == 1
+
+
+@pytest.mark.parametrize("signers", [None, [], ["22" * 32], "both"])
+def test_attack_word_of_what_others_signed_in_a_persons_name_cannot_be_switched_off(desks, signers):
+    who = f"named {signers}"[:32]
+    choose(desks, who, *TOPICS)
+    own = who.encode().ljust(32).hex()
+    fields = {} if signers is None else {"signers": [own, "22" * 32] if signers == "both" else signers}
+    assert len(ways(desks, who, LI, **fields)) == 1
+
+
+def test_what_is_no_topic_is_not_chosen_and_nothing_changes(desks):
+    choose(desks, "chooses", "law")
+    for wrong in ("emergencies", "emergency.declared", ""):
+        with pytest.raises(InputError, match=r"notice\.topic"):
+            choose(desks, "chooses", "permissions", wrong)
+    asked = {"subject": b"chooses".ljust(32).hex()}
+    assert desks.local().call("notices.choice", asked) == {"quiet": ["law"]}

@@ -25,6 +25,7 @@ _LATER = {
     28: "DROP TABLE sent_ask",
     29: "DROP TABLE dispatch",
     30: "ALTER TABLE ticket DROP COLUMN made",
+    31: "DROP TABLE notice_choice",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -95,3 +95,17 @@ def test_the_empty_name_is_nobodys(store):
     assert store.notices_of([b""], [""]) == []
     assert [row.patient for row in store.notices_of([], ["token"])] == ["token"]
     assert store.drop_notices([b""], [""]) == 0
+
+
+def test_of_what_no_word_is_sent_is_kept_for_each_person_in_place_of_what_was_before(store):
+    mine, other = row(1).subject, b"\x02" * 32
+    store.choose_topics(mine, ["law", "concerns", "law"])
+    store.choose_topics(other, ["permissions"])
+    assert (store.quiet_topics(mine), store.quiet_topics(other)) == ({"concerns", "law"}, {"permissions"})
+    store.choose_topics(mine, ["permissions"])
+    assert store.quiet_topics(mine) == {"permissions"}
+    store.choose_topics(mine, [])
+    assert (store.quiet_topics(mine), store.quiet_topics(other)) == (set(), {"permissions"})
+    # It says something of the person, and is destroyed with the notices.
+    store.drop_notices([other], [])
+    assert store.quiet_topics(other) == set()
