@@ -82,6 +82,11 @@ class Browser:
         """Count the passkeys on an authenticator."""
         return len(self._call("GET", f"{self._session}/webauthn/authenticator/{authenticator}/credentials"))
 
+    def credential(self, authenticator: str) -> bytes:
+        """Return the id of the first passkey on an authenticator."""
+        (first, *_) = self._call("GET", f"{self._session}/webauthn/authenticator/{authenticator}/credentials")
+        return base64.urlsafe_b64decode(first["credentialId"] + "==")
+
     def open(self, url: str) -> None:
         """Go to an address."""
         self._call("POST", f"{self._session}/url", {"url": url})

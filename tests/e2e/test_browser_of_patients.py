@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from medchain.commands.demo_story import PURPOSE, RECIPIENT, RESOURCE_TYPES
+from medchain.encoding import base64_text
+from medchain.node.clock import system_clock
+from medchain.node.peers import Limits
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
 from tests.e2e.running_demo import RunningDemo
@@ -242,7 +245,7 @@ def helper(demo: RunningDemo, tmp_path) -> Iterator[Browser]:
     made = Browser(tmp_path / "helper", language="en")
     try:
         made.resize(390, 844)
-        made.add_authenticator()
+        made.own = made.add_authenticator()
         made.open(invited["url"])
         made.click("[data-passkey=enrol] button")
         made.wait_until("Hello")
@@ -336,6 +339,80 @@ def notices(browser: Browser, home: str) -> str:
     """Read what the first page says."""
     browser.open(f"{home}?lang=en")
     return browser.text
+
+
+def test_a_whole_kind_is_hidden_and_released_with_a_signature_each(phone, home, pictures):
+    found = []
+    for language, (kind, shown) in (("zh", ("用药", "没有整体隐藏")), ("en", ("Medicines", "not hidden as a whole"))):
+        place = f"{home}/record/kinds/medicines"
+        phone.open(f"{place}?lang={language}")
+        phone.wait_until(shown)
+        phone.open(f"{place}/hide?lang={language}")
+        found += looks(phone, f"hide-kind-{language}", pictures, (320, 390, 1280))
+        phone.click("form[action$='/hide'] button")
+        phone.wait_for("[data-passkey=sign] button")
+        # The page reads the types in the draft itself, and names the kind that they are.
+        assert kind in phone.text
+        found += looks(phone, f"sign-hide-kind-{language}", pictures, (390, 1280))
+        phone.click("[data-passkey=sign] button")
+        phone.wait_for("form[action$='/release'] button")
+        found += looks(phone, f"hidden-kind-{language}", pictures, (390, 1280))
+        phone.click("form[action$='/release'] button")
+        phone.wait_for("[data-passkey=sign] button")
+        phone.click("[data-passkey=sign] button")
+        phone.wait_until(shown)
+    assert found == []
+
+
+def subject_of(consortium, browser: Browser) -> str:
+    """Find the subject whose passkey a browser has."""
+    asked = {"credential_id": base64_text(browser.credential(browser.own))}
+    return str(consortium.nodes[HOSPITAL].local.call("subject.find", asked)["subjects"][0])
+
+
+def acts(browser: Browser, home: str, language: str) -> None:
+    """Have a guardian act for the child, and open the page of the guardians."""
+    browser.open(f"{home}/family?lang={language}")
+    browser.click("form[action='/my/acting'] button")
+    browser.wait_for("a[href='/my/custody']")
+    browser.click("a[href='/my/custody']")
+    browser.wait_for("form[action^='/my/custody/'] button")
+
+
+def signs(browser: Browser, says: str) -> None:
+    """Sign what the page of the guardians drafts, which the page of signing says in these words."""
+    browser.click("form[action^='/my/custody/'] button")
+    browser.wait_for("[data-passkey=sign] button")
+    assert says in browser.text
+    browser.click("[data-passkey=sign] button")
+
+
+def test_guardians_say_that_they_disagree_and_settle_it(demo, consortium, phone, helper, home, pictures):
+    row = {"resource": {"resourceType": "Patient", "name": [{"text": "罗小小"}]}}
+    row |= {"request": {"method": "POST", "url": "Patient"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [row]}
+    (place,) = demo.post(HOSPITAL, json.dumps(bundle).encode())
+    today = system_clock() // 86400
+    guardian = {"may": ["consent", "read", "stop"], "resource_types": ["*"], "role": "guardian", "until": today + 3000}
+    guardians = [guardian | {"subject": one} for one in sorted(subject_of(consortium, one) for one in (phone, helper))]
+    asked = {"credentials": [], "custodians": [], "guardians": guardians, "method": "household-register"}
+    asked |= {"of_age": today + 3000, "patient": place.partition("/")[2], "staff": ["doctor", "nurse"]}
+    consortium.nodes[HOSPITAL].local.call("subject.enrol", asked, Limits(timeout_s=60.0))
+    acts(phone, home, "zh")
+    found = looks(phone, "custody-zh", pictures, (320, 390, 1280))
+    signs(phone, "声明监护人意见不一致")
+    phone.wait_until("意见不一致")
+    acts(helper, home, "en")
+    found += looks(helper, "custody-disputed-en", pictures, (320, 390, 1280))
+    signs(helper, "Say that the guardians agree again")
+    helper.wait_until("You have signed")
+    found += looks(helper, "custody-signed-en", pictures, (390,))
+    phone.open(f"{home}/custody?lang=zh")
+    found += looks(phone, "custody-waits-zh", pictures, (390, 1280))
+    signs(phone, "声明监护人已经一致")
+    phone.wait_until("每位监护人都可以单独许可和停止")
+    phone.click("form[action='/my/acting'] button")
+    assert found == []
 
 
 def test_an_address_is_confirmed_by_a_code_signed_for_and_told_of_its_removal(phone, home, mail, pictures):
