@@ -19,10 +19,10 @@ from medchain.errors import NotFoundError
 from medchain.node.records import EMPTY_BYTES, RecordService
 from medchain.node.telling import said
 from medchain.store.records import RecordVersion
-from medchain.store.versions import VersionReader
+from medchain.store.versions import Past, VersionReader
 
-PART: Final = 2_000
-"""How many versions are looked at at once: each is opened, and the one before it where the export is narrower."""
+PART: Final = 5_000
+"""How many versions are looked at at once: deletions are few among them, but nothing else tells which they are."""
 
 
 class Deletions:
@@ -36,16 +36,23 @@ class Deletions:
         self._service = service
         self._judge = judge
 
-    def candidates(self, name: str, since: int, after: int, snapshot: int) -> list[RecordVersion]:
-        """List newest versions that may be deletions, by their numbers, `PART` at most.
+    def types(self) -> frozenset[str]:
+        """List the types of which anything may have been deleted."""
+        return self._reader.types()
+
+    def candidates(self, name: str, since: int, after: int, snapshot: int) -> tuple[list[RecordVersion], int | None]:
+        """List newest versions that may be deletions, of one part of all versions.
 
         Args:
             name: resource type.
             since: not stored before this, Unix seconds.
-            after: number of the last one that was looked at.
+            after: number of the last version of the part before; 0 for the beginning.
             snapshot: number of the last version that counts.
+
+        Returns:
+            The versions, and after which number the next part begins, None where this is the last.
         """
-        return self._reader.newest_of_size(name, EMPTY_BYTES, since, after, snapshot, PART)
+        return self._reader.newest_of_size(Past((name,), since=since, limit=PART), EMPTY_BYTES, after, snapshot)
 
     def of_export(
         self, name: str, rows: Sequence[RecordVersion], ways: Sequence[Sequence[Condition]]

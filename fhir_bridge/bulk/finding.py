@@ -20,7 +20,6 @@ from typing import Final, NamedTuple, Protocol
 
 import orjson
 
-from fhir_bridge.bulk.deletions import PART as DELETIONS_PART
 from fhir_bridge.bulk.deletions import Deletions
 from fhir_bridge.bulk.request import Order, order_document, parse_order
 from fhir_bridge.search.query import parse_query
@@ -133,7 +132,8 @@ class Exports:
         """
         deadline = time.monotonic() + budget_s
         progress, files = row.progress, list[FileRow]()
-        there = frozenset(self._kept.indexed_types())
+        were = self._deletions.types() if order.since else frozenset[str]()
+        there = (frozenset(self._kept.indexed_types()), were)
         try:
             while progress.step < len(order.steps):
                 progress = self._search.anew(partial(self._part, row, order, rights, progress, files, there))
@@ -158,15 +158,15 @@ class Exports:
         rights: Rights,
         progress: Progress,
         files: list[FileRow],
-        there: frozenset[str],
+        there: tuple[frozenset[str], frozenset[str]],
     ) -> Progress:
         """Find one part, and add its files."""
         name, is_deleted = order.steps[progress.step]
         after: int | None = None
-        if is_deleted:
+        if name not in there[is_deleted]:
+            found = list[int]()
+        elif is_deleted:
             found, after = self._deleted(row, order, rights, progress.after, name)
-        elif name not in there:
-            found = []
         elif order.patients is None:
             query = self._query(order, name, None)
             within = rights.within
@@ -185,11 +185,13 @@ class Exports:
         """Find what was deleted of a type; returns the numbers of the deletions, and where the next part begins."""
         span = span_of(order.since, self._search.index.setting.zone)
         since = 0 if span is None else span.low // MICROSECONDS
-        looked = self._deletions.candidates(name, since, after, row.snapshot)
+        looked, following = self._deletions.candidates(name, since, after, row.snapshot)
+        if not looked:
+            return [], following
         shown = [one for one, is_shown in zip(looked, rights.shown(looked), strict=True) if is_shown]
         ways = [self._query(order, name, part, is_since=False).conditions for part in _parts(order.patients)]
         found = [one.seq for one in self._deletions.of_export(name, shown, ways)]
-        return found, looked[-1].seq if len(looked) == DELETIONS_PART else None
+        return found, following
 
     def _of_patients(self, row: ExportRow, order: Order, within: Sequence[Condition], name: str) -> list[int]:
         """Find all records of a type that are in the compartments of some patients."""

@@ -119,35 +119,47 @@ class VersionReader:
         chosen = _with_keys().join(after, is_next)
         return self._all(chosen.where(after.c.seq.in_(numbers), func.length(record.c.envelope) == size_bytes))
 
-    def newest_of_size(  # a range of versions, and a bound
-        self, type_name: str, size_bytes: int, since: int, after: int, until: int, limit: int
-    ) -> list[RecordVersion]:
-        """Return newest versions of a type whose envelopes are of a size, by their numbers.
+    def newest_of_size(
+        self, asked: Past, size_bytes: int, after: int, until: int
+    ) -> tuple[list[RecordVersion], int | None]:
+        """Return newest versions whose envelopes are of a size, among as many versions as are looked at at once.
 
         Args:
-            type_name: resource type.
+            asked: of which types, and since when; how many versions are looked at, by when they were stored.
             size_bytes: of the envelope.
-            since: stored not before this, Unix seconds.
-            after: number behind which they begin.
+            after: number of the last version of the part before; 0 for the beginning.
             until: number of the last version that there is for this question.
-            limit: most rows.
+
+        Returns:
+            The versions, and the number after which the next part begins, None where this is the last.
         """
+        place = tuple_(record.c.created, record.c.seq)
+        # Of what is stored later, nothing comes between while parts are read.
+        there = _of_past(select(record.c.seq), asked).where(record.c.seq <= until)
+        looked = there.order_by(record.c.created, record.c.seq).limit(asked.limit)
         later = record.alias("later")
-        replaced = select(later.c.seq).where(
-            later.c.type == record.c.type,
-            later.c.id == record.c.id,
-            later.c.version > record.c.version,
-            later.c.seq <= until,
-        )
-        chosen = _with_keys().where(
-            record.c.type == type_name,
-            record.c.created >= since,
-            record.c.seq > after,
-            record.c.seq <= until,
-            func.length(record.c.envelope) == size_bytes,
-            ~replaced.exists(),
-        )
-        return [one.stored for one in self._all(chosen.order_by(record.c.seq).limit(limit))]
+        same = (later.c.type == record.c.type) & (later.c.id == record.c.id)
+        replaced = select(later.c.seq).where(same, later.c.version > record.c.version, later.c.seq <= until)
+        with self._database.read("record") as connection:
+            if after:
+                ended = select(record.c.created).where(record.c.seq == after)
+                time = connection.execute(ended).scalar_one_or_none()
+                looked = looked.where(place > tuple_(time or 0, after))
+            numbers = list(connection.execute(looked).scalars())
+        if not numbers:
+            return [], None
+        of_size = _with_keys().where(record.c.seq.in_(looked), func.length(record.c.envelope) == size_bytes)
+        found = self._all(of_size.where(~replaced.exists()).order_by(record.c.seq))
+        return [one.stored for one in found], numbers[-1] if len(numbers) == asked.limit else None
+
+    def types(self) -> frozenset[str]:
+        """List the types of which there is any version, a deletion too: one look into the index for each."""
+        first = select(func.min(record.c.type).label("type")).cte("types", recursive=True)
+        other = record.alias("other")
+        following = select(func.min(other.c.type)).where(other.c.type > first.c.type).scalar_subquery()
+        found = first.union_all(select(following).where(first.c.type.is_not(None)))
+        with self._database.read("record") as connection:
+            return frozenset(connection.execute(select(found.c.type).where(found.c.type.is_not(None))).scalars())
 
     def past_count(self, asked: Past, limit: int) -> int:
         """Count versions as `past` lists them, on all pages, none of them read; no more than the limit."""

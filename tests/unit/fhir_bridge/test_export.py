@@ -288,7 +288,6 @@ def test_of_deletions_nobody_hears_who_may_not_have_all_of_a_type(ward):
 
 def test_deletions_are_found_in_parts_and_those_of_whom_all_was_erased_are_left_out(ward, monkeypatch):
     monkeypatch.setattr(deletions, "PART", 2)
-    monkeypatch.setattr(finding, "DELETIONS_PART", 2)
     monkeypatch.setattr(export_lines, "EACH", 1)
     monkeypatch.setattr(export, "EACH", 1)
     monkeypatch.setattr(finding, "FILE_RECORDS", 2)
