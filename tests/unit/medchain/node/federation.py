@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.entry import parse_entry
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.round import parse_round
-from medchain.store.engine import FileKind, open_database
+from medchain.store.engine import Database, FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import RecordStore
 from tests.consortium import COSIGNERS, SUBMITTERS
@@ -64,6 +64,15 @@ BUSY_S, REST_S = 0.001, 0.05
 NOW = TIME + 100
 ORIGIN = "https://sign.consent.example"
 DAY_S = 86400
+
+
+class Killed(BaseException):
+    """A node's process ends here."""
+
+    def __init__(self, org_id: str) -> None:
+        """Say whose."""
+        super().__init__(org_id)
+        self.org_id = org_id
 
 
 @dataclass
@@ -232,6 +241,43 @@ class Federation:
             raise UnavailableError("peer.unreachable", peer=receiver)
         return self.sites[receiver]
 
+    @contextmanager
+    def answering(self, receiver: str) -> Iterator[None]:
+        """Let who calls a node that is killed meanwhile lose the connection, and no more."""
+        try:
+            yield
+        except Killed as killed:
+            if killed.org_id != receiver:
+                raise
+            self.down.add(receiver)
+            raise UnavailableError("peer.broken", peer=receiver) from None
+
+    @contextmanager
+    def killed_at(self, org_id: str, step: int, *, is_kept: bool) -> Iterator[list[str]]:
+        """Kill a node at the n-th write of this thread, or of what it has written for it; yields what was written."""
+        plain, folder, own = Database.write, self.sites[org_id].folder, threading.get_ident()
+        seen: list[str] = []
+
+        @contextmanager
+        def write(file, table, key=""):
+            thread = threading.current_thread()
+            counts = file.path.parent == folder and (thread.ident == own or thread.name.startswith("submit-keep"))
+            with plain(file, table, key) as connection:
+                yield connection
+                if counts:
+                    seen.append(table)
+                if counts and len(seen) == step and not is_kept:
+                    raise Killed(org_id)
+            if counts and len(seen) == step and is_kept:
+                raise Killed(org_id)
+
+        Database.write = write
+        try:
+            with suppress(Killed):
+                yield seen
+        finally:
+            Database.write = plain
+
     def admit(self, sender: str, receiver: str, allowed: frozenset[Standing] = MEMBERS) -> None:
         """Let in whom a node's routes let in."""
         if self.standings(sender, receiver).isdisjoint(allowed):
@@ -294,17 +340,20 @@ class Others:
     def endorse(self, org_id: str, document: bytes) -> bytes:
         site = self._pass("endorse", org_id)
         given = self.federation.tamper("endorse", self.sender, org_id, document)
-        answer = canonical(site.node.endorser.endorse(given, self.sender))
+        with self.federation.answering(org_id):
+            answer = canonical(site.node.endorser.endorse(given, self.sender))
         return self.federation.tamper("endorsement", org_id, self.sender, answer)
 
     def push(self, org_id: str, document: bytes) -> None:
         site = self._pass("push", org_id)
-        site.node.bodies.receive(self.federation.tamper("push", self.sender, org_id, document), self.sender)
+        with self.federation.answering(org_id):
+            site.node.bodies.receive(self.federation.tamper("push", self.sender, org_id, document), self.sender)
 
     def fetch(self, org_id: str, document: bytes) -> bytes:
         site = self._pass("fetch", org_id)
         given = self.federation.tamper("fetch", self.sender, org_id, document)
-        answer = canonical(site.node.bodies.receive(given, self.sender))
+        with self.federation.answering(org_id):
+            answer = canonical(site.node.bodies.receive(given, self.sender))
         return self.federation.tamper("fetched", org_id, self.sender, answer)
 
     def _pass(self, what: str, org_id: str) -> Site:

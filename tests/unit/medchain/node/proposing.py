@@ -24,7 +24,8 @@ class Wire:
         self.assembly.federation.reach(self.sender, org_id)
         document = self.assembly.tamper(self.sender, org_id, document)
         self.assembly.seen.append((self.sender, org_id, document))
-        return canonical(self.assembly.books[org_id].receive(document, self.sender))
+        with self.assembly.federation.answering(org_id):
+            return canonical(self.assembly.books[org_id].receive(document, self.sender))
 
 
 class Pumped:

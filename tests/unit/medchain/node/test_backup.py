@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -43,6 +44,7 @@ from medchain.store.keeping import ERASURE
 from medchain.store.ledger import LedgerStore
 from medchain.store.records import CONCERN, Erasure, RecordStore
 from tests.children import child
+from tests.unit.medchain.store.faults import killed
 from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for
 
 
@@ -98,8 +100,12 @@ def is_final_at(node: Node, size: int) -> bool:
 
 
 def head(node: Node) -> tuple[int, bytes]:
-    key = open_daemon_keys(node.layout.folder, node.halves).ledger_database
-    with closing(LedgerStore(open_database(node.layout.ledger, key, kind=FileKind.LEDGER))) as store:
+    return head_of(node.layout.folder, node)
+
+
+def head_of(folder: Path, node: Node) -> tuple[int, bytes]:
+    key = open_daemon_keys(folder, node.halves).ledger_database
+    with closing(LedgerStore(open_database(Layout(folder).ledger, key, kind=FileKind.LEDGER))) as store:
         return store.head.size, store.head.root
 
 
@@ -310,6 +316,40 @@ def test_a_restore_that_fails_half_way_leaves_nothing(node, made, tmp_path, monk
         restore_backup(made, tmp_path / "r", node.halves, clock=lambda: 2000)
     assert caught.value.code == "backup.io"
     assert not list(tmp_path.glob("r*"))
+
+
+def test_a_restore_that_is_killed_at_any_step_is_there_whole_or_made_by_the_next_call(node, made, tmp_path):
+    """At each file that it opens to write, renames or removes: what stands there under its name serves as one."""
+    folder, step, is_killed = tmp_path / "r", 0, True
+
+    def restore() -> None:
+        seen = 0
+
+        def watch(event: str, words: tuple[object, ...]) -> None:
+            nonlocal seen
+            writes = event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "sqlite3.connect"}
+            if writes or (event == "open" and isinstance(words[2], int) and words[2] & os.O_ACCMODE):
+                seen += 1
+                if seen == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watch)
+        restore_backup(made, folder, node.halves, clock=lambda: 2000)
+
+    while is_killed:
+        step += 1
+        is_killed = killed(restore)
+        if not folder.exists():
+            assert is_killed
+            restore_backup(made, folder, node.halves, clock=lambda: 2000)
+        mark = read_mark(folder)
+        assert (mark.height, mark.restored) == (0, 2000)
+        assert head_of(folder, node) == head(node)
+        with pytest.raises(ConflictError):
+            restore_backup(made, folder, node.halves, clock=lambda: 2000)
+        shutil.rmtree(folder)
+        assert not list(tmp_path.glob("r*"))
+    assert step > 10
 
 
 def test_the_newest_list_of_erasures_is_the_one_that_counts(node, made, tmp_path):

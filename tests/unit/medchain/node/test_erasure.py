@@ -659,6 +659,29 @@ def test_a_holder_that_is_down_destroys_when_it_is_there_again(story):
     assert story.holders(story.consent) == set()
 
 
+def test_a_holder_that_is_killed_at_any_write_destroys_all_when_it_is_there_again(shared):
+    step, is_killed = 0, True
+    while is_killed:
+        step += 1
+        for is_kept in (False, True):
+            shared.time = NOW
+            story = Story(shared).tell()
+            done = story.eraser().erase(story.local, "asked for")
+            with shared.killed_at(ANXIN, step, is_kept=is_kept) as seen:
+                until(lambda story=story: ANXIN in shared.down or story.job().round() == 0)
+                story.settle()
+                until(lambda story=story: ANXIN in shared.down or story.site.node.deliveries.round() == 0)
+            is_killed = len(seen) >= step
+            shared.down.clear()
+            shared.crash(ANXIN)
+            story.restart()
+            story.finish()
+            assert [story.holders(name) for name in (story.patient.key, story.consent, story.grant)] == [set()] * 3
+            key = map_key("erasure", RENHE, done.object_id)
+            assert [record.version for record in story.site.ledger.history(key)] == [1]
+    assert step > 1
+
+
 def test_a_new_record_of_an_erased_patient_has_a_key_of_its_own(story):
     old = story.eraser().erase(story.local, "asked for")
     story.site.service.create(NewRecord("Observation", f"{story.local}-new", OBSERVATION, story.local))

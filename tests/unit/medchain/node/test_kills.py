@@ -5,9 +5,7 @@ What is on the disk binds; what is not was never done; and nothing stands on the
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
@@ -15,21 +13,16 @@ import pytest
 
 from medchain.errors import UnavailableError
 from medchain.node.ending import Ending
-from medchain.store.engine import Database
 from tests.unit.medchain.node.desks import Desks, phone_of
 from tests.unit.medchain.node.federation import COMMISSION, DAY_S, RENHE, TONGJI
 from tests.unit.medchain.node.lawful import lawful_desks
 from tests.unit.medchain.node.lawful import terms as mandate_terms
-from tests.unit.medchain.node.test_subject_changes import Someone, announced, one
+from tests.unit.medchain.node.test_subject_changes import STAFF, Someone, announced, credential, one
 
 _NUMBERS = count(1)
 # An endorser has promised its signature to the attempt that was cut off: until that is over it gives no other.
 PROMISED_S = 200
 TURNS = 300
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +70,19 @@ def cancelling(desks: Desks, name: str) -> Case:
     return Case(TONGJI, cancel, is_done, lambda: key, 2, (RENHE, TONGJI))
 
 
+def announcement(desks: Desks, name: str) -> Case:
+    person, phone = Someone(desks, name, custodians=[TONGJI]), phone_of(f"{name}-new")
+    asked = {"credentials": [credential(phone)], "method": "identity-card", "staff": STAFF, "subject": person.key}
+
+    def announce() -> None:
+        desks.local(TONGJI).call("recovery.announce", asked)
+
+    def keys() -> list[str]:
+        return [row["key"] for row in person.show()["recoveries"]]
+
+    return Case(TONGJI, announce, lambda: len(keys()) == 1, lambda: keys()[0], 1)
+
+
 def recovery(desks: Desks, name: str) -> Case:
     person = Someone(desks, name, custodians=[TONGJI])
     key = announced(desks, person, phone_of(f"{name}-new"))
@@ -102,31 +108,7 @@ def mandate(desks: Desks, name: str) -> Case:
     return Case(COMMISSION, issue, lambda: len(issued()) == 1, lambda: issued()[0], 1)
 
 
-DEEDS = {"cancelling": cancelling, "recovery": recovery, "mandate": mandate}
-
-
-@contextmanager
-def killed_at(desks: Desks, org_id: str, step: int, *, is_kept: bool) -> Iterator[list[str]]:
-    """End a node at the n-th write of this thread, or of what it has written for it; yields what was written."""
-    plain, folder, own = Database.write, desks.federation.sites[org_id].folder, threading.get_ident()
-    seen: list[str] = []
-
-    @contextmanager
-    def write(self, table, key=""):
-        thread = threading.current_thread()
-        counts = self.path.parent == folder and (thread.ident == own or thread.name.startswith("submit-keep"))
-        with plain(self, table, key) as connection:
-            yield connection
-            if counts:
-                seen.append(table)
-            if counts and len(seen) == step and not is_kept:
-                raise Killed
-        if counts and len(seen) == step and is_kept:
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch, suppress(Killed):
-        patch.setattr(Database, "write", write)
-        yield seen
+DEEDS = {"announcement": announcement, "cancelling": cancelling, "recovery": recovery, "mandate": mandate}
 
 
 def until(desks: Desks, is_so: Callable[[], bool]) -> None:
@@ -162,7 +144,7 @@ def test_a_node_killed_at_any_write_does_it_once_when_it_is_asked_again(desks, n
         step += 1
         for is_kept in (False, True):
             case = DEEDS[name](desks, f"{name}-{next(_NUMBERS)}")
-            with killed_at(desks, case.org_id, step, is_kept=is_kept) as seen:
+            with desks.federation.killed_at(case.org_id, step, is_kept=is_kept) as seen:
                 case.act()
                 is_over = True
             if is_over:
