@@ -80,6 +80,7 @@ SCAN = {
 }
 SECRETS = (HIV, LOAD, PROVENANCE, SCAN)
 STATES = {
+    "all": [deny()],
     "label": [deny(securityLabel=label("HIV"))],
     "named": [
         deny(
