@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from consent.hiding import hiding_terms
+from consent.hiding import Hidden, hiding_terms
 from medchain.errors import (
     ConflictError,
     InputError,
@@ -518,7 +518,7 @@ def test_a_stop_that_is_ordered_first_refuses_the_entry(own):
 
 def hiding(reference: str) -> ConsentInForce:
     """Write a hiding of a record that is in force."""
-    return ConsentInForce(bytes(32), 1, hiding_terms(reference, RENHE, "22" * 32, NOW))
+    return ConsentInForce(bytes(32), 1, hiding_terms(Hidden.of_record(reference), RENHE, "22" * 32, NOW))
 
 
 def test_what_is_hidden_is_left_out_of_what_leaves(exchange):
