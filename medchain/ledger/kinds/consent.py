@@ -186,7 +186,7 @@ def check(body: Body, context: CheckContext) -> None:
     before = None if context.previous is None else read(context.previous[1].content)
     if consent.operation != (CREATE if before is None else RENEW):
         refuse("consent.operation", operation=consent.operation)
-    wider = before is None or _check_successor(before, consent)
+    wider = before is None or _check_successor(before, consent) or _hid(context)
     # What is hidden is given to nobody: no guardian waits for the other to hide it.
     waits = wider and not (before is None and context.decision.hides(body.content))
     disputed = _check_subject(consent, context, wider=wider, waits=waits)
@@ -252,6 +252,11 @@ def _check_successor(before: Consent, after: Consent) -> bool:
         # What the FHIR Consent permits in detail is judged above this floor; here any change of it counts as more.
         and before.fhir == after.fhir
     )
+
+
+def _hid(context: CheckContext) -> bool:
+    """Tell whether the version before is a hiding: whatever takes its place opens, however little it gives itself."""
+    return context.previous is not None and context.decision.hides(context.previous[1].content)
 
 
 def _check_subject(consent: Consent, context: CheckContext, *, wider: bool, waits: bool) -> bool:

@@ -486,6 +486,29 @@ def test_attack_a_hiding_is_not_turned_into_something_else_by_one_of_the_guardia
     assert code(*case.signed(other, pen=mother.pen, before=before)) == "consent.guardians"
 
 
+def test_attack_a_hiding_is_not_cut_short_by_one_of_the_guardians_nor_by_the_staff(case, hiding):
+    """A shorter period gives less where something is permitted; of a hiding it opens all the sooner."""
+    hides, _, mother, father = hiding
+    before = case.kept_consent(hides)
+    shorter = replace(hides, operation="renew", period=Period(hides.period.start, TIME + 60))
+    assert code(*case.signed(shorter, pen=mother.pen, before=before)) == "consent.guardians"
+    assert code(*case.attested(shorter, STAFF, before=before)) == "consent.guardians"
+    both = replace(shorter, joined=(father.key,))
+    assert code(*case.signed(both, pen=[mother.pen, father.pen], before=before)) == ""
+    # The case beside it: the same terms, which permit something.
+    case.decision.hidden = None
+    assert code(*case.signed(shorter, pen=mother.pen, before=before)) == ""
+
+
+def test_attack_the_staff_does_not_cut_short_what_a_patient_hides(case):
+    case.decision.hidden = HIDING
+    hides = case.consent(fhir=HIDING)
+    before = case.kept_consent(hides)
+    shorter = replace(hides, operation="renew", period=Period(hides.period.start, TIME + 60))
+    assert code(*case.attested(shorter, STAFF, before=before)) == "consent.widening"
+    assert code(*case.signed(shorter, before=before)) == ""
+
+
 def test_attack_one_of_the_guardians_who_disagree_does_not_release_what_the_other_hides(case, hiding):
     hides, child, mother, father = hiding
     before = case.kept_consent(hides)
