@@ -222,12 +222,14 @@ def _versions(core: Core, places: Iterable[Named]) -> Iterator[RecordVersion]:
 class _Told:
     """One Provenance, made as far as it is looked at."""
 
-    __slots__ = ("_core", "_gone", "_is_asked", "_language", "_traced", "stored")
+    __slots__ = ("_anchored", "_core", "_gone", "_is_asked", "_language", "_traced", "stored")
 
     def __init__(self, core: Core, ask: Ask, stored: RecordVersion) -> None:
         """Keep what it is made of; raises `NotFoundError` for what was erased."""
         self._core = core
         self._language = ask.language
+        # Asked once: by the next question it may be final, and one answer would say so without the signature.
+        self._anchored = core.anchored(stored.position)
         self._is_asked = False
         self._traced: Traced | None = None
         self._gone = stored.blob is None and core.service.is_deleted(stored)
@@ -286,7 +288,7 @@ class _Told:
 
     def _trace(self) -> Traced | None:
         """Ask where it stands, once; None while it is not final."""
-        if not self._is_asked and self._core.anchored(self.stored.position).startswith("final"):
+        if not self._is_asked and self._anchored.startswith("final"):
             with suppress(ConflictError):
                 self._traced = self._core.tracer.trace(self.stored)
         self._is_asked = True
@@ -295,5 +297,5 @@ class _Told:
     def _made(self, traced: Traced | None) -> Resource:
         """Make it."""
         tracer = self._core.tracer
-        kept = Place(tracer.org_id, tracer.ledger, self._core.anchored(self.stored.position), traced)
+        kept = Place(tracer.org_id, tracer.ledger, self._anchored, traced)
         return provenance(self.stored, kept, self._language, gone=self._gone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import zipfile
 from dataclasses import dataclass, field, replace
@@ -117,6 +118,16 @@ def test_what_is_not_final_yet_says_so_and_is_not_signed(server, ledger):
     ledger.behind = True
     older = rows(server.call("GET", "/fhir/Provenance?target=Observation/of-p1/_history/1"))[0]
     assert "signature" not in older
+
+
+@pytest.mark.parametrize("early", range(10))
+def test_what_becomes_final_while_it_is_answered_is_final_and_signed_or_neither(server, early):
+    looks = itertools.count()
+    server.core = replace(server.core, final_size=lambda: 0 if next(looks) < early else 8)
+    server.app.wsgi_app = Front(server.core, server.app.wsgi_app)
+    (made,) = rows(server.call("GET", "/fhir/Provenance?target=Observation/of-p1/_history/1"))
+    is_final = made["extension"][0]["valueString"].startswith("final")
+    assert ("signature" in made, made["meta"]["versionId"]) == (is_final, "2" if is_final else "1")
 
 
 def test_it_is_valid_by_our_own_strict_validator(server):
