@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from threading import RLock
 from typing import Final, TypeAlias
+from urllib.parse import unquote
 
 import orjson
 
@@ -38,9 +39,10 @@ DEPENDENT: Final = frozenset({BINARY, PROVENANCE})
 _PATIENT: Final = "Patient"
 _PAGE: Final = 200
 _MAX_PATIENTS: Final = 4096
-_NAMED: Final = b"Binary/"
-# Whatever the base: what a record means elsewhere keeps back one record too many here, never one too few.
-_ATTACHED: Final = re.compile(r"(?:.*/)?Binary/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_NAMED: Final = b"Binary"
+# Whatever the base, and whatever follows (a version, `?_format=`, `#page=`): what a record means elsewhere keeps back
+# one record too many here, never one too few.
+_ATTACHED: Final = re.compile(r"\bBinary/([A-Za-z0-9\-.]{1,64})(?![A-Za-z0-9\-.])")
 _LOCAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
@@ -224,8 +226,7 @@ def attached_in(document: object) -> set[str]:
         one = waiting.pop()
         if isinstance(one, dict):
             url = one.get("url")
-            match = _ATTACHED.fullmatch(url) if isinstance(url, str) else None
-            found.update(match.groups() if match is not None else ())
+            found.update(_ATTACHED.findall(unquote(url)) if isinstance(url, str) else ())
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)

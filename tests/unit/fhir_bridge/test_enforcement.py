@@ -369,7 +369,18 @@ def test_a_binary_is_kept_back_with_the_record_that_stands_for_it(ward):
     assert unlabelled.ask("Binary/of-hiv").status_code == 404
 
 
-@pytest.mark.parametrize("url", ["Binary/scan", "Binary/scan/_history/1", "http://localhost:8080/fhir/Binary/scan"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "Binary/scan",
+        "Binary/scan/_history/1",
+        "http://localhost:8080/fhir/Binary/scan",
+        "Binary/scan?_format=application/pdf",
+        "http://localhost:8080/fhir/Binary/scan#page=2",
+        "Binary/s%63an",
+        "Binary/scan/",
+    ],
+)
 def test_attack_the_scan_of_a_document_that_is_kept_back_is_read_since_it_stands_beside_the_patient(ward, url):
     """Most systems name the Patient alone as what a Binary is about: what it is the scan of, the document says."""
     scanned(ward, "scan", "Patient/p1")

@@ -262,7 +262,7 @@ def test_of_what_a_person_has_switched_off_no_word_is_sent_and_the_notice_is_the
     choose(desks, other, *sorted(TOPICS.keys() - {topic}))
     for who, count in ((quiet, 0), (other, 1)):
         subject = who.encode().ljust(32).hex()
-        assert len(ways(desks, who, LI, kind=kind, signers=[subject])) == count
+        assert len(ways(desks, who, LI, kind=kind, signed="passkey", signers=[subject])) == count
         (row,) = desks.local().call("notices.list", {"subjects": [subject]})["notices"]
         assert row["kind"] == kind
 
@@ -292,7 +292,13 @@ def test_attack_word_of_what_others_signed_in_a_persons_name_cannot_be_switched_
     choose(desks, who, *TOPICS)
     own = who.encode().ljust(32).hex()
     fields = {} if signers is None else {"signers": [own, "22" * 32] if signers == "both" else signers}
-    assert len(ways(desks, who, LI, **fields)) == 1
+    assert len(ways(desks, who, LI, signed="passkey", **fields)) == 1
+
+
+def test_attack_word_of_what_staff_attest_in_a_persons_name_cannot_be_switched_off(desks):
+    choose(desks, "on paper", *TOPICS)
+    own = b"on paper".ljust(32).hex()
+    assert len(ways(desks, "on paper", LI, signed="staff", signers=[own])) == 1
 
 
 def test_what_is_no_topic_is_not_chosen_and_nothing_changes(desks):
