@@ -46,11 +46,11 @@ CONTACT_WORDS: Final[Words] = {
     "topics.topic.law": ("依法律开始或停止查看您的病历", "somebody may see your record by law, or may no more"),
     "topics.topic.permissions": ("您签署了许可，或一项许可被停止", "you have signed a permission, or one is ended"),
     "topics.always": (
-        "紧急调阅、更换通行密钥、他人以您的名义签署的许可、由工作人员证明的纸质许可，以及通行密钥、联系方式、监护人和协助人的变化，一定会发送，不能关闭。",
+        "紧急调阅、更换通行密钥、他人以您的名义签署的许可、由工作人员证明的纸质许可、隐藏的结束，以及通行密钥、联系方式、监护人和协助人的变化，一定会发送，不能关闭。",
         (
             "Of emergencies, of requests to replace your passkeys, of permissions that others signed in your name or "
-            "that staff attest on paper, and of changes of your passkeys, contacts, guardians and helpers you are "
-            "always sent word."
+            "that staff attest on paper, of the end of what you hide, and of changes of your passkeys, contacts, "
+            "guardians and helpers you are always sent word."
         ),
     ),
     "topics.save": ("保存", "Save"),

@@ -65,7 +65,7 @@ WEEK_S: Final = 7 * DAY_S
 """What "this week" is: the last seven days."""
 
 # What the patient has just done, and is told to be sure.
-_ROUTINE: Final = frozenset({"consent.given", "recovery.stopped", "stopped", "subject.enrol"})
+_ROUTINE: Final = frozenset({"consent.given", "hiding.stopped", "recovery.stopped", "stopped", "subject.enrol"})
 _NOTICES: Final = 10
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -140,9 +140,13 @@ PATIENT_WORDS: Final[Words] = {
         ),
     ),
     "notice.mandate": ("一项法律依据已停止。", "A legal basis for opening your record was stopped."),
+    "notice.hiding.stopped": (
+        "您的一项隐藏已结束。哪些记录仍然隐藏，请看“我的病历”。",
+        "What hid some of your records was ended. See “My record” for what is hidden still.",
+    ),
     "notice.stopped": (
-        "一项许可已停止，或一条隐藏的记录已恢复。",
-        "A permission was stopped, or a hidden record was released.",
+        "一项许可已停止。",
+        "A permission was stopped.",
     ),
     "notice.subject.enrol": ("您已在本系统登记。", "You were enrolled here."),
     "notice.subject": (

@@ -16,6 +16,7 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
+from consent.web import restoring
 from consent.web.person import Person
 from consent.web.site import SLOW
 from fhir_bridge.staff.attesting import Attested, Attesting, Confirmed, Proposal
@@ -161,9 +162,14 @@ class Appointment:
                 disputed: Json = {"staff": asked["staff"], "subject": subject}
                 self._counter.site.local.call("subject.declare-dispute", disputed, SLOW)
             case _:
-                subject = self._counter.enrolled(attended).subject.hex()
-                self._counter.site.local.call("subject.declare-death", {**asked, "subject": subject}, SLOW)
+                self._declare_death(attended, asked)
         return redirected(attended.place)
+
+    def _declare_death(self, attended: Attended, asked: Mapping[str, Json]) -> None:
+        """Declare a death; what was attested of the person before, as that an incapacity is over, counts no more."""
+        subject, site = self._counter.enrolled(attended).subject.hex(), self._counter.site
+        restoring.use_up(site.pages.site.accounts, subject, site.pages.site.clock())
+        site.local.call("subject.declare-death", {**asked, "subject": subject}, SLOW)
 
     def _enrol(self, attended: Attended, guardians: Sequence[Guardian], asked: Mapping[str, Json]) -> None:
         """Enrol a child with its guardians."""

@@ -444,7 +444,9 @@ class NoticeBook:
         if record.kind == "recovery":
             yield from self._told(recoveries.read(before.content).subject, "recovery.stopped", record, {"by": by})
             return
-        yield from self._told(consents.read(before.content).patient, "stopped", record, {"by": by})
+        # The end of a hiding opens: of that people are always sent word.
+        kind = "hiding.stopped" if self._judge.decision.hides(before.content) else "stopped"
+        yield from self._told(consents.read(before.content).patient, kind, record, {"by": by})
 
     def _told(
         self,

@@ -207,6 +207,19 @@ def test_a_mistaken_death_waits_for_the_persons_signature_once_two_attest_it(wor
     assert world.local.call("subject.show", {"subject": one.subject})["standing"]["state"] == "dead"
 
 
+def test_attack_what_was_attested_before_a_death_takes_it_back_in_the_hands_of_an_heir(world, tongji):  # noqa: F811  # the fixture
+    """That an incapacity was over waited for a signature when the person died: it would have been the death's end."""
+    one = lost(world, tongji, "ward-heir")
+    restoring.attest(world.site.accounts, one.subject, ("Practitioner/r1", "Practitioner/r2"), world.site.clock())
+    first, second = world.staff(Role.DESK), world.staff(Role.DESK)
+    place = opened(first, one.name)
+    waiting = first.post(f"{place}/death", form_of(first, place)).headers["Location"]
+    assert attested_of(world, one.subject)
+    assert decided(second, waiting).status_code == 303
+    assert world.local.call("subject.show", {"subject": one.subject})["standing"]["state"] == "dead"
+    assert attested_of(world, one.subject) == ()
+
+
 def test_attack_nothing_is_taken_back_of_the_living_elsewhere_or_of_who_cannot_sign(world, tongji):  # noqa: F811  # the fixture
     living, dead = lost(world, tongji, "ward-living"), lost(world, tongji, "ward-dead")
     declared_dead(world, dead.subject)

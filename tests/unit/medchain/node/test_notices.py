@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from consent.hiding import Hidden, hiding_terms
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.kinds.subject import Contact
 from medchain.node.notices import OLD_S, TOPICS, URGENT, Addressee, NoticeBook, Told, note
@@ -91,6 +92,16 @@ def test_a_stop_by_an_organisation_is_told(desks):
     desks.settle(given["key"], 2)
     (row,) = [row for row in told(desks, patient.key) if row["kind"] == "stopped"]
     assert row["fields"] == {"by": RENHE}
+
+
+def test_a_hiding_that_an_organisation_ends_is_told_as_such(desks):
+    patient = Someone(desks, "unhidden")
+    hides = hiding_terms(Hidden.of_record("Observation/o1"), RENHE, patient.key, desks.federation.clock())
+    given = consent(desks, patient, **hides)
+    desks.nodes[RENHE].desk.stop(bytes.fromhex(given["key"]))
+    desks.settle(given["key"], 2)
+    (row,) = [row for row in told(desks, patient.key) if row["kind"].endswith("stopped")]
+    assert (row["kind"], row["fields"]) == ("hiding.stopped", {"by": RENHE})
 
 
 def test_guardians_and_delegates_are_told(desks):
@@ -273,6 +284,7 @@ def test_of_what_a_person_has_switched_off_no_word_is_sent_and_the_notice_is_the
         *sorted(URGENT),
         "emergency.reviewed",
         "recovery.stopped",
+        "hiding.stopped",
         "delegate.named",
         "delegate.ended",
         "subject.add-passkey",
