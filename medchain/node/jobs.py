@@ -32,7 +32,7 @@ from medchain.errors import (
     kind_of,
 )
 from medchain.node.fork_server import ForkServer, end_unheard
-from medchain.node.garbage import settle
+from medchain.node.garbage import give_back, settle
 
 IDLE_S: Final = 5.0
 """How long a process waits for its next job before it ends and gives its memory back."""
@@ -250,26 +250,31 @@ def serve(handler: Handler) -> None:
     while select.select([pipe_in], [], [], IDLE_S)[0] and pipe_in.read(1) == _ASK:
         pipe_out.write(_READY)
         pipe_out.flush()
-        try:
-            document, content = _read_frames(pipe_in)
-        except EOFError:
-            # Whoever asked has given up, as where a client goes in the middle of its Bundle.
+        if not _serve_one(handler, pipe_in, pipe_out):
             return
-        result: Json = {}
-        error: Json = {}
-        body, is_whole = b"", True
-        try:
-            result, body = handler(document, content)
-        except MedchainError as caught:
-            error = _error_document(caught)
-        except MemoryError:
-            error = _error_document(InputError("job.memory"))
-            is_whole = False
-        is_last = not is_whole or _peak_bytes() > LARGE_BYTES
-        _write_frames(pipe_out, {"error": error, "last": is_last, "result": result}, [body])
-        if is_last:
-            return
-        gc.collect()
+        give_back()
+
+
+def _serve_one(handler: Handler, pipe_in: IO[bytes], pipe_out: IO[bytes]) -> bool:
+    """Do a job, and hold nothing of it afterwards; tells whether this process may do another."""
+    try:
+        document, content = _read_frames(pipe_in)
+    except EOFError:
+        # Whoever asked has given up, as where a client goes in the middle of its Bundle.
+        return False
+    result: Json = {}
+    error: Json = {}
+    body, is_whole = b"", True
+    try:
+        result, body = handler(document, content)
+    except MedchainError as caught:
+        error = _error_document(caught)
+    except MemoryError:
+        error = _error_document(InputError("job.memory"))
+        is_whole = False
+    is_last = not is_whole or _peak_bytes() > LARGE_BYTES
+    _write_frames(pipe_out, {"error": error, "last": is_last, "result": result}, [body])
+    return not is_last
 
 
 def bound() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from medchain.node.garbage import settle
+from medchain.node.garbage import give_back, settle
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +19,11 @@ def _as_before() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.set_threshold(*thresholds)
+
+
+def resident_bytes() -> int:
+    """Memory that the system counts for this process, bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 class Ring:
@@ -41,3 +48,14 @@ def test_what_is_there_is_looked_at_no_more_and_what_comes_is() -> None:
         assert gc.collect() >= 10
     finally:
         gc.enable()
+
+
+def test_memory_below_what_is_still_held_is_given_back() -> None:
+    """Pieces are too large for Python's own arenas, and too small for the system to be asked for each."""
+    held = [bytearray(2000) for _ in range(40_000)]
+    last = bytearray(2000)
+    full = resident_bytes()
+    held.clear()
+    give_back()
+    assert full - resident_bytes() > 40_000 * 2000 // 2
+    assert len(last) == 2000
