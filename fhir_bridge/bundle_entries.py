@@ -1,14 +1,15 @@
 """The entries of a Bundle: what each asks for, and which record it is about.
 
 Keeps true: what is deleted is gone for the conditions of the others; a record is written once; an id is given once; of
-two entries with one name nobody guesses which is meant. Trusts the resolver for what the node holds.
+two entries with one name nobody guesses which is meant; no condition is passed over for how it is written. Trusts the
+resolver for what the node holds.
 Source: FHIR R4 §3.1.0.11.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge import resources
@@ -27,6 +28,9 @@ DELETE: Final = "DELETE"
 """Method of an entry that deletes a record."""
 
 _ABSOLUTE: Final = ("http:", "https:")
+_ALONE: Final = "Bundle.entry[0]"
+# An address that leads nowhere is refused, and a time that is none is passed over, as HTTP has it.
+_JUDGED_ELSEWHERE: Final = frozenset({"ifModifiedSince", "url"})
 _PATCH: Final = "PATCH"
 _RANKS: Final = {DELETE: 0, "POST": 1, "PUT": 2, _PATCH: 2}
 
@@ -100,7 +104,7 @@ def requests_of(bundle: Document, bases: frozenset[str]) -> list[tuple[str, str]
         bases: base URLs of this node.
 
     Raises:
-        InputError: ``bundle.request``, ``bundle.full_url`` with the entry's number.
+        InputError: ``bundle.request``, ``bundle.full_url`` with the entry's number; as `check_head`.
     """
     wanted = []
     named = FullUrls()
@@ -109,8 +113,35 @@ def requests_of(bundle: Document, bases: frozenset[str]) -> list[tuple[str, str]
         if not isinstance(row, dict) or not isinstance(request, dict):
             raise InputError("bundle.request", entry=index)
         named.check(row, entry=index, element="fullUrl")
+        check_head(row, index)
         wanted.append((member(request, "method"), url_of(request, row.get("resource"), bases)))
     return wanted
+
+
+def check_head(row: Element, index: int) -> None:
+    """See that an entry is well formed beside its resource, which is checked as what it is.
+
+    Who misspells a condition, or gives it as a number, must not have done without it.
+
+    Raises:
+        InvalidResourceError: with all that is malformed, and the entry's number.
+    """
+    request = row.get("request") if isinstance(row, dict) else None
+    if not isinstance(row, dict) or not isinstance(request, dict):
+        # Refused by who looks for its request.
+        return
+    asked: Resource = {name: value for name, value in request.items() if name not in _JUDGED_ELSEWHERE}
+    head: Resource = {name: value for name, value in row.items() if name not in ("request", "resource")}
+    if asked:
+        head["request"] = asked
+    if not head:
+        return
+    try:
+        resources.check_form({"resourceType": "Bundle", "entry": [head]})
+    except resources.InvalidResourceError as error:
+        place = f"Bundle.entry[{index}]"
+        moved = [replace(one, expression=one.expression.replace(_ALONE, place, 1)) for one in error.issues]
+        raise resources.InvalidResourceError(moved, entry=index) from error
 
 
 def url_of(request: Resource, resource: Element, bases: frozenset[str]) -> str:

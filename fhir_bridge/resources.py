@@ -35,6 +35,7 @@ INVALID: Final = "resource.invalid"
 _PARAMETERS: Final = "Parameters"
 _NOT_STORED: Final = frozenset({_PARAMETERS})
 _META: Final = "meta"
+_ERRORS: Final = frozenset({"error", "fatal"})
 
 
 class InvalidResourceError(InputError):
@@ -100,7 +101,7 @@ def check(
     issues = judge(resource, mode, content=content, repeats=repeats)
     if mode is Mode.STRICT and not issues:
         issues = check_definition(resource)
-    errors = [issue for issue in issues if issue.severity in ("error", "fatal")]
+    errors = [issue for issue in issues if issue.severity in _ERRORS]
     if errors:
         raise InvalidResourceError(errors)
 
@@ -117,10 +118,16 @@ def check_parameters(given: Resource) -> Resource:
     Raises:
         InvalidResourceError: with all that is malformed: it would be passed over where nobody looks for it.
     """
-    issues = judge(given, Mode.LENIENT) if given.get("resourceType") == _PARAMETERS else []
-    if issues:
-        raise InvalidResourceError(issues)
+    if given.get("resourceType") == _PARAMETERS:
+        check_form(given)
     return given
+
+
+def check_form(given: Resource) -> None:
+    """Check that something is well formed, and nothing else; raises `InvalidResourceError` with all that is not."""
+    errors = [issue for issue in judge(given, Mode.LENIENT) if issue.severity in _ERRORS]
+    if errors:
+        raise InvalidResourceError(errors)
 
 
 def check_definition(resource: Resource) -> list[Issue]:

@@ -22,12 +22,22 @@ from typing import Final
 
 from fhir_bridge import binary
 from fhir_bridge import bundle as plans
-from fhir_bridge.bundle_entries import DELETE, READING, Current, Entry, FullUrls, Newest, requests_of, url_of
+from fhir_bridge.bundle_entries import (
+    DELETE,
+    READING,
+    Current,
+    Entry,
+    FullUrls,
+    Newest,
+    check_head,
+    requests_of,
+    url_of,
+)
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import KEPT_ROWS, Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, report, status_of
 from fhir_bridge.references import instant
-from fhir_bridge.resources import InvalidResourceError, warnings
+from fhir_bridge.resources import InvalidResourceError, check_form, warnings
 from fhir_bridge.rest import attachments, rights
 from fhir_bridge.rest.again import rounds
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
@@ -193,6 +203,7 @@ def _done(core: Core, ask: Ask, attempt: Attempt) -> Done:
         # Each is looked at several times; only of large Bundles is it cheaper to parse an entry anew than to keep it.
         given = Document(given.resource, list(given.rows))
     kind = plans.type_of(given)
+    check_form(given.resource)
     if len(given.rows) > plans.MAX_ENTRIES:
         raise InputError("bundle.entries", limit=plans.MAX_ENTRIES)
     return _batch(core, ask, given, attempt) if kind == "batch" else _transaction(core, ask, given, attempt)
@@ -262,10 +273,19 @@ def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:
     """Do a batch: each entry for itself."""
     answers = _Answers([], deadline=time.monotonic() + (ask.preference.wait_s or 0))
     named = FullUrls()
-    rows = [_answered(core, ask, row, attempt, answers, named) for row in given.rows]
+    rows = [
+        _answered(core, ask, row, attempt, answers, partial(_check_entry, named, row, index))
+        for index, row in enumerate(given.rows)
+    ]
     return Done(
         200, plans.response_of("batch-response", rows), kind="batch", numbers=answers.numbers, query=answers.query
     )
+
+
+def _check_entry(named: FullUrls, row: Element, index: int) -> None:
+    """Look at an entry of a batch, which is answered for itself; errors as in `requests_of`."""
+    named.check(row)
+    check_head(row, index)
 
 
 @dataclass(slots=True)
@@ -291,12 +311,12 @@ class _Answers:
 
 
 def _answered(  # what an entry is answered with
-    core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers, named: FullUrls | None = None
+    core: Core, ask: Ask, row: Element, attempt: Attempt, answers: _Answers, look: Callable[[], None] | None = None
 ) -> bytes:
-    """Answer one entry as the request that it is; of a batch, whose entries have not been looked at yet."""
+    """Answer one entry as the request that it is; of a batch, whose entries have not been looked at yet, look first."""
     try:
-        if named is not None:
-            named.check(row)
+        if look is not None:
+            look()
         if answers.room <= 0:
             raise InputError("bundle.answer", limit=MAX_ANSWER_BYTES)
         inner = _request(core, ask, row, max(0, int(answers.deadline - time.monotonic())))

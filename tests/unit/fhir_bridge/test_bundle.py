@@ -471,6 +471,36 @@ def test_one_bad_entry_refuses_the_whole_and_stores_nothing(server, entry, code)
     assert server.store.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ({"request": {"method": "POST", "url": "Patient", "ifNonExist": "identifier=urn:x|1"}}, ".request.ifNonExist"),
+        ({"request": {"method": "POST", "url": "Patient", "ifNoneExist": 7}}, ".request.ifNoneExist"),
+        ({"request": {"method": "POST", "url": "Patient", "ifNoneExist": ""}}, ".request.ifNoneExist"),
+        ({"request": {"method": "PUT", "url": "Patient/p1", "ifMatch": 1}}, ".request.ifMatch"),
+        ({"request": PATIENT["request"], "fullurl": PATIENT["fullUrl"]}, ".fullurl"),
+        ({"request": PATIENT["request"], "search": "match"}, ".search"),
+    ],
+)
+def test_what_an_entry_says_beside_its_resource_is_refused_where_it_is_malformed(server, entry, place):
+    """R4 §2.36, Bundle.entry: a condition misspelt, or no text, was passed over, and the write done without."""
+    bad = {"resource": {"resourceType": "Patient", "id": "p1"}} | entry
+    refused = server.call("POST", "/fhir", transaction(DOCTOR, bad))
+    assert refused.status_code == 422
+    assert json.loads(refused.data)["issue"][0]["expression"] == [f"Bundle.entry[1]{place}"]
+    assert server.store.count() == 0
+    told = json.loads(server.call("POST", "/fhir", transaction(DOCTOR, bad) | {"type": "batch"}).data)["entry"]
+    assert [row["response"]["status"][:3] for row in told] == ["201", "422"]
+    assert told[1]["response"]["outcome"]["issue"][0]["expression"] == [f"Bundle.entry[1]{place}"]
+    assert server.store.count() == 1
+
+
+@pytest.mark.parametrize("kind", ["transaction", "batch"])
+def test_a_bundle_that_says_what_r4_does_not_know_is_refused(server, kind):
+    refused = server.call("POST", "/fhir", transaction(PATIENT) | {"type": kind, "entries": []})
+    assert (refused.status_code, server.store.count()) == (422, 0)
+
+
 def test_an_error_names_its_entry_and_all_that_is_wrong_is_told(server):
     bad = {"resource": {"resourceType": "Patient", "birthDate": "x"}, "request": PATIENT["request"]}
     issues = json.loads(server.call("POST", "/fhir", transaction(DOCTOR, bad, bad)).data)["issue"]
