@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from threading import RLock
@@ -36,6 +36,7 @@ from consent.directive import SUBJECT
 from consent.facts import facts_told
 from consent.receipt import receipt
 from fhir_bridge.consent_records import is_of_releases
+from fhir_bridge.joint_provenance import JointProvenances
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -47,7 +48,7 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.node.telling import DEPENDENT, Attachments, Telling
+from medchain.node.telling import DEPENDENT, PROVENANCE, Attachments, Telling
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -164,6 +165,7 @@ class Enforcement:
         self._clock = clock
         self._rows = ConsentRows(store.database)
         self._telling = Telling(store, service, Attachments(store, service))
+        self._joint = JointProvenances(store, service)
         self._lock = RLock()
         self._upto = -1
         self._given: dict[str, dict[str, _Given]] = {}
@@ -301,8 +303,9 @@ class Enforcement:
             while new := [row for row in fresh if row.seq > self._upto]:
                 self._take([row for row in new if row.type == _CONSENT])
                 self._who += any(row.type in _WHO for row in new)
+                is_joint = self._joint.take(new)
                 for view in self._views.values():
-                    self._follow(view, new)
+                    self._follow(view, new, is_joint=is_joint)
                 self._upto = new[-1].seq
                 fresh = self._rows.after(self._upto)
 
@@ -373,6 +376,8 @@ class Enforcement:
         view.receipts = digest("medchain/decision-receipts/v1", *sorted(receipts))
         for patient, decision in view.decisions.items():
             view.kept[patient] = self._kept_of(self._rows.of_patient(patient), decision)
+        if view.decisions and not self._joint.is_begun:
+            self._joint.begin(self._rows.of_type(PROVENANCE, self._upto))
         self._see(view, self._upto)
         return view
 
@@ -407,8 +412,8 @@ class Enforcement:
             known = self._groups[asker] = (self._who, found)
         return known[1]
 
-    def _follow(self, view: _View, fresh: Sequence[Fresh]) -> None:
-        """Look at the records of which versions came."""
+    def _follow(self, view: _View, fresh: Sequence[Fresh], *, is_joint: bool) -> None:
+        """Look at the records of which versions came; some of them may be Provenances that are no one patient's."""
         names: dict[str, set[_Name]] = {}
         for row in fresh:
             if row.patient in view.decisions and row.type != _CONSENT:
@@ -421,7 +426,7 @@ class Enforcement:
             ]
             kept = self._kept_of(rows, view.decisions[patient])
             view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}
-        self._see(view, fresh[-1].seq, is_same=not names)
+        self._see(view, fresh[-1].seq, is_same=not names and not is_joint)
 
     def _see(self, view: _View, upto: int, *, is_same: bool = False) -> None:
         """Tell what is kept back of all, which may be what it was."""
@@ -431,10 +436,20 @@ class Enforcement:
         if known is not None and is_same:
             view.sight = replace(known, upto=upto, condition=replace(known.condition, upto=upto))
             return
-        hidden = frozenset(seq for records in view.kept.values() for kept in records.values() for seq in kept)
+        numbers_kept = (seq for records in view.kept.values() for kept in records.values() for seq in kept)
+        hidden = frozenset((*numbers_kept, *self._joint.kept_back(self._gone(view))))
         owners = frozenset(view.decisions)
         numbers, tokens = orjson.dumps(sorted(hidden)).decode(), orjson.dumps(sorted(owners)).decode()
         view.sight = Sight(hidden, upto, owners, Sighted(numbers, upto, tokens, _CONSENT))
+
+    def _gone(self, view: _View) -> Iterator[_Name]:
+        """List the records of which Provenances of several patients are and which, as they are now, are kept back."""
+        for records in view.kept.values():
+            for name in self._joint.among(name for name, kept in records.items() if kept):
+                newest = self._store.get(*name)
+                # What is stored later than what was looked at is looked at next.
+                if newest is None or newest.seq in records[name] or newest.seq > self._upto:
+                    yield name
 
     def _kept_of(self, rows: Sequence[Fresh], decision: Decision) -> dict[_Name, tuple[int, ...]]:
         """List what a decision keeps back of each record of a patient, but for the consents."""

@@ -546,6 +546,42 @@ def test_attack_a_provenance_tells_of_a_record_that_is_kept_back(ward):
     assert seen.ask("Provenance/cold").status_code == 404
 
 
+def test_attack_a_provenance_of_several_patients_tells_of_a_record_that_is_kept_back(ward):
+    """It is no one patient's, so that no consent would look at it (`docs/spec/keys.md` 10)."""
+    told = {
+        "team": ["Condition/hiv", "Organization/own"],
+        "both": ["Observation/of-p2", "Condition/hiv"],
+        "further": ["Provenance/both", "Organization/own"],
+        "elsewhere": ["Condition/hiv", "https://elsewhere.example/fhir/Condition/1"],
+        "cold": ["Condition/cold", "Organization/own"],
+    }
+    for targets in (told["team"], ["Observation/weight", "Organization/own"]):
+        made = ward.call("PUT", "/fhir/Provenance/changed", of_targets("changed", *targets))
+        assert made.status_code in (200, 201), made.data
+    made = ward.call("PUT", "/fhir/Provenance/early", of_targets("early", *told["team"]))
+    assert made.status_code == 201
+    seen = Ward(ward, CALLERS["d1"], [deny(securityLabel=label("HIV"))])
+    absent = seen.ask("Provenance/absent")
+    assert seen.ask("Provenance/early").data == absent.data
+    assert [seen.ask(f"Provenance/changed{path}").status_code for path in ("", "/_history/1")] == [200, 404]
+    for name, targets in told.items():
+        made = ward.call("PUT", f"/fhir/Provenance/{name}", of_targets(name, *targets))
+        assert made.status_code == 201, made.data
+    for name in told:
+        for path in (f"Provenance/{name}", f"Provenance/{name}/_history/1"):
+            answer = seen.ask(path)
+            if name == "cold":
+                assert answer.status_code == 200
+            else:
+                assert (answer.status_code, answer.data) == (absent.status_code, absent.data), name
+    for path in ("Provenance?agent=Practitioner/d9", "Provenance/_history", "Condition?_revinclude=Provenance:target"):
+        assert b"Condition/hiv" not in seen.ask(path).data, path
+        assert b"Provenance/further" not in seen.ask(path).data, path
+    # What the record becomes, the Provenance is with it.
+    ward.call("PUT", "/fhir/Condition/cold", condition("cold", "B20", "2025-12-01"))
+    assert seen.ask("Provenance/cold").status_code == 404
+
+
 def test_provenances_of_each_other_have_an_end(ward):
     """And of what they are of, nothing is known: a denial that asks for it keeps them back."""
     for name, target in (("a", "Provenance/b"), ("b", "Provenance/a")):
