@@ -148,6 +148,7 @@ def main() -> None:
                 token_url="http://127.0.0.1/token",  # noqa: S106  # an address
                 clock=system_clock,
                 final_size=lambda: 0,
+                majority_years=lambda: 18,
                 prove=lambda _stored: {},
                 audit=audit,
             )
