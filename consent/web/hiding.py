@@ -228,6 +228,6 @@ def _state(site: PatientSite, me: Patient, hidden: Hidden) -> dict[str, object]:
         "since": "" if own is None else site.moment(own.signed_at),
         "position": None if own is None or not own.is_final else own.position,
         # A stop that another organisation brought ends nothing here, and nobody can bring a second one.
-        "may_release": own is not None and own.is_in_force and me.may(CONSENT),
+        "may_release": own is not None and own.is_in_force and me.may_release(),
         "is_disputed": bool(site.beside(me)),
     }

@@ -199,7 +199,10 @@ class Signing:
 
         Raises:
             ConflictError: ``hide.joint`` while guardians disagree, of whom none releases alone what one has hidden.
+            AccessDeniedError: ``patient.limits`` for who acts within limits of types.
         """
+        if not me.may_release():
+            raise AccessDeniedError("patient.limits")
         signer = self.signer(me)
         if self._site.beside(me):
             raise ConflictError("hide.joint")

@@ -25,7 +25,8 @@ from consent.web.view import Given, hidings_of
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import Genesis
-from medchain.ledger.kinds.capacity import READ, STOP
+from medchain.ledger.kinds.capacity import CONSENT, READ, STOP
+from medchain.ledger.kinds.content import ANY_TYPE
 from medchain.node import asking
 from medchain.node.peers import Limits
 from medchain.node.proofs import TRUSTED_POLICY, read_trusted_policy
@@ -87,6 +88,10 @@ class Patient:
         """See that it may; raises `AccessDeniedError` ``patient.own``, ``patient.limits``."""
         if not self.may(deed):
             raise AccessDeniedError("patient.own" if deed == OWN else "patient.limits")
+
+    def may_release(self) -> bool:
+        """Tell whether who is signed in may end a hiding, which opens what refers to a record, of whatever type."""
+        return self.may(CONSENT) and (self.acting is None or ANY_TYPE in self.acting.delegation.resource_types)
 
 
 @dataclass(frozen=True, slots=True)

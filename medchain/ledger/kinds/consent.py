@@ -19,6 +19,7 @@ from medchain.ledger.kind import HOLDER, LIVING, CheckContext, Kind, Place, refu
 from medchain.ledger.kinds import alone, capacity, signing
 from medchain.ledger.kinds.capacity import CONSENT, Deed
 from medchain.ledger.kinds.content import (
+    ANY_TYPE,
     Period,
     check_full,
     check_parties,
@@ -64,6 +65,9 @@ _FIELDS: Final = (
     "subject",
 )
 _EVER: Final = Period(0, None)
+
+_RELEASE: Final = Deed(CONSENT, widens=True, resource_types=(ANY_TYPE,))
+"""The end of a hiding, which opens what refers to the hidden record too, of whatever type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +224,7 @@ def check_withdrawal(body: Body, context: CheckContext) -> None:
 
     def deed_of(content: Mapping[str, Json]) -> Deed:
         """Say what it is to end a consent."""
-        opens = context.decision.hides(content)
-        return Deed(CONSENT, opens, read(content).resource_types) if opens else alone.NARROWING
+        return _RELEASE if context.decision.hides(content) else alone.NARROWING
 
     alone.check_stop(
         body, context, operation, code, lambda content: read(content).patient, deed_of, may_be_attested=True
@@ -265,7 +268,7 @@ def _check_subject(consent: Consent, context: CheckContext, *, wider: bool, wait
     able = capacity.read(patient)
     if consent.patient in consent.signers and (consent.joined or consent.acting_for is not None):
         refuse("consent.delegate")
-    deed = Deed(CONSENT, wider, consent.resource_types, waits)
+    deed = _RELEASE if _hid(context) else Deed(CONSENT, wider, consent.resource_types, waits)
     capacity.check_signers(context, "consent", (consent.patient, able), consent.signers, deed)
     # A recipient is not shown where the patient is treated; those who sign are.
     if context.role == HOLDER and "custodians" not in patient:

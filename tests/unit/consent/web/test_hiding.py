@@ -180,13 +180,17 @@ def test_a_hiding_signed_elsewhere_about_this_hospital_is_none_of_another_recipi
 
 
 def test_a_helper_who_may_decide_hides_and_one_who_may_not_does_not(world):
-    _, helper = acting(world, "hid-by")
+    person, helper = acting(world, "hid-by")
     observe(world, "hid-by")
     place = "Observation/hid-by-o1"
     form = {"csrf": token(helper)}
     assert helper.signed(helper.led(helper.post(f"/my/record/{place}/hide", form))).status_code == 200
     assert "Hidden from other organisations since" in english(helper, f"/my/record/{place}")
-    assert helper.signed(helper.led(helper.post(f"/my/record/{place}/release", form))).status_code == 200
+    # Its end would open what refers to it, of types that this helper does not decide on.
+    assert "Release it, and sign that" not in english(helper, f"/my/record/{place}/hide")
+    assert code_of(helper.post(f"/my/record/{place}/release", form)) == "patient.limits"
+    own = {"csrf": token(person)}
+    assert person.signed(person.led(person.post(f"/my/record/{place}/release", own))).status_code == 200
     _, reader = acting(world, "seen-by", may="view", kind=[])
     observe(world, "seen-by")
     place, form = "Observation/seen-by-o1", {"csrf": token(reader)}

@@ -531,6 +531,8 @@ def test_guardians_who_agree_release_alone(case):
         ({}, ""),
         ({"may": ("stop",)}, "consent.delegate"),
         ({"resource_types": ("Condition",)}, "consent.delegate"),
+        # What refers to a hidden record is of other types than the record.
+        ({"resource_types": ("Condition", "Encounter", "Observation")}, "consent.delegate"),
     ],
 )
 def test_attack_who_may_only_stop_releases_nothing_that_is_hidden(case, limits, found):
@@ -543,6 +545,18 @@ def test_attack_who_may_only_stop_releases_nothing_that_is_hidden(case, limits, 
     # A permission it ends as ever.
     case.decision.hidden = None
     assert code(*given, check_withdrawal) == ("" if "stop" in limits.get("may", ("stop",)) else found)
+
+
+def test_attack_who_is_limited_to_types_does_not_cut_short_what_it_hid(case):
+    case.decision.hidden = HIDING
+    helper = Person(case, "helper")
+    limited = replace(delegate(helper.key), resource_types=("Condition", "Observation"))
+    patient = Person(case, "patient", capacity=able(delegates=(limited,)))
+    hides = case.consent(subject=helper.key, acting_for=patient.key, fhir=HIDING)
+    assert code(*case.signed(hides, pen=helper.pen)) == ""
+    before = case.kept_consent(hides)
+    shorter = replace(hides, operation="renew", period=Period(hides.period.start, TIME + 60))
+    assert code(*case.signed(shorter, pen=helper.pen, before=before)) == "consent.delegate"
 
 
 def test_who_signs_may_change_between_guardians_but_not_between_people(case):
