@@ -54,6 +54,8 @@ _PIECE_BYTES: Final = 1 << 18
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=-]+)(?::[0-9]*)?")
 # granian writes it without the minor version.
 _HTTP_1_0: Final = frozenset({"1", "1.0"})
+# RFC 9112 §9.6.
+_CLOSE: Final = (b"connection", b"close")
 _LOG: Final = Log("web")
 
 
@@ -181,6 +183,10 @@ class Gateway:
         else:
             environ |= {REFUSAL: InputError("request.malformed"), "wsgi.input": io.BytesIO()}
         answer = await self._answer(environ)
+        body = environ["wsgi.input"]
+        if not isinstance(body, io.BytesIO) and not body.is_over:
+            # What is left of the body may come or not; the server alone does not always end such a connection.
+            answer.headers.append(_CLOSE)
         head = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
         if answer.rest is None and len(answer.body) <= _PIECE_BYTES:
             await send(head)

@@ -72,6 +72,8 @@ class Refused:
     """The body of a request that is answered without it."""
 
     __slots__ = ("_error",)
+    is_over: Final = False
+    """Whether all of it has come."""
 
     def __init__(self, error: MedchainError) -> None:
         """Say why."""
@@ -100,6 +102,11 @@ class Incoming:
         self._is_over = False
         self._size = 0
         self._began: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it has come."""
+        return self._is_over
 
     def read(self, size: int = -1, /) -> bytes:
         """Read in a thread that is not the loop's.

@@ -201,6 +201,23 @@ def test_a_large_body_that_stands_still_is_cut(monkeypatch, sends):
     assert posted(Echo(), Client(sends), LARGE).body == b"request.slow"
 
 
+@pytest.mark.parametrize(
+    ("sends", "size", "is_ended"),
+    [
+        ([piece(b"a")], 3, True),
+        ([piece(b"a")], LARGE, True),
+        ([piece(b"abc", more=False)], 3, False),
+        ([piece(b"x" * LARGE, more=False)], LARGE, False),
+    ],
+)
+def test_a_connection_on_which_a_body_has_not_come_to_its_end_is_ended(monkeypatch, sends, size, is_ended):
+    """RFC 9112 §9.6; RFC 9110 §15.5.9: nobody knows what comes next on it."""
+    monkeypatch.setattr(incoming, "SMALL_S", 0.05)
+    monkeypatch.setattr(incoming, "STALL_S", 0.05)
+    client = posted(Echo(), Client(sends), size)
+    assert ((b"connection", b"close") in client.got[0]["headers"]) == is_ended
+
+
 def test_a_large_body_that_never_stands_still_but_trickles_is_cut(monkeypatch):
     monkeypatch.setattr(incoming, "GRACE_S", 0.05)
     monkeypatch.setattr(incoming, "SLOWEST_BYTES", 1000)
