@@ -185,7 +185,8 @@ class Gateway:
         answer = await self._answer(environ)
         body = environ["wsgi.input"]
         if not isinstance(body, io.BytesIO) and not body.is_over:
-            # What is left of the body may come or not; the server alone does not always end such a connection.
+            # Whether what is left of the body comes is not known; once in thousands the server leaves such a connection
+            # open, for nothing but a client that does not close it either.
             answer.headers.append(_CLOSE)
         head = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
         if answer.rest is None and len(answer.body) <= _PIECE_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -251,8 +252,15 @@ def beginnings(node: RunningNode) -> dict[str, str]:
 
 
 def rest_of(one: socket.socket) -> bytes:
-    """Read until the connection ends."""
-    return b"".join(iter(lambda: one.recv(4096), b""))
+    """Read until the connection ends, or an answer that says that it does (RFC 9112 §9.6)."""
+    read = b""
+    while piece := one.recv(4096):
+        read += piece
+        head, _, body = read.partition(b"\r\n\r\n")
+        length = re.search(rb"\ncontent-length: ([0-9]+)", head)
+        if length and b"\nconnection: close" in head and len(body) >= int(length[1]):
+            break
+    return read
 
 
 def test_clients_that_stand_still_hold_no_worker(node):
