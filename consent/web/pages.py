@@ -50,7 +50,7 @@ from consent.web.view import (
 from medchain.encoding import Json, canonical, unbase64, unhex
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN, READ, STOP
-from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names
+from medchain.ledger.kinds.content import DAY_S, names
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
@@ -232,7 +232,7 @@ class PatientPages:
         signed = joint.find(self._site.pages.site.accounts, name, self._site.pages.site.clock())
         if signed is not None:
             return self._joint(me, ask, signed)
-        kinds = kinds_within(ask, self._types(me))
+        kinds = kinds_within(ask, me.types)
         return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), choices_of(ask)[1][-1]))
 
     def choose(self, name: str) -> Response:
@@ -348,7 +348,7 @@ class PatientPages:
         subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
-        within = kinds_within(ask, self._types(me))
+        within = kinds_within(ask, me.types)
         everything = Choice(frozenset(offered), frozenset(SENSITIVE), days[-1])
         most = passing_under(terms_of(ask, everything, self._site.org_id, subject, now), replay)
         through, counts = passing_under(terms, replay), previewed(most)
@@ -387,10 +387,6 @@ class PatientPages:
             ],
             may_decide=me.may(CONSENT) and bool(within),
         )
-
-    def _types(self, me: Patient) -> tuple[str, ...]:
-        """Tell within which types who is signed in may permit."""
-        return (ANY_TYPE,) if me.acting is None else me.acting.delegation.resource_types
 
     def _ask_row(self, me: Patient, ask: Mapping[str, Json]) -> dict[str, object]:
         """Word an ask."""

@@ -136,8 +136,8 @@ class Signing:
         """Draft the permission that the patient has chosen, and lead to where it is signed."""
         signer = self.signer(me)
         terms = terms_of(ask, choice, self._site.org_id, signer.hex(), self._site.pages.site.clock())
+        check_limits(terms, me.types)
         if me.acting is not None:
-            check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
             terms["joined"] = [one.hex() for one in self._site.beside(me)]
         draft = self._site.local.call("consent.draft", terms, QUICK)
@@ -180,8 +180,8 @@ class Signing:
         """
         signer = self.signer(me)
         terms = hiding_terms(hidden, self._site.org_id, signer.hex(), self._site.pages.site.clock())
+        check_limits(terms, me.types)
         if me.acting is not None:
-            check_limits(terms, me.acting.delegation.resource_types)
             terms["acting_for"] = me.acting.delegation.person.hex()
         draft = self._site.local.call("consent.draft", terms, QUICK)
         names = {hidden.reference: title} if hidden.reference else {}

@@ -89,9 +89,14 @@ class Patient:
         if not self.may(deed):
             raise AccessDeniedError("patient.own" if deed == OWN else "patient.limits")
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """FHIR types within which who is signed in may permit, or ``*`` alone."""
+        return (ANY_TYPE,) if self.acting is None else self.acting.delegation.resource_types
+
     def may_release(self) -> bool:
         """Tell whether who is signed in may end a hiding, which opens what refers to a record, of whatever type."""
-        return self.may(CONSENT) and (self.acting is None or ANY_TYPE in self.acting.delegation.resource_types)
+        return self.may(CONSENT) and ANY_TYPE in self.types
 
 
 @dataclass(frozen=True, slots=True)
