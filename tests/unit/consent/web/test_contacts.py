@@ -16,23 +16,19 @@ from medchain.node.contact_address import CODE_S
 from medchain.node.correspondence import Correspondence
 from medchain.node.notices import Addressee, Told
 from medchain.node.sms import CommandChannel
-from tests.mail_server import MailBox, mail_server
+from tests.mail_server import MailBox
 from tests.unit.consent.web.conftest import ORIGIN, PORTAL, Browser, code_of
 from tests.unit.consent.web.test_family import acting, token
 from tests.unit.medchain.node.federation import RENHE
-from tests.unit.medchain.node.test_correspondence import posting, sent
+from tests.unit.medchain.node.test_correspondence import post_office, posting, sent
 
 PAGE = "/my/contacts"
 
 
 @pytest.fixture
 def box(world):
-    with mail_server(MailBox()) as running:
-        before = dict(world.local.operations)
-        world.local.operations |= posting(world.desks, running)[1].operations()
+    with post_office(world) as running:
         yield running
-        world.local.operations.clear()
-        world.local.operations |= before
 
 
 def said(browser: Browser, language: str = "en") -> str:

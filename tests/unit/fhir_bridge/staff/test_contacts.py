@@ -9,22 +9,18 @@ import pytest
 from medchain.errors import VerificationError
 from medchain.node.contact_address import CODE_S
 from medchain.store.accounts import Role
-from tests.mail_server import MailBox, mail_server
+from tests.mail_server import MailBox
 from tests.unit.fhir_bridge.staff.test_desk import form_of, opened
 from tests.unit.fhir_bridge.staff.test_paper import code_of, decided, on_paper, text_of
 from tests.unit.fhir_bridge.staff.test_recoveries import lost, tongji  # noqa: F401  # a fixture
 from tests.unit.medchain.node.federation import RENHE
-from tests.unit.medchain.node.test_correspondence import posting
+from tests.unit.medchain.node.test_correspondence import post_office
 
 
 @pytest.fixture
 def box(world):
-    with mail_server(MailBox()) as running:
-        before = dict(world.local.operations)
-        world.local.operations |= posting(world.desks, running)[1].operations()
+    with post_office(world) as running:
         yield running
-        world.local.operations.clear()
-        world.local.operations |= before
 
 
 def sent(browser, place: str, step: str, address: str, **more: str):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 
 import pytest
@@ -44,6 +46,17 @@ def posting(desks, box: MailBox, org_id: str = RENHE) -> tuple[NoticeBook, Corre
     book = NoticeBook(site.node.judge, site.records, site.service, [channel.name])
     portal = PORTAL if org_id == RENHE else ""
     return book, Correspondence(site.node, site.records, book, [channel], portal)
+
+
+@contextmanager
+def post_office(world) -> Iterator[MailBox]:
+    """Have what a world's pages ask of its node send letters to a mail server, while that runs."""
+    with mail_server(MailBox()) as running:
+        before = dict(world.local.operations)
+        world.local.operations |= posting(world.desks, running)[1].operations()
+        yield running
+        world.local.operations.clear()
+        world.local.operations |= before
 
 
 def sent(letters: Correspondence, box: MailBox, address: str, count: int = 1) -> EmailMessage:
