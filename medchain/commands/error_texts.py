@@ -169,6 +169,9 @@ ERRORS: Final[Mapping[str, Text]] = {
     "erasure.reason": Text("理由须为 1 至 {limit} 字。", "A reason has 1 to {limit} characters."),
     "retention.date": Text("{until} 不是日期（年-月-日）。", "{until} is no date (YYYY-MM-DD)."),
     "retention.none": Text("该患者的记录没有锁定。", "That patient's records are not locked."),
+    "file.busy": Text(
+        "另一条命令正在写入 {path}；未作改动。", "Another command is writing {path}; nothing was changed."
+    ),
     "file.changed": Text(
         "{file} 与写入时不一致：磁盘或他人改动过它。请先查明原因，再用备份恢复此节点（`medchain restore`）。",
         "{file} is not as it was written: the disk, or somebody, has changed it. Find out why, then restore the node"

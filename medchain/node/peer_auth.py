@@ -30,6 +30,7 @@ from medchain.errors import AccessDeniedError, InputError
 from medchain.node.clock import Clock
 from medchain.node.directory import ANY, MEMBERS, Standing
 from medchain.node.peer_session import OpenSessions, Session
+from medchain.store.secret import KEPT_ENDED_S
 
 SCHEME: Final = "MedChain-Peer"
 """Scheme of the Authorization header; not Bearer, so that no token of SMART is ever taken for one of these."""
@@ -44,6 +45,7 @@ MAX_ASSERTION_BYTES: Final = 2048
 """Largest assertion that is looked at."""
 
 _ALGORITHM: Final = "ES384"
+_MINUTE_S: Final = 60
 _ORDERING: Final = "/ordering/"
 _TYPE: Final = "medchain-peer+jwt"
 _JTI: Final = re.compile(r"[0-9a-f]{32}")
@@ -369,9 +371,14 @@ class PeerVerifier:
 
 
 class MemorySingleUse:
-    """Remembers used ids in this process."""
+    """Remembers used ids in this process, by the minute in which they end.
 
-    __slots__ = ("_clock", "_lock", "_until")
+    Of a minute that is over, it only remembers that something was used which ends in it: should the clock be set back
+    into it, nothing counts that ends in it, whether it was used or not. So no clock that was fast for a moment, by no
+    more than `KEPT_ENDED_S`, makes anything count twice.
+    """
+
+    __slots__ = ("_clock", "_lock", "_minute", "_used")
 
     def __init__(self, clock: Clock) -> None:
         """Start with nothing used.
@@ -381,21 +388,28 @@ class MemorySingleUse:
         """
         self._clock = clock
         self._lock = Lock()
-        self._until: dict[str, int] = {}
+        self._minute = 0
+        # None for a minute of which the ids are forgotten.
+        self._used: dict[int, set[str] | None] = {}
 
     def use_once(self, jti: str, until: int) -> bool:
         """Use an id, see `SingleUse`."""
         with self._lock:
-            now = self._clock()
-            # Ids come in about the order in which they end, so forgetting starts at the front. One that ends later than
-            # any does that is taken now is of a clock that was ahead: it would keep all behind it for as long as that.
-            latest = now + MAX_LIFETIME_S + MAX_SKEW_S
-            while self._until and not now <= self._until[first := next(iter(self._until))] <= latest:
-                del self._until[first]
-            if jti in self._until:
+            self._forget(self._clock() // _MINUTE_S)
+            used = self._used.setdefault(until // _MINUTE_S, set())
+            if used is None or jti in used:
                 return False
-            self._until[jti] = until
+            used.add(jti)
             return True
+
+    def _forget(self, minute: int) -> None:
+        """Forget the ids that ended before a minute, once a minute."""
+        if minute == self._minute:
+            return
+        self._minute = minute
+        oldest = minute - KEPT_ENDED_S // _MINUTE_S
+        kept = ((ends, used) for ends, used in self._used.items() if ends >= oldest)
+        self._used = {ends: used if ends >= minute else None for ends, used in kept}
 
 
 def audience_of(ledger_hex: str, org_id: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, delete, insert, not_, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
@@ -30,7 +30,7 @@ from medchain.store.account_tables import (
 )
 from medchain.store.authorisations import CLIENT, COUNTS, AuthorisationTable, is_unconfirmed, settle_unconfirmed
 from medchain.store.engine import Database, Statement
-from medchain.store.secret import hashed, new_secret
+from medchain.store.secret import KEPT_ENDED_S, hashed, new_secret
 
 FREE_FAILURES: Final = 5
 """Failures after which each further one locks for longer."""
@@ -376,15 +376,19 @@ class TicketTable:
             kind: what for; it counts for nothing else.
             document: what belongs to it.
             until: when it ends.
-            now: Unix seconds; what ended before is forgotten, and what a clock made that was ahead and is set back.
+            now: Unix seconds; what is over by it is forgotten, see `_over`.
             secret: by which it is known, where people must be able to type it; one is drawn otherwise.
 
         Returns:
             Its secret.
+
+        Raises:
+            ConflictError: ``store.conflict`` where another one that counts has this secret.
         """
         secret = secret or new_secret()
         with self._database.write("ticket") as connection:
-            connection.execute(delete(ticket).where((ticket.c.until <= now) | (ticket.c.made > now + AHEAD_S)))
+            in_its_place = (ticket.c.token == hashed(secret)) & not_(_counts(now))
+            connection.execute(delete(ticket).where(_over(now) | in_its_place))
             values = {"token": hashed(secret), "kind": kind, "document": document, "until": until, "made": now}
             connection.execute(insert(ticket).values(**values))
         return secret
@@ -397,7 +401,7 @@ class TicketTable:
 
     def tickets(self, kind: str, now: int) -> list[bytes]:
         """Return what belongs to each of a kind that counts, at most `MAX_TICKETS`."""
-        chosen = select(ticket.c.document).where(*_counting(kind, now))
+        chosen = select(ticket.c.document).where(ticket.c.kind == kind, _counts(now))
         with self._database.read("ticket") as connection:
             rows = connection.execute(chosen.order_by(ticket.c.until).limit(MAX_TICKETS)).scalars()
             return [bytes(document) for document in rows]
@@ -491,12 +495,21 @@ _ACCOUNT: Final = "account"
 
 def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:
     """Choose a ticket that counts."""
-    return ticket.c.token == hashed(secret), *_counting(kind, now)
+    return ticket.c.token == hashed(secret), ticket.c.kind == kind, _counts(now)
 
 
-def _counting(kind: str, now: int) -> tuple[Any, ...]:
-    """Choose the tickets of a kind that count."""
-    return ticket.c.kind == kind, ticket.c.until > now, ticket.c.made <= now + AHEAD_S
+def _counts(now: int) -> ColumnElement[bool]:
+    """Choose the tickets that count."""
+    return (ticket.c.until > now) & (ticket.c.made <= now + AHEAD_S)
+
+
+def _over(now: int) -> ColumnElement[bool]:
+    """Choose the tickets that are forgotten, which none is that a clock takes for ended or for later for a moment only.
+
+    One that begins later than now may be of a clock that was ahead, or the clock may have been set back for a moment:
+    it goes where it would count again after more than the time for which it was made.
+    """
+    return (ticket.c.until <= now - KEPT_ENDED_S) | (ticket.c.made - (ticket.c.until - ticket.c.made) > now + AHEAD_S)
 
 
 def _failures(key: str) -> Select[Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -61,6 +64,66 @@ def test_a_kill_leaves_no_half_file_under_the_name_and_the_next_call_takes_the_r
     assert not (tmp_path / "p").exists()
     write_new(tmp_path / "p", b"whole")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", b"whole")]
+
+
+def test_attack_of_two_that_write_one_file_the_second_is_told_and_the_first_has_it_whole(tmp_path):
+    with new_file(tmp_path / "p") as file:
+        file.write(b"first")
+        with pytest.raises(ConflictError, match=r"file\.busy"):
+            write_new(tmp_path / "p", b"second")
+        file.write(b", whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", b"first, whole")]
+
+
+def test_a_file_that_came_from_elsewhere_while_it_was_written_stays(tmp_path):
+    def write() -> None:
+        with new_file(tmp_path / "p"):
+            (tmp_path / "p").write_bytes(b"mine")
+
+    with pytest.raises(ConflictError, match=r"file\.exists"):
+        write()
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", b"mine")]
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_who_opened_the_file_beside_just_before_it_was_given_up_has_no_name_that_is_not_its_own(
+    tmp_path, monkeypatch, ends_well
+):
+    """The moment between opening and lock, in which the first is done."""
+    lock, first = fcntl.flock, (tmp_path / ".p.part")
+
+    def late(descriptor: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.rename(tmp_path / "p") if ends_well else first.unlink()
+        lock(descriptor, how)
+
+    first.write_bytes(b"first")
+    monkeypatch.setattr(fcntl, "flock", late)
+    if ends_well:
+        with pytest.raises(ConflictError, match=r"file\.exists"):
+            write_new(tmp_path / "p", b"second")
+    else:
+        write_new(tmp_path / "p", b"second")
+    content = b"first" if ends_well else b"second"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", content)]
+
+
+def test_attack_of_many_that_write_one_file_at_once_one_does_and_no_other_says_so(tmp_path):
+    """Descriptors of one file are locked against each other in one process, too (flock(2))."""
+    start = Barrier(8)
+
+    def write(number: int) -> bytes | None:
+        content = bytes([number]) * LARGE
+        start.wait(60)
+        try:
+            write_new(tmp_path / "p", content)
+        except ConflictError:
+            return None
+        return content
+
+    with ThreadPoolExecutor(8) as pool:
+        written = [content for content in pool.map(write, range(8)) if content is not None]
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("p", content) for content in written]
 
 
 @pytest.fixture

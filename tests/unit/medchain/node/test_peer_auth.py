@@ -115,7 +115,7 @@ def test_a_replay_that_would_change_nothing_is_refused_without_a_write_to_disk(w
     assertion = world.signer().assertion("hospital", request_)
     world.verifier.verify(assertion, request_)
     assert world.refusal(assertion, request_) == "peer_auth.replayed"
-    assert not world.durable._until  # noqa: SLF001  # nothing was written there
+    assert not world.durable._used  # noqa: SLF001  # nothing was written there
 
 
 @pytest.mark.parametrize(
@@ -342,16 +342,37 @@ def test_a_suspended_member_is_called_about_blocks_alone_and_a_removed_one_not_a
         world.directory.ordering_address("insurer")
 
 
-def test_used_ids_are_forgotten_once_they_have_ended(world):
+def remembered(once: MemorySingleUse) -> int:
+    return sum(len(used or ()) for used in once._used.values())  # noqa: SLF001  # that it does not grow is the point
+
+
+def test_used_ids_are_forgotten_once_the_minute_is_over_in_which_they_end(world):
     once = MemorySingleUse(lambda: world.now)
     assert once.use_once("a", NOW + 10)
     assert not once.use_once("a", NOW + 10)
-    world.now += 11
-    assert once.use_once("b", NOW + 60)
-    assert len(once._until) == 1  # noqa: SLF001  # that it does not grow is the point
+    world.now += 70
+    assert once.use_once("b", world.now + 60)
+    assert remembered(once) == 1
 
 
-def test_ids_of_a_clock_that_was_a_day_fast_do_not_keep_those_that_come_once_it_is_set_back(world):
+def test_attack_an_id_counts_again_after_a_clock_that_was_fast_for_a_moment_has_taken_it_for_ended(world):
+    for fast in (61, 3600, 86_400, 2 * 86_400):
+        once, now = MemorySingleUse(lambda: world.now), world.now
+        assert once.use_once("a", now + 60)
+        world.now = now + fast
+        assert once.use_once("b", world.now + 60)
+        world.now = now + 1
+        assert not once.use_once("a", now + 60)
+        # Nor does what was used meanwhile when its time comes, and what is new counts as soon as it ends later.
+        for second in range(2, 300):
+            world.now = now + second
+            assert once.use_once(f"{second}", world.now + 60) or second < 60
+        world.now = now + fast
+        assert not once.use_once("b", world.now + 60)
+        world.now = now
+
+
+def test_what_a_clock_that_was_a_day_fast_has_left_does_not_grow(world):
     once = MemorySingleUse(lambda: world.now)
     world.now += 86_400
     assert once.use_once("fast", world.now + 60)
@@ -360,7 +381,12 @@ def test_ids_of_a_clock_that_was_a_day_fast_do_not_keep_those_that_come_once_it_
         world.now += 1
         assert once.use_once(f"{second}", world.now + 60)
         assert not once.use_once(f"{second}", world.now + 60)
-    assert len(once._until) <= 62  # noqa: SLF001  # that it does not grow is the point
+    assert remembered(once) <= 122
+    # Two days, an id every ten minutes.
+    for _ in range(3 * 144):
+        world.now += 600
+        assert once.use_once("x", world.now + 60)
+    assert len(once._used) <= 2 * 144 + 3  # noqa: SLF001
 
 
 def test_a_signer_does_not_show_its_key(world):

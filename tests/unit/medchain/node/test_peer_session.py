@@ -75,7 +75,7 @@ def world():
 def test_a_call_in_a_session_names_its_caller(world):
     assert [world.call(world.credential()) for _ in range(3)] == ["insurer"] * 3
     # Nothing was written to the disk for it.
-    assert not world.durable._until  # noqa: SLF001  # nothing was noted there
+    assert not world.durable._used  # noqa: SLF001  # nothing was noted there
 
 
 def test_a_session_written_from_the_specification_counts(world):

@@ -140,6 +140,38 @@ def test_attack_what_counts_once_and_was_made_by_a_fast_clock_does_not_count_for
     assert store.take_ticket("launch", other, NOW) == b"[]"
 
 
+@pytest.mark.parametrize(
+    ("off", "counts"),
+    [(-86_400, False), (-3600, False), (-61, False), (-60, True), (3600, True), (86_400, False), (2 * 86_400, False)],
+)
+def test_attack_a_clock_that_is_off_for_a_moment_ends_what_is_in_force(store, off, counts):
+    code = store.put_ticket("enrol", b"{}", NOW + 86_400, NOW)
+    store.put_ticket("launch", b"[]", NOW + off + 600, NOW + off)
+    assert (store.see_ticket("enrol", code, NOW + off) is not None) is counts
+    store.put_ticket("launch", b"[]", NOW + 610, NOW + 10)
+    assert store.take_ticket("enrol", code, NOW + 10) == b"{}"
+
+
+def test_what_counts_once_is_forgotten_two_days_after_its_end(store):
+    code = store.put_ticket("enrol", b"{}", NOW + 600, NOW)
+
+    def is_kept(now: int) -> bool:
+        store.put_ticket("launch", b"[]", now + 9, now)
+        return hashed(code) in [row.token for row in everything(store)[TABLES.index(ticket)]]
+
+    assert [is_kept(NOW + 600 + 2 * 86_400 - early) for early in (1, 0)] == [True, False]
+
+
+def test_a_secret_of_somebody_belongs_to_what_counts(store):
+    store.put_ticket("joint", b"{}", NOW + 600, NOW, "case")
+    with pytest.raises(ConflictError, match=r"store\.conflict"):
+        store.put_ticket("joint", b"[]", NOW + 600, NOW, "case")
+    # Ended, and of a clock that was ahead: forgotten neither, and in nobody's way.
+    for now in (NOW + 600, NOW + 100):
+        store.put_ticket("joint", b"%d" % now, now + 600, now, "case")
+        assert store.see_ticket("joint", "case", now) == b"%d" % now
+
+
 def test_attack_a_revoked_token_counts_again_after_a_clock_that_was_a_day_fast_has_taken_it_for_ended(store):
     store.revoke_token("first", NOW + 3600, NOW)
     store.revoke_token("second", NOW + 86_400 + 7200, NOW + 86_400 + 3600)
