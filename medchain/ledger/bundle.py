@@ -276,6 +276,9 @@ def _state_verdict(
     newest = None if proof.value is None else _record(files, proof, proof.value)
     if newest is None and files.keys() & _RECORD_FILES:
         raise VerificationError("bundle.record")
+    if newest is None and position != checkpoint.checkpoint.size - 1:
+        # What is not there has no entry but the one that ends the tree, which says as of when.
+        raise VerificationError("bundle.entry")
     versions = [] if newest is None else _proven(files, newest, position)
     record = versions[-1] if versions else None
     shown = _Shown() if record is None else _opening(files, record)

@@ -577,6 +577,17 @@ def test_an_absence_with_a_record_is_refused(author: Author, anchored: bytes) ->
         verify(absent | {"record.json": record}, author, ledger=None)
 
 
+@pytest.mark.usefixtures("anchored")
+def test_attack_an_absence_is_not_dated_by_another_entry_of_its_tree(author: Author) -> None:
+    absent = export_object(author.replica, b"\x99" * 32)
+    for position in (0, 2):
+        entry = export_entry(author.replica, position)
+        answer = orjson.loads(entry["answer.json"]) | {"answer": "absent", "object": "99" * 32}
+        mixed = absent | {name: entry[name] for name in ("entry.bin", "entry.tlog-proof")}
+        with pytest.raises(VerificationError, match=r"bundle\.entry"):
+            verify(mixed | {"answer.json": canonical(answer)}, author)
+
+
 def test_words_that_say_more_than_the_proofs_are_refused(author: Author, anchored: bytes) -> None:
     files = export_object(author.replica, anchored)
     answer = orjson.loads(files["answer.json"])
