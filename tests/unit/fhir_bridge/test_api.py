@@ -648,6 +648,7 @@ def test_a_write_that_always_comes_second_is_a_conflict_and_no_condition_that_do
     server, monkeypatch, method
 ):
     """412 is for who said a version (§3.1.0.4.1); who did not is told that others were faster, and has lost nothing."""
+    monkeypatch.setattr("fhir_bridge.rest.again.PATIENCE_S", 600)
     server.call("PUT", "/fhir/Patient/p1", RACER | {"id": "p1"})
     tried = []
 
@@ -679,8 +680,9 @@ def test_who_wants_nothing_to_be_there_is_told_at_once_that_something_is(server,
     assert len(looked) == 1
 
 
-def test_of_many_writers_of_one_record_at_once_all_are_stored(server):
+def test_of_many_writers_of_one_record_at_once_all_are_stored(server, monkeypatch):
     """One comes first each time; the last of twelve would have to come second eleven times."""
+    monkeypatch.setattr("fhir_bridge.rest.again.PATIENCE_S", 600)
     token = server.tokens.issue("test", parse_scopes("system/*.cruds"))
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
     answers: list[int] = []

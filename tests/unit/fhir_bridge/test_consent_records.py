@@ -289,6 +289,6 @@ def test_where_the_records_cannot_be_written_it_is_tried_again(ward, monkeypatch
     monkeypatch.setattr(type(ward.service), "create_many", lambda _self, records: full(records))
     thread = Thread(target=keeper.run, args=(end,))
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert len(calls) == 2
     assert ward.call("GET", "/fhir/Patient/p1").status_code == 404

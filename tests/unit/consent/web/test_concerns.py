@@ -46,7 +46,7 @@ def listed(world, name: str) -> list[dict]:
 
 
 def answer(world, opened: dict, step: str, text: str) -> None:
-    asked = {"by": "Practitioner/d17", "id": opened["id"], "kinds": ["complaint", "correction"]}
+    asked = {"by": "Practitioner/doctor-seventeen", "id": opened["id"], "kinds": ["complaint", "correction"]}
     world.local.call("concern.answer", asked | {"step": step, "text": text})
 
 
@@ -104,7 +104,7 @@ def test_a_patient_asks_for_a_correction_and_sees_clock_answer_and_corrected_ver
     assert "Corrected by version 2." in page
     assert "The hospital has answered a correction or complaint of yours." in english(browser, "/my")
     # Who of the staff it was stays within the hospital.
-    assert "d17" not in page
+    assert "doctor-seventeen" not in page
 
 
 def test_what_is_written_is_text_wherever_it_is_shown(world):
@@ -227,7 +227,7 @@ def test_the_receipt_is_the_proof_that_the_hospital_has_it(world):
     anchored(world)
     (opened,) = listed(world, "proven")
     key = map_key("record", RENHE, bytes.fromhex(opened["id"]))
-    world.desks.federation.sites[RENHE].node.submitter.wait_final(key, 1, 20)
+    world.desks.federation.sites[RENHE].node.submitter.wait_final(key, 1, 60)
     packed = browser.get(f"/my/concerns/{opened['id']}/proof")
     assert packed.headers["Content-Disposition"].startswith('attachment; filename="concern-')
     with zipfile.ZipFile(io.BytesIO(packed.data)) as archive:

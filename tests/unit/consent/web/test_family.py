@@ -444,7 +444,7 @@ def test_a_guardian_acts_for_a_child_and_is_not_ended_by_it(world):
     asked |= {"guardians": [guardian], "of_age": NOW // DAY_S + 400, "staff": STAFF}
     world.subjects["child"] = world.desks.local(RENHE).call("subject.enrol", asked)["key"]
     for site in world.desks.federation.sites.values():
-        site.node.submitter.wait_final(unhex(world.subjects["child"], 32), 1, 20)
+        site.node.submitter.wait_final(unhex(world.subjects["child"], 32), 1, 60)
     assert "王child" in said(mother, "/my/family")
     assert act(world, mother, "child").headers["Location"] == "/my"
     assert "You are acting for 王child (guardian)" in said(mother, "/my")

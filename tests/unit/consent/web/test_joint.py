@@ -50,7 +50,7 @@ class Family:
     def everywhere(self, version: int) -> None:
         key = unhex(self.world.subjects[self.child], 32)
         for site in self.world.desks.federation.sites.values():
-            site.node.submitter.wait_final(key, version, 20)
+            site.node.submitter.wait_final(key, version, 60)
 
     def disagree(self) -> None:
         """Have the father say so."""

@@ -75,7 +75,8 @@ def test_each_entry_that_is_refused_is_reported_with_its_reason_and_the_rest_is_
         ("c.json", 0, "document.not_json"),
         ("d.json.gz", 0, "import.unreadable"),
     ]
-    assert b"1980" not in (tmp_path / "rejected").read_bytes()
+    # Of where it stands, and of nothing else, the numbers are anybody's.
+    assert not any("1980" in str(row | {"file": ""}) for row in rows)
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -121,13 +121,13 @@ class Desks:
         asked = {"credentials": [credential], "custodians": [], "method": "identity-card", "patient": patient}
         key = str(self.local().call("subject.enrol", asked)["key"])
         for site in self.federation.sites.values():
-            site.node.submitter.wait_final(unhex(key, 32), 1, 10)
+            site.node.submitter.wait_final(unhex(key, 32), 1, 60)
         return key
 
     def everywhere(self, key: str, version: int) -> None:
         """Wait until all nodes have a version."""
         for site in self.federation.sites.values():
-            site.node.submitter.wait_final(unhex(key, 32), version, 20)
+            site.node.submitter.wait_final(unhex(key, 32), version, 60)
 
     def consent(self, phone: SoftwareAuthenticator, subject: str, **changes: Json) -> str:
         """Have a patient permit the insurer to read; returns the consent's map key."""
@@ -143,7 +143,7 @@ class Desks:
         """Wait until a version is final at Renhe."""
         site = self.federation.sites[RENHE]
         site.node.driver.outbox.step()
-        site.node.submitter.wait_final(unhex(consent, 32), version, 10)
+        site.node.submitter.wait_final(unhex(consent, 32), version, 60)
 
 
 def selecting(site: Site, clock: Callable[[], int]) -> Releasing:

@@ -65,7 +65,7 @@ class Exchange:
     inside: list[ConsentInForce] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     entries: list = field(default_factory=list)
-    timeout_s: float = 10.0
+    timeout_s: float = 60.0
     before: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Exchange:
         enrolled = submitter.submit(self.patient.subject(custodians))
         for site in self.federation.sites.values():
             # Who is given a part of the subject with the consent must know the subject.
-            site.node.submitter.wait_final(enrolled.key, 1, 10)
+            site.node.submitter.wait_final(enrolled.key, 1, 60)
         consent["custodians"] = sorted(custodians)
         self.consent = submitter.submit(self.patient.consent(**consent)).key
         self.grant = self.give()

@@ -150,7 +150,7 @@ class Glass:
 
     def everywhere(self, found: bytes, version: int = 1) -> None:
         for site in self.desks.federation.sites.values():
-            site.node.submitter.wait_final(found, version, 20)
+            site.node.submitter.wait_final(found, version, 60)
 
 
 def is_final(site: Site, size: int) -> bool | None:

@@ -57,7 +57,7 @@ class Liar:
         while not self._is_taken(leaf):
             self.federation.wait()
         for site in self.federation.sites.values():
-            site.node.submitter.wait_final(item.object, item.version, 20)
+            site.node.submitter.wait_final(item.object, item.version, 60)
 
     def _is_taken(self, leaf: bytes) -> bool:
         try:

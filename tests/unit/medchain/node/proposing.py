@@ -95,7 +95,7 @@ class Assembly:
             self.books[org_id].decide(name, Choice.APPROVE)
         self.step()
         self.step()
-        for _ in range(1000):
+        for _ in range(6000):
             if not any(made.waiting.get(name) == "proposal.not_final" for made in self.rounds.values()):
                 return
             self.federation.wait()
@@ -108,7 +108,7 @@ class Assembly:
     def is_everywhere(self, check: Callable[[object], bool]) -> bool:
         """Wait until something holds of the members at every node that is not down."""
         sites = [site for org_id, site in self.federation.sites.items() if org_id not in self.federation.down]
-        for _ in range(1000):
+        for _ in range(6000):
             if all(check(site.replica.members) for site in sites):
                 return True
             self.federation.wait()

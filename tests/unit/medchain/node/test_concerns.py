@@ -104,7 +104,7 @@ class Case:
             self.site.node.anchor.round()
             self.desks.federation.wait()
         for org_id in (COMMISSION, ANXIN):
-            self.desks.federation.sites[org_id].node.submitter.wait_final(key, 1, 20)
+            self.desks.federation.sites[org_id].node.submitter.wait_final(key, 1, 60)
         return key
 
     def round(self) -> int:

@@ -264,12 +264,12 @@ def test_a_channel_that_comes_to_no_end_is_an_alarm_all_the_same(post, monkeypat
     threads = [threading.Thread(target=job, args=(stop,)) for job in (dispatcher.run, dispatcher.watch)]
     for thread in threads:
         thread.start()
-    assert is_sending.wait(10)
+    assert is_sending.wait(60)
     post.time = NOW + LATE_S + 1
-    assert eventually(lambda: post.records.is_alarm_open(WAITING), 10)
+    assert eventually(lambda: post.records.is_alarm_open(WAITING))
     stop.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 def test_a_person_who_had_enough_for_today_is_no_alarm(post):

@@ -230,7 +230,7 @@ def test_a_review_closes_it_and_the_regulator_sees_that(ward):
     row = told(ward, RENHE, key)
     assert (row["review"]["by"], row["review"]["finding"], row["overdue"]) == ("officer-2", "justified", False)
     assert ward.site.ledger.record(key).status == "ended"
-    ward.federation.sites[COMMISSION].node.submitter.wait_final(key, 2, 10)
+    ward.federation.sites[COMMISSION].node.submitter.wait_final(key, 2, 60)
     assert told(ward, COMMISSION, key)["review"]["finding"] == "justified"
     with pytest.raises(ConflictError, match=r"emergency\.reviewed"):
         ward.book().review(key, "officer-3", "other")
@@ -250,7 +250,7 @@ def test_an_objection_makes_the_review_due_sooner_and_is_made_once(ward):
 
 def test_attack_another_member_reviews_or_objects_in_the_custodians_place(ward):
     key = placed(ward, ward.declare())
-    ward.federation.sites[COMMISSION].node.submitter.wait_final(key, 1, 10)
+    ward.federation.sites[COMMISSION].node.submitter.wait_final(key, 1, 60)
     with pytest.raises(NotFoundError, match=r"emergency\.unknown"):
         ward.book(COMMISSION).review(key, "x", "justified")
     with pytest.raises(NotFoundError, match=r"emergency\.unknown"):

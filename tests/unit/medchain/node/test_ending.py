@@ -40,7 +40,7 @@ def patient(federation, hospital):
     made = Patient(federation)
     placed = hospital.submitter.submit(made.subject())
     for site in federation.sites.values():
-        site.node.submitter.wait_final(placed.key, 1, 10)
+        site.node.submitter.wait_final(placed.key, 1, 60)
     return made
 
 
@@ -94,7 +94,7 @@ def test_what_two_of_the_staff_attest_of_her_wish_is_told_as_that_here_and_elsew
     federation, hospital, patient, consent
 ):
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 10)
+    insurer.submitter.wait_final(consent, 1, 60)
     hospital.stops.stop(consent, attested(hospital, patient, consent))
     assert hospital.stops.ending(consent) == Ended(Ending.ATTESTED, RENHE, 2, None)
     assert insurer.stops.ending(consent).how is Ending.ATTESTED
@@ -113,7 +113,7 @@ def test_attack_one_alone_attests_what_the_patient_wishes(hospital, patient, con
 
 def test_a_stop_without_a_signature_is_the_organisations_and_names_it(federation, hospital, consent):
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 10)
+    insurer.submitter.wait_final(consent, 1, 60)
     insurer.stops.stop(consent)
     ordered(insurer, consent)
     ordered(hospital, consent)
@@ -124,7 +124,7 @@ def test_a_stop_without_a_signature_is_the_organisations_and_names_it(federation
 def test_an_organisation_that_makes_up_the_evidence_has_stopped_it_itself(federation, hospital, patient, consent):
     # It binds all the same, and no check of the machine sees the evidence.
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 10)
+    insurer.submitter.wait_final(consent, 1, 60)
     head = insurer.replica.store.record(consent)
     stranger = Patient(federation, name="stranger")
     stranger.key = patient.key

@@ -410,7 +410,7 @@ def test_an_endorser_that_is_a_block_behind_waits_for_it(desk):
             return getattr(desk.replica, name)
 
     judge = replace(desk.judge, replica=Lagging())
-    desk.restart(judge=judge, patience_s=1)
+    desk.restart(judge=judge, patience_s=60)
     payload, answer = desk.ask(desk.consent())
     assert answer["key"] == key(desk.org_id, "ledger").id
     assert payload
@@ -502,6 +502,7 @@ def test_an_endorser_waits_for_the_height_on_which_the_transaction_was_made(desk
         key(desk.org_id, ENCRYPTION_KEY), desk.replica.ledger, OpenedBody(desk.patient.key, 1, request.body)
     )
     document = endorse_request(payload, [row], desk.replica.height + 1)
+    desk.restart(catch_up_s=60)
     timer = threading.Timer(0.1, lambda: block_of(desk.replica, desk.author.anchor(1), time=NOW))
     timer.start()
     assert desk.endorser.endorse(document, RENHE)["key"] == key(desk.org_id, "ledger").id

@@ -81,7 +81,7 @@ class Story:
         placed = [submitter.submit(self.patient.subject(custodians))]
         self.site.records.link_subject(placed[0].key, self.token)
         for site in self.federation.sites.values():
-            site.node.submitter.wait_final(placed[0].key, 1, 10)
+            site.node.submitter.wait_final(placed[0].key, 1, 60)
         placed.append(submitter.submit(self.patient.consent(custodians)))
         self.consent = placed[1].key
         placed.append(submitter.submit(grant(self.consent)))
@@ -137,7 +137,7 @@ def story(shared):
     return Story(shared).tell()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -313,7 +313,7 @@ def test_a_restored_node_has_no_body_of_who_was_erased_since_and_one_entry(share
     story.finish()
     assert [story.holders(key) for key in objects] == [set(), set(), set()]
     entry = map_key("erasure", RENHE, done.object_id)
-    site.node.submitter.wait_final(entry, 1, 10)
+    site.node.submitter.wait_final(entry, 1, 60)
     assert [record.version for record in site.ledger.history(entry)] == [1]
     assert site.records.pending(9, kind=ERASURE) == []
 
@@ -498,7 +498,7 @@ def test_a_member_has_nobody_destroy_a_body_of_what_is_not_its_own_or_still_in_f
     story.finish()
     entry = map_key("erasure", RENHE, done.object_id)
     insurer = shared.sites[ANXIN].node
-    insurer.submitter.wait_final(entry, 1, 10)
+    insurer.submitter.wait_final(entry, 1, 60)
     attacks = [
         (request(entry, other.consent), RENHE, ConflictError, "body.in_force"),
         (request(entry, other.consent), TONGJI, ConflictError, "body.erasure"),
@@ -542,8 +542,8 @@ def test_a_custodian_has_no_list_of_what_it_released_destroyed_while_the_grant_i
     story.finish()
     entry = map_key("erasure", RENHE, done.object_id)
     insurer = shared.sites[ANXIN].node
-    insurer.submitter.wait_final(entry, 1, 10)
-    insurer.submitter.wait_final(listed, 1, 10)
+    insurer.submitter.wait_final(entry, 1, 60)
+    insurer.submitter.wait_final(listed, 1, 60)
     assert ANXIN in other.holders(listed)
     with pytest.raises(ConflictError, match=r"body\.in_force"):
         insurer.bodies.receive(request(entry, listed), RENHE)
@@ -617,7 +617,7 @@ def erased_elsewhere(federation: Federation) -> bytes:
     )
     until(lambda: job.round() == 0)
     key = map_key("erasure", TONGJI, done.object_id)
-    federation.sites[ANXIN].node.submitter.wait_final(key, 1, 10)
+    federation.sites[ANXIN].node.submitter.wait_final(key, 1, 60)
     return key
 
 
@@ -626,7 +626,7 @@ def test_a_member_that_asks_again_makes_nobody_write_again(story, shared, monkey
     story.finish()
     entry = map_key("erasure", RENHE, done.object_id)
     insurer = shared.sites[ANXIN]
-    insurer.node.submitter.wait_final(entry, 1, 10)
+    insurer.node.submitter.wait_final(entry, 1, 60)
     written, destroy = [], insurer.ledger.destroy_bodies
     monkeypatch.setattr(insurer.ledger, "destroy_bodies", lambda *words: written.append(words) or destroy(*words))
     body = insurer.node.bodies
@@ -639,7 +639,7 @@ def test_an_object_that_is_not_known_is_nothing_to_destroy(story, shared):
     story.finish()
     entry = map_key("erasure", RENHE, done.object_id)
     insurer = shared.sites[ANXIN].node
-    insurer.submitter.wait_final(entry, 1, 10)
+    insurer.submitter.wait_final(entry, 1, 60)
     assert insurer.bodies.receive(request(entry, b"\x07" * 32), RENHE)["destroyed"] == 0
 
 

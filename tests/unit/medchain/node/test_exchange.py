@@ -443,10 +443,10 @@ def test_attack_a_request_is_replayed(granted):
 def test_a_custodian_releases_nothing_under_anothers_grant(own):
     own.open(custodians=(RENHE, TONGJI))
     site = own.federation.sites[TONGJI]
-    site.node.submitter.wait_final(own.consent, 1, 5)
+    site.node.submitter.wait_final(own.consent, 1, 60)
     body = grant(own.consent, custodian=TONGJI)
     theirs = site.node.submitter.submit(body).key
-    own.federation.sites[RENHE].node.submitter.wait_final(theirs, 1, 5)
+    own.federation.sites[RENHE].node.submitter.wait_final(theirs, 1, 60)
     # Even if this node holds the body, as one that endorsed it does.
     own.federation.sites[RENHE].node.shelf.keep(theirs, 1, body.body)
     assert refused(own, own.wish(grant=theirs)) == "NotFoundError release.nothing"
@@ -696,7 +696,7 @@ def test_an_entry_that_was_stopped_before_it_was_ordered_is_given_up(granted):
     site = granted.federation.sites[RENHE]
     site.node.stops.stop(granted.grant)
     site.node.driver.outbox.step()
-    site.node.submitter.wait_final(granted.grant, 2, 10)
+    site.node.submitter.wait_final(granted.grant, 2, 60)
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         granted.asker().fetch(signed)
     assert entry_version(granted) == 0
@@ -745,7 +745,7 @@ def test_without_a_quorum_nothing_leaves_and_with_it_the_same_request_is_answere
     with pytest.raises(UnavailableError):
         granted.custodian().release(signed.encode(), ANXIN)
     granted.federation.down.clear()
-    granted.timeout_s = 60.0
+    granted.timeout_s = Exchange.timeout_s
     assert granted.asker().fetch(signed).access.version == 1
     assert entry_version(granted) == 1
 
@@ -828,7 +828,7 @@ def test_an_entry_made_up_by_the_custodian_alone_is_refused(granted, monkeypatch
         changed.setattr("medchain.node.endorse.check_body", lambda *_: None)
         site.node.submitter.submit(forged)
     assert map_key("access", RENHE, object_id) == key
-    granted.federation.sites[ANXIN].node.submitter.wait_final(key, 1, 5)
+    granted.federation.sites[ANXIN].node.submitter.wait_final(key, 1, 60)
     answers: list[bytes] = []
     granted.on_answer = lambda data: answers.append(data) or data
     granted.asker().request_release(granted.wish())

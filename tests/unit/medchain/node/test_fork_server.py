@@ -198,7 +198,7 @@ def test_a_server_makes_in_its_spare_time_what_each_process_would_make_for_itsel
     (tmp_path / f"{program}.py").write_text(PREPARING)
     with closing(ForkServer.spawned(program)) as server:
         made = 0
-        for number in range(200):
+        for number in range(1200):
             place = os.open(os.devnull, os.O_RDONLY)
             pipes = server.start(["a"], place)
             os.close(place)

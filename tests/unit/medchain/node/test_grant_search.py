@@ -35,7 +35,7 @@ def granted(desks):
     site.service.create_many(
         [NewRecord("Observation", "o1", content, "p1"), NewRecord("Condition", "c1", hidden, "p1")]
     )
-    for _ in range(1000):
+    for _ in range(6000):
         site.node.anchor.round()
         if not site.records.pending(1, kind="anchor"):
             break

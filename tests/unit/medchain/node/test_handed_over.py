@@ -28,7 +28,7 @@ def federation(tmp_path):
 
 def is_taken_up(federation: Federation, size: int) -> bool:
     """Wait until a size is final at all nodes, under both logs' lines."""
-    for _ in range(400):
+    for _ in range(6000):
         for site in federation.sites.values():
             site.node.driver.cosigner.tidy()
         finals = [site.ledger.final() for site in federation.sites.values()]

@@ -23,7 +23,7 @@ def federation(tmp_path):
 def anchor_all(federation, org_id):
     """Anchor until the outbox is empty."""
     site = federation.sites[org_id]
-    for _ in range(200):
+    for _ in range(6000):
         site.node.anchor.round()
         if not site.records.pending(1, kind="anchor"):
             return
@@ -59,7 +59,7 @@ def test_subject_consent_and_grant_become_final_at_every_node(federation):
     given = hospital.submitter.submit(grant(allowed.key))
     assert given.record.refs == ((allowed.key, 1),)
     insurer = federation.sites[ANXIN]
-    insurer.node.submitter.wait_final(given.key, 1, 5)
+    insurer.node.submitter.wait_final(given.key, 1, 60)
     assert insurer.node.shelf.head(given.key)[1].content["recipient"] == ANXIN
     assert insurer.node.shelf.head(allowed.key)[1].is_full
     shown = insurer.node.shelf.head(patient.key)[1]

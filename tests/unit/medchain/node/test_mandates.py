@@ -239,7 +239,7 @@ def erase(desks, org_id: str, patient: str) -> None:
     """Erase a patient, and let the node do what that leaves to do."""
     site = desks.federation.sites[org_id]
     Eraser(org_id, site.records, site.service, desks.federation.clock, fresh).erase(patient, "asked for")
-    for _ in range(500):
+    for _ in range(6000):
         if not desks.nodes[org_id].erasure.round():
             return
         desks.federation.wait()

@@ -75,7 +75,7 @@ class Glass:
         finally:
             self.federation.tamper = _nothing
         for site in self.federation.sites.values():
-            site.node.submitter.wait_final(self.key, done.record.version, 20)
+            site.node.submitter.wait_final(self.key, done.record.version, 60)
 
     def objected(self) -> Emergency:
         return replace(self.content, objection=Objection("p", "no", self.federation.time))

@@ -60,7 +60,7 @@ def test_what_was_released_stands_under_its_grant(desks, subject):
     consent = desks.consent(PHONE, subject)
     anchored(desks, "pat-1")
     grant = desks.local().call("grant.give", {"consent": consent})["key"]
-    desks.federation.sites[ANXIN].node.submitter.wait_final(bytes.fromhex(grant), 1, 10)
+    desks.federation.sites[ANXIN].node.submitter.wait_final(bytes.fromhex(grant), 1, 60)
     asked = {"custodian": RENHE, "grant": grant, "purpose": "HPAYMT", "resource_types": ["Observation"]}
     received = desks.local(ANXIN).call("request", asked)
     (row,) = [row for row in shown(desks, subject)["consents"] if row["key"] == consent]
@@ -113,7 +113,7 @@ def test_an_index_made_after_a_start_finds_what_was_kept_before(desks, subject):
 def test_attack_a_chain_of_accesses_with_an_entry_taken_out_is_called_broken(desks, subject, monkeypatch):
     consent = desks.consent(PHONE, subject)
     grant = desks.local().call("grant.give", {"consent": consent})["key"]
-    desks.federation.sites[ANXIN].node.submitter.wait_final(bytes.fromhex(grant), 1, 10)
+    desks.federation.sites[ANXIN].node.submitter.wait_final(bytes.fromhex(grant), 1, 60)
     asked = {"custodian": RENHE, "grant": grant, "purpose": "HPAYMT", "resource_types": ["Observation"]}
     for _ in range(2):
         desks.local(ANXIN).call("request", asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from threading import Event, Semaphore, Thread
 
 import pytest
@@ -32,30 +32,38 @@ SHORT = Limits(timeout_s=0.4, max_bytes=1000)
 
 @contextmanager
 def listening(behave: Callable[[socket.socket], None], connections: int = 8) -> Iterator[str]:
-    """Run a server that does with each connection what the test says; gives its URL."""
+    """Run a server that does with each connection what the test says; gives its URL. In the end all is closed."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(5)
+    opened: list[socket.socket] = []
+    threads: list[Thread] = []
 
     def accept() -> None:
-        for _ in range(connections):
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            Thread(target=serve, args=(connection,), daemon=True).start()
+        with suppress(OSError):
+            for _ in range(connections):
+                opened.append(listener.accept()[0])
+                begin(serve, opened[-1])
 
     def serve(connection: socket.socket) -> None:
-        with connection:
-            try:
-                behave(connection)
-            except OSError:
-                return
+        with connection, suppress(OSError):
+            behave(connection)
 
-    Thread(target=accept, daemon=True).start()
+    def begin(work: Callable[..., None], *given: socket.socket) -> None:
+        threads.append(Thread(target=work, args=given, daemon=True))
+        threads[-1].start()
+
+    begin(accept)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        listener.close()
+        with listener:
+            # Closing alone wakes nobody who waits at it.
+            listener.shutdown(socket.SHUT_RDWR)
+            threads[0].join(60)
+        for connection in opened:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(60)
 
 
 def read_request(connection: socket.socket) -> bytes:
@@ -69,7 +77,10 @@ def read_request(connection: socket.socket) -> bytes:
     head, _, body = data.partition(b"\r\n\r\n")
     length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length")), 0)
     while len(body) < length:
-        body += connection.recv(65536)
+        received = connection.recv(65536)
+        if not received:
+            raise ConnectionError
+        body += received
     return head + b"\r\n\r\n" + body
 
 
@@ -141,7 +152,8 @@ def test_a_request_that_was_done_but_whose_answer_was_lost_is_not_taken_for_a_re
 
 def hang(connection: socket.socket) -> None:
     read_request(connection)
-    time.sleep(60)
+    while connection.recv(65536):
+        """Until the other side has gone."""
 
 
 def trickle_head(connection: socket.socket) -> None:
@@ -413,7 +425,7 @@ def test_more_calls_than_a_member_answers_wait_for_their_turn_and_ordering_does_
     entered, release = Semaphore(0), Event()
 
     def behave(connection: socket.socket) -> None:
-        if connection.recv(65536).startswith(b"POST /session "):
+        if read_request(connection).startswith(b"POST /session "):
             connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         entered.release()

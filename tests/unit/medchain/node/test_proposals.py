@@ -473,7 +473,7 @@ def test_a_lost_orderer_is_taken_over_from(assembly):
 def wait_until_final(assembly, org_id):
     site = assembly.federation.sites[org_id]
     store, cosigner = site.replica.store, site.node.driver.cosigner
-    for _ in range(1000):
+    for _ in range(6000):
         if store.final() is not None and store.final().size == store.head.size == cosigner.final_size:
             return
         assembly.federation.wait()

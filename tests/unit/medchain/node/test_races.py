@@ -82,7 +82,7 @@ def race(exchange: Exchange, luck: bytes) -> Counter:
             exchange.federation.tamper = lambda *arguments: arguments[-1]
 
     found = together(*(lambda one=one: asker.fetch(one) for one in signed), withdraw)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (stopped := stopped_at(here)):
         stopper.driver.outbox.step()
         assert time.monotonic() < deadline, "the withdrawal was never ordered"

@@ -98,7 +98,7 @@ def test_what_is_judged_is_the_passkey_of_then_not_of_now(federation, monkeypatc
     head = site.node.shelf.head(exchange.patient.key)
     linked = exchange.patient.linked((RENHE, TONGJI), *head)
     site.node.submitter.submit(linked)
-    federation.sites[ANXIN].node.submitter.wait_final(exchange.patient.key, 2, 10)
+    federation.sites[ANXIN].node.submitter.wait_final(exchange.patient.key, 2, 60)
     assert verdict(exchange, ANXIN) == ""
 
 

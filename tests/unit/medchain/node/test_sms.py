@@ -69,7 +69,7 @@ def test_a_program_that_hangs_is_ended_with_what_it_has_started(tmp_path, monkey
     with pytest.raises(UnavailableError, match=r"sms\.timeout"):
         program(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait").send(NUMBER, LETTER)
     child = int((tmp_path / "child").read_text())
-    assert eventually(lambda: not is_running(child), 10)
+    assert eventually(lambda: not is_running(child))
 
 
 def is_running(pid: int) -> bool:

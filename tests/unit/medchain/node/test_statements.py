@@ -63,7 +63,7 @@ def test_its_statement_is_on_the_ledger_where_both_sides_find_it(released):
     told = book(released).operations()
     told["erasure.state"]({"grant": released.grant.hex(), "reason": "deleted from the claims system"})
     key = statement_key(released.grant, ANXIN)
-    released.federation.sites[RENHE].node.submitter.wait_final(key, 1, 10)
+    released.federation.sites[RENHE].node.submitter.wait_final(key, 1, 60)
     for org_id in (RENHE, ANXIN):
         found = book(released, org_id).operations()["erasure.account"]({"grant": released.grant.hex()})
         assert found["statement"]["reason"] == "deleted from the claims system"
@@ -77,7 +77,7 @@ def test_its_statement_is_on_the_ledger_where_both_sides_find_it(released):
 
 def test_under_a_grant_that_was_never_used_there_is_nothing_to_erase(released):
     unused = released.give()
-    released.federation.sites[ANXIN].node.submitter.wait_final(unused, 1, 10)
+    released.federation.sites[ANXIN].node.submitter.wait_final(unused, 1, 60)
     withdraw(released)
     assert not book(released).account(unused).is_due
     assert unused.hex() not in {row["grant"] for row in book(released).operations()["erasure.due"]({})["grants"]}
@@ -102,14 +102,14 @@ def test_attack_a_recipient_has_its_own_statement_destroyed(released):
     book(released).state(released.grant, "x")
     key = statement_key(released.grant, ANXIN)
     hospital = released.federation.sites[RENHE].node
-    hospital.submitter.wait_final(key, 1, 10)
+    hospital.submitter.wait_final(key, 1, 60)
     asked = {"erasure": key.hex(), "objects": [key.hex()], "type": "medchain/body-erasure/v1"}
     with pytest.raises(ConflictError, match=r"body\.erasure"):
         hospital.bodies.receive(canonical(asked), ANXIN)
     # With an erasure of its own as well.
     body = build_body("erasure", Erasure(ANXIN, (fresh(32),), "asked for", NOW).to_content(), None, fresh)
     done = released.federation.sites[ANXIN].node.submitter.submit(Draft("erasure", fresh(16), body))
-    hospital.submitter.wait_final(done.key, 1, 10)
+    hospital.submitter.wait_final(done.key, 1, 60)
     with pytest.raises(VerificationError, match=r"body\.kind"):
         hospital.bodies.receive(canonical(asked | {"erasure": done.key.hex()}), ANXIN)
     assert hospital.shelf.at(key, 1) is not None

@@ -81,7 +81,7 @@ def subject(nodes, desk, phone):
     """Enrol the patient; every node knows of it."""
     done = desk.enrol(PATIENT, [credential(phone)], "identity-card", (TONGJI,))
     for site in nodes["federation"].sites.values():
-        site.node.submitter.wait_final(done.key, 1, 10)
+        site.node.submitter.wait_final(done.key, 1, 60)
     return done.key
 
 
@@ -166,7 +166,7 @@ def test_a_withdrawal_binds_at_once_and_names_the_patients_signature(nodes, desk
     assert site.node.stops.is_stopped(consent)
     assert nodes["federation"].sites[ANXIN].node.stops.is_stopped(consent)
     site.node.driver.outbox.step()
-    record, _ = site.node.submitter.wait_final(consent, 2, 10)
+    record, _ = site.node.submitter.wait_final(consent, 2, 60)
     body = site.node.shelf.head(consent)[1]
     assert record.status == "stopped"
     assert body.content["operation"] == "withdraw"
@@ -190,7 +190,7 @@ def test_a_withdrawn_consent_cannot_be_withdrawn_again(nodes, desk, phone, subje
     desk.stop(consent)
     site = nodes["federation"].sites[RENHE]
     site.node.driver.outbox.step()
-    site.node.submitter.wait_final(consent, 2, 10)
+    site.node.submitter.wait_final(consent, 2, 60)
     with pytest.raises(ConflictError, match=r"stop\.not_stoppable"):
         desk.draft_withdrawal(consent)
 
@@ -247,7 +247,7 @@ def test_the_whole_way_goes_through_the_local_operations(nodes):
         }
     )
     for other in nodes["federation"].sites.values():
-        other.node.submitter.wait_final(bytes.fromhex(enrolled["key"]), 1, 10)
+        other.node.submitter.wait_final(bytes.fromhex(enrolled["key"]), 1, 60)
     draft = ours["consent.draft"](
         {
             "custodians": [RENHE],
@@ -287,7 +287,7 @@ def test_a_recipient_that_is_behind_gets_its_part_once_it_has_followed(nodes, de
         subject = desk.enrol("pat-3", [credential(phone)], "identity-card").key
         consent = given(desk, phone, subject)
         assert insurer.ledger.record(subject) is None
-    insurer.node.submitter.wait_final(consent, 1, 10)
+    insurer.node.submitter.wait_final(consent, 1, 60)
     assert hospital.node.deliveries.round() == waiting
     assert set(insurer.node.shelf.head(subject)[1].content) == RECIPIENT_FIELDS
     assert insurer.node.shelf.head(consent)[1].is_full

@@ -105,7 +105,7 @@ def until(condition, timeout_s=60):
 
 def final(federation, org_id, target, version=1):
     """Wait until an object's version is final at a node; returns its state record."""
-    return federation.sites[org_id].node.submitter.wait_final(target, version, 5)[0]
+    return federation.sites[org_id].node.submitter.wait_final(target, version, 60)[0]
 
 
 def consented(federation, patient):

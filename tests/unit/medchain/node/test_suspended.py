@@ -189,7 +189,7 @@ def test_a_withdrawal_that_only_a_suspended_member_has_heard_of_comes_to_the_led
         submitter.submit(patient.subject((RENHE, TONGJI)))
         done = submitter.submit(patient.consent((RENHE, TONGJI)))
         for site in federation.sites.values():
-            site.node.submitter.wait_final(done.key, 1, 20)
+            site.node.submitter.wait_final(done.key, 1, 60)
         suspend(federation, TONGJI)
         site = federation.sites[TONGJI]
         evidence = patient.withdrawal(done.key, 2, done.record.digest)

@@ -193,7 +193,7 @@ def test_attack_a_custodian_invents_a_disclosure_and_the_one_it_names_proves_and
     liar, where = Liar(federation, RENHE), access_key(given, RENHE)
     payload = liar.payload(change)
     item = OpenedBody(where, 1, body)
-    federation.sites[ANXIN].node.submitter.wait_final(given, 1, 20)
+    federation.sites[ANXIN].node.submitter.wait_final(given, 1, 60)
     federation.sites[RENHE].node.shelf.keep(where, 1, body)
     liar.push(ANXIN, payload, item)
     liar.order(payload, item)
@@ -297,7 +297,7 @@ def acted(federation: Federation, custodians: tuple[str, ...] = (RENHE,)) -> tup
     what = signing.Signed("subject/name-delegate", patient.key, None, nonce)
     home.submit(Draft("subject", patient.object_id, patient.sign(made, patient.key, 2, record.digest, what)))
     for site in federation.sites.values():
-        site.node.submitter.wait_final(patient.key, 2, 20)
+        site.node.submitter.wait_final(patient.key, 2, 60)
     return patient, helper, where
 
 
@@ -316,7 +316,7 @@ def test_attack_after_a_delegations_end_a_consent_of_the_delegate_counts_with_no
     home.stops.stop(where)
     home.driver.outbox.step()
     for site in federation.sites.values():
-        site.node.submitter.wait_final(where, 2, 20)
+        site.node.submitter.wait_final(where, 2, 60)
     late = by_helper(patient, helper, RENHE)
     with pytest.raises(VerificationError, match=r"consent\.delegate"):
         home.submitter.submit(late)
@@ -363,7 +363,7 @@ def test_attack_a_stop_that_overtakes_a_subjects_version_takes_the_subject_from_
     home.stops.stop(where)
     home.driver.outbox.step()
     for site in federation.sites.values():
-        site.node.submitter.wait_final(where, 2, 20)
+        site.node.submitter.wait_final(where, 2, 60)
     told_by_helper(federation, patient, helper)
     assert other.shelf.head(patient.key)[0].version == 3
     assert alarms(federation, TONGJI, patient.key) == []
@@ -392,7 +392,7 @@ def test_attack_an_endorser_is_asked_for_a_consent_of_a_delegate_whose_delegatio
     home.stops.stop(where)
     home.driver.outbox.step()
     for site in federation.sites.values():
-        site.node.submitter.wait_final(where, 2, 20)
+        site.node.submitter.wait_final(where, 2, 60)
     late = by_helper(patient, helper, RENHE)
     with pytest.raises(VerificationError, match=r"consent\.delegate"):
         endorser.endorse(asked(federation, late, patient, helper), RENHE)
@@ -403,9 +403,9 @@ def test_a_custodian_that_lacks_the_subject_permits_nothing_and_accuses_nobody(e
     site = federation.sites[RENHE]
     patient = Patient(federation, "at-two", home=TONGJI)
     home = federation.sites[TONGJI].node.submitter
-    site.node.submitter.wait_final(home.submit(patient.subject((RENHE, TONGJI))).key, 1, 20)
+    site.node.submitter.wait_final(home.submit(patient.subject((RENHE, TONGJI))).key, 1, 60)
     given = home.submit(patient.consent(custodians=(RENHE, TONGJI))).key
-    site.node.submitter.wait_final(given, 1, 20)
+    site.node.submitter.wait_final(given, 1, 60)
     assert site.node.shelf.head(given) is not None
     whole = site.node.shelf.held_at(patient.key, 1)
     site.ledger.delete_body(patient.key)
@@ -445,7 +445,7 @@ def test_a_custodian_is_given_what_a_delegates_signature_is_checked_with(exchang
     where = map_key("consent", RENHE, draft.object_id)
     submitter.submit(replace(draft, body=mother.sign(draft.body, where, 1, None, signed)))
     other = federation.sites[TONGJI]
-    other.node.submitter.wait_final(where, 1, 20)
+    other.node.submitter.wait_final(where, 1, 60)
     assert other.node.shelf.head(where) is not None
     assert other.node.shelf.head(mother.key)[1].content.keys() == RECIPIENT_FIELDS
 
@@ -475,7 +475,7 @@ def test_a_consent_counts_under_the_passkeys_of_its_place_and_not_of_today(excha
     site.node.submitter.submit(exchange.patient.linked((RENHE, TONGJI), record, body))
     given = site.node.submitter.submit(exchange.patient.consent(custodians=(RENHE, TONGJI))).key
     site.node.submitter.submit(unlinked(exchange.patient, *site.node.shelf.head(exchange.patient.key)))
-    federation.sites[TONGJI].node.submitter.wait_final(exchange.patient.key, 3, 20)
+    federation.sites[TONGJI].node.submitter.wait_final(exchange.patient.key, 3, 60)
     for org_id, key_of in ((TONGJI, given), (ANXIN, given), (ANXIN, exchange.consent)):
         federation.crash(org_id)
         assert federation.sites[org_id].node.shelf.head(key_of) is not None
@@ -489,12 +489,12 @@ def test_a_consent_counts_under_the_passkeys_of_its_place_and_not_of_today(excha
 def test_a_recipient_that_becomes_a_custodian_judges_the_whole_subject_by_the_part_that_it_had(exchange):
     federation, home = exchange.federation, exchange.federation.sites[RENHE].node
     other, patient = federation.sites[TONGJI].node, enrolled_without(federation, "told", TONGJI)
-    other.submitter.wait_final(patient.key, 1, 20)
+    other.submitter.wait_final(patient.key, 1, 60)
     given = home.submitter.submit(patient.consent(recipient=TONGJI)).key
-    other.submitter.wait_final(given, 1, 20)
+    other.submitter.wait_final(given, 1, 60)
     assert not other.shelf.head(patient.key)[1].is_full
     home.submitter.submit(patient.linked((RENHE, TONGJI), *home.shelf.head(patient.key)))
-    other.submitter.wait_final(patient.key, 2, 20)
+    other.submitter.wait_final(patient.key, 2, 60)
     federation.crash(TONGJI)
     record, body = federation.sites[TONGJI].node.shelf.head(patient.key)
     assert (record.version, body.is_full) == (2, True)

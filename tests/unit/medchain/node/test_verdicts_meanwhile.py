@@ -96,7 +96,7 @@ def submitted(federation: Federation, person: Patient, body: Body, status: str =
     """Submit a version as an honest node does, until all have it."""
     done = federation.sites[RENHE].node.submitter.submit(Draft("subject", person.object_id, body, status))
     for site in federation.sites.values():
-        site.node.submitter.wait_final(person.key, done.record.version, 20)
+        site.node.submitter.wait_final(person.key, done.record.version, 60)
 
 
 def other_phone(person: Patient) -> Patient:
@@ -182,7 +182,7 @@ def test_each_change_meanwhile_is_another_place_to_look_from_and_there_are_so_ma
     home.stops.stop(where)
     home.driver.outbox.step()
     for site in federation.sites.values():
-        site.node.submitter.wait_final(where, 2, 20)
+        site.node.submitter.wait_final(where, 2, 60)
     version = told_by_helper(federation, patient, helper)
     assert (federation.sites[TONGJI].node.shelf.head(patient.key) is not None) == holds
     told = [] if holds else [(RENHE, version, "subject.delegate")]
@@ -254,7 +254,7 @@ def test_attack_a_recovery_that_was_cancelled_a_moment_ago_is_carried_out_by_nob
     home, other = federation.sites[RENHE].node, federation.sites[TONGJI].node
     thief = other_phone(patient).authenticator
     home.submitter.submit(patient.subject(BOTH))
-    other.submitter.wait_final(patient.key, 1, 20)
+    other.submitter.wait_final(patient.key, 1, 60)
     wait = genesis().members.policy.terms[recovery.RECOVERY_DAYS]
     last = federation.time // DAY_S + wait
     planned = recovery.Recovery(
@@ -276,11 +276,11 @@ def test_attack_a_recovery_that_was_cancelled_a_moment_ago_is_carried_out_by_nob
     )
     body = build_body("recovery", planned.to_content(), {"attested_by": ["doctor", "nurse"]}, fresh)
     where = other.submitter.submit(Draft("recovery", fresh(16), body)).key
-    home.submitter.wait_final(where, 1, 20)
+    home.submitter.wait_final(where, 1, 60)
     federation.time += wait * DAY_S
     other.stops.stop(where)
     other.driver.outbox.step()
-    home.submitter.wait_final(where, 2, 20)
+    home.submitter.wait_final(where, 2, 60)
     _, before = home.shelf.head(patient.key)
     version = recovered(before, planned, where, federation.time)
     # What it stands on has been stopped: the ledger itself refuses it, whoever has endorsed it when.

@@ -55,7 +55,7 @@ class TestEmbeddedInMemory(DriverSuite):
     def test_the_outbox_thread_submits_and_learns_the_fate(self, cluster):
         outbox = cluster.drivers["org-2"].outbox
         known = outbox.add(cluster.anchor("org-2"))
-        assert outbox.wait(known, 20).height == 1
+        assert outbox.wait(known, 60).height == 1
         assert outbox.wait(known, 0).height == 1
 
 

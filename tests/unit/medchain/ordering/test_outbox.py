@@ -169,7 +169,7 @@ def test_stops_of_a_suspended_member_all_come_to_be_answered_however_few_are_tak
 def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
     known = outbox.add(consortium.anchor("org-1"))
     found = []
-    waiting = threading.Thread(target=lambda: found.append(outbox.wait(known, 10)))
+    waiting = threading.Thread(target=lambda: found.append(outbox.wait(known, 60)))
     waiting.start()
     wire.answers = [[Refused("transaction.policy")]]
     outbox.step()

@@ -339,6 +339,14 @@ def test_more_than_the_threads_can_take_soon_is_refused_at_once():
     assert asyncio.run(many()) == (b"request.busy", {b"read"})
 
 
+@pytest.fixture
+def _all_is_quick(monkeypatch):
+    """Have nothing count as slow that takes its time by chance, such as while garbage is collected."""
+    for name in ("QUICK_S", "HELD_S"):
+        monkeypatch.setattr(f"medchain.web.pace.{name}", 60)
+
+
+@pytest.mark.usefixtures("_all_is_quick")
 def test_the_loop_answers_what_is_quick_unless_a_thread_does_something_longer():
     let, begun = threading.Event(), threading.Event()
 
@@ -409,6 +417,7 @@ def in_steps(waiting: Waiting, then) -> tuple[Client, Echo]:
     return client, application
 
 
+@pytest.mark.usefixtures("_all_is_quick")
 def test_while_a_request_waits_the_loop_answers_others():
     waiting, other = Waiting(), Client([])
 
@@ -423,6 +432,7 @@ def test_while_a_request_waits_the_loop_answers_others():
     assert set(application.threads[1:]) == {threading.get_ident()}
 
 
+@pytest.mark.usefixtures("_all_is_quick")
 def test_what_only_a_thread_can_wait_for_a_thread_ends():
     waiting, other = Waiting(for_thread=True), Client([])
 
@@ -440,6 +450,7 @@ def test_what_only_a_thread_can_wait_for_a_thread_ends():
     assert waiting.threads != [threading.get_ident()]
 
 
+@pytest.mark.usefixtures("_all_is_quick")
 def test_what_is_broken_off_while_it_waits_is_ended_all_the_same():
     waiting = Waiting()
 
@@ -457,6 +468,7 @@ def test_what_is_broken_off_while_it_waits_is_ended_all_the_same():
     assert waiting.threads != [threading.get_ident()]
 
 
+@pytest.mark.usefixtures("_all_is_quick")
 def test_what_is_broken_off_before_a_thread_is_free_to_end_it_is_ended_all_the_same():
     waiting, free = Waiting(for_thread=True), threading.Event()
     waiting.let.set()
@@ -476,6 +488,7 @@ def test_what_is_broken_off_before_a_thread_is_free_to_end_it_is_ended_all_the_s
     assert in_steps(waiting, then)[0].got == []
 
 
+@pytest.mark.usefixtures("_all_is_quick")
 def test_requests_that_wait_on_the_loop_are_bounded():
     waiting = Waiting()
 
