@@ -25,7 +25,8 @@ from medchain.node.records import NewRecord, RecordService
 from medchain.node.replica import Replica
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import ANCHOR, RecordStore
+from medchain.store.outbox import ANCHOR
+from medchain.store.records import RecordStore
 
 BATCH = 400
 ANCHOR_TIMEOUT_S = 600.0

@@ -35,7 +35,8 @@ from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import NewRecord, RecordService
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import ANCHOR, RecordStore
+from medchain.store.outbox import ANCHOR
+from medchain.store.records import RecordStore
 
 CUSTODIAN = "renhe-hospital"
 RECIPIENT = "anxin-insurance"

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from medchain.encoding import Json
 from medchain.node.peers import Limits
-from medchain.store.records import Access
+from medchain.store.accesses import Access
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from medchain.encoding import Json, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.node.ending import Ending
-from medchain.store.records import Access
+from medchain.store.accesses import Access
 
 REFUSED: Final = "refused"
 """Direction of what is noted of a refused request of another organisation (`medchain.node.custodian`)."""

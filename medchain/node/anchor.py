@@ -34,7 +34,8 @@ from medchain.node.log import Log
 from medchain.node.replica import Replica
 from medchain.ordering.driver import Alarm
 from medchain.ordering.receipt import Outcome, Receipt
-from medchain.store.records import ANCHOR, Intent, RecordStore
+from medchain.store.outbox import ANCHOR, Intent
+from medchain.store.records import RecordStore
 
 PERIOD_S: Final = 0.2
 """Longest wait between two rounds."""

@@ -26,8 +26,9 @@ from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.release import MAX_ANSWER_BYTES
 from medchain.node.release_ports import Disclosure
 from medchain.node.trace import BodyVersions
+from medchain.store.accesses import Access
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import Access, RecordStore
+from medchain.store.records import RecordStore
 
 RECEIVED: Final = "received"
 """Direction of a noted access: records that another organisation released to this node."""

@@ -35,10 +35,11 @@ from medchain.node.ledger_driver import SPENT_NAME, VOUCHED_NAME
 from medchain.node.receipt_file import RECEIPTS_NAME
 from medchain.node.restored import RestoreMark
 from medchain.store.engine import FileKind, mark_path, open_database
+from medchain.store.epochs import Erasure
 from medchain.store.journal import HeldJournals
 from medchain.store.keeping import Lock, PatientErasure
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import Erasure, RecordStore
+from medchain.store.records import RecordStore
 
 MANIFEST_NAME: Final = "backup.json"
 """Name of the list of a backup's files."""

@@ -43,7 +43,7 @@ from medchain.node.release import Answer, access_entry_id, wraps_hash
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused
 from medchain.node.requests import listed_keys, verified
 from medchain.node.standing import TOO_LARGE, Holdings, Standing, root_of, versions_of
-from medchain.store.records import Access
+from medchain.store.accesses import Access
 
 GIVEN: Final = "given"
 """Direction of a noted access: a release by this node."""

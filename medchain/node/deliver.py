@@ -22,7 +22,8 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
 from medchain.node.sealed_body import OpenedBody, bodies_document, encryption_key, seal_body
-from medchain.store.records import Intent, RecordStore
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 DELIVER_FOR_S: Final = 600
 """How long the body of something that was never ordered is offered to its parties."""

@@ -37,7 +37,9 @@ from medchain.node.notices import Told
 from medchain.node.records import RecordService
 from medchain.node.release import commitments_root, wraps_hash
 from medchain.node.submit import Draft, Submitted
-from medchain.store.records import Access, Intent, RecordStore
+from medchain.store.accesses import Access
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 EMERGENCY: Final = "emergency"
 """Direction of a noted access, outbox kind of its intent, and kind of its object."""

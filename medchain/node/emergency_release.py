@@ -39,7 +39,7 @@ from medchain.node.release import Answer, ReleasedRecord, access_entry_id, wraps
 from medchain.node.release_ports import CustodianParts, Disclosure, Emergencies, Refused
 from medchain.node.requests import verified
 from medchain.node.standing import TOO_LARGE, Choice, Holdings, root_of, versions_of
-from medchain.store.records import Access
+from medchain.store.accesses import Access
 
 MAX_OF_PERSON: Final = 10
 """Emergencies of one clinician of another organisation that are answered within an hour."""

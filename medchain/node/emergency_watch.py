@@ -22,7 +22,8 @@ from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.emergency import EMERGENCY
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
-from medchain.store.records import Intent, RecordStore
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 WATCH: Final = "emergency-watch"
 """Outbox kind of what another organisation must tell."""

@@ -32,7 +32,8 @@ from medchain.node.sealed_body import MAX_DOCUMENT_BYTES
 from medchain.node.submit import Draft, Submitted
 from medchain.store.accounts import Role
 from medchain.store.keeping import ERASURE
-from medchain.store.records import Intent, RecordStore
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 BODY_ERASURE_TYPE: Final = "medchain/body-erasure/v1"
 """Type member of a request to destroy bodies, and of the answer."""

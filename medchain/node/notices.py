@@ -33,7 +33,8 @@ from medchain.node.endorse import Judge
 from medchain.node.log import Log
 from medchain.node.records import RecordService
 from medchain.store.notices import Dispatch, NoticeRow
-from medchain.store.records import Intent, RecordStore
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 DUE: Final = "notice"
 """Kind of the outbox intents: a version of an object of which somebody may have to be told."""

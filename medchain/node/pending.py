@@ -20,7 +20,9 @@ from medchain.ledger.signed_request import REQUEST_LIFE_S
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log
-from medchain.store.records import Access, Intent, RecordStore
+from medchain.store.accesses import Access
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 
 _LOG: Final = Log("release")
 

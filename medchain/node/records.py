@@ -49,10 +49,11 @@ from medchain.ledger.object import ACTIVE
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.segments import MEDIA_TYPE, pack, parts_root, unpack
+from medchain.store.epochs import Epoch
 from medchain.store.finding import Known
 from medchain.store.index_rows import IndexRows
 from medchain.store.looks import LookStep
-from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, Epoch, RecordStore, RecordVersion, Waiting
+from medchain.store.records import FHIR_JSON, NO_RESOURCES, SEGMENT, RecordStore, RecordVersion, Waiting
 from medchain.store.steps import Steps, finished, in_thread
 from medchain.store.versions import Found
 

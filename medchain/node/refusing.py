@@ -14,7 +14,7 @@ from medchain.errors import ConflictError
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.log import Log
 from medchain.node.release_ports import CustodianParts, Refused
-from medchain.store.records import Access
+from medchain.store.accesses import Access
 
 REFUSED: Final = "refused"
 """Direction of a noted access: a release that was refused."""

@@ -260,6 +260,14 @@ class Look:
             cursor.close()
 
 
+# As text: SQLAlchemy would bind a number of its own for the offset.
+ZERO: Final = literal_column("0", Integer)
+"""Offset of a question for the first rows."""
+
+ONE: Final = literal_column("1", Integer)
+"""Limit of a question for one row."""
+
+
 def room(name: str) -> ColumnElement[int]:
     """Bind the number of rows that a question is to have at most.
 

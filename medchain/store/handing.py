@@ -20,8 +20,9 @@ from typing import Any, Final
 import orjson
 
 from medchain.errors import MedchainError, UnavailableError, error_of, kind_of
+from medchain.store.epochs import Epoch
 from medchain.store.index_rows import IndexRows
-from medchain.store.records import Epoch, RecordVersion, Write
+from medchain.store.records import RecordVersion, Write
 
 MAX_MESSAGE_BYTES: Final = 128 << 10
 """Largest write that is handed over: it must fit a socket's send buffer. A larger one its process stores itself."""

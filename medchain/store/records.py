@@ -1,15 +1,13 @@
-"""The records file: sealed record versions, their keys, the outbox, used tokens, accesses and erasures.
+"""The records file: sealed record versions, and beside them what the modules of its other tables keep.
 
-Keeps true: a record version and the intent to anchor it are kept together or not at all; a version is written once; a
-token counts once over all processes; a key that was destroyed stays destroyed, also when an older copy of the file is
-restored and the erasures are replayed. Trusts callers to give sealed envelopes, wrapped keys and tokens in place of
-patients: in clear, under the file's key alone, are a record's type, its id, and the index rows by which it is found.
+Keeps true: a record version and the intent to anchor it are kept together or not at all; a version is written once.
+Trusts callers to give sealed envelopes, wrapped keys and tokens in place of patients: in clear, under the file's key
+alone, are a record's type, its id, and the index rows by which it is found.
 Source: `docs/spec/store.md`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -20,7 +18,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Integer,
     LargeBinary,
     Select,
     String,
@@ -28,20 +25,21 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal_column,
     select,
     update,
 )
 
-from medchain.errors import ConflictError, NotFoundError
+from medchain.errors import ConflictError
+from medchain.store.accesses import AccessTable
 from medchain.store.accounts import AccountStore
 from medchain.store.asks import AskTable
 from medchain.store.blobs import BlobStore
 from medchain.store.concerns import ConcernTable
 from medchain.store.custom import CustomTable
-from medchain.store.engine import Database, Statement, insert_into, put_into, room, run
+from medchain.store.engine import ONE, ZERO, Database, Statement, room, run
+from medchain.store.epochs import Epoch, EpochTable
 from medchain.store.exports import ExportTable
-from medchain.store.faults import corrupt, translated
+from medchain.store.faults import translated
 from medchain.store.finding import Known
 from medchain.store.grouped import Grouped
 from medchain.store.index_rows import IndexRows
@@ -50,18 +48,12 @@ from medchain.store.links import LinkTable
 from medchain.store.looks import LookStep, LookTable, put_step, put_waiting
 from medchain.store.missing import MissingTable
 from medchain.store.notices import NoticeTable
-from medchain.store.placing import MAX_APART, Placed, forget_rows, standing
+from medchain.store.outbox import ANCHOR
+from medchain.store.placing import MAX_APART, Placed, standing
 from medchain.store.proposals import ProposalTable
-from medchain.store.secret import KEPT_ENDED_S
 from medchain.store.steps import Steps, in_thread
-from medchain.store.tables import access, anchor, epoch, erasure, imported, outbox, record, segment, used_token
+from medchain.store.tables import anchor, epoch, imported, record, segment
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
-
-ANCHOR: Final = "anchor"
-"""Kind of the outbox intents that `RecordStore.put_versions` writes."""
-
-ASIDE: Final = "anchor-aside"
-"""Kind of those intents among them that cannot be ordered as things stand (`RecordStore.put_aside`)."""
 
 MAX_PAGE: Final = 1000
 """Most rows of one answer."""
@@ -84,15 +76,11 @@ NO_RESOURCES: Final = (SEGMENT, LOOKS, CONCERN)
 BLOBS_NAME: Final = "blobs"
 """Name of the folder of large envelopes, beside the file."""
 
-# As text: SQLAlchemy would bind a number of its own for the offset.
-_ZERO: Final = literal_column("0", Integer)
-_ONE: Final = literal_column("1", Integer)
 _LATER: Final = IndexRows(None)
 UNBOUND: Final = (OverflowError, TypeError, ValueError)
 """What is raised for values that the driver cannot bind."""
 
 _ONES_FAULT: Final = (ConflictError, *UNBOUND)
-_PRUNE_EVERY: Final = 1024
 _OBJECTS_AT_ONCE: Final = 128
 _COLUMNS: Final = (
     "type",
@@ -112,7 +100,6 @@ _COLUMNS: Final = (
     "field_root",
     "segment",
 )
-_ACCESS_COLUMNS: Final = ("object_id", "patient", "direction", "time", "position", "detail")
 
 
 # Made for each row that is read. Not frozen, for the reason that `medchain.ledger.transaction.Change` has.
@@ -184,91 +171,6 @@ class BlobRow:
     is_alive: bool
 
 
-# Not frozen, for the same reason.
-@dataclass(slots=True, unsafe_hash=True)
-class Epoch:
-    """A key that wraps data keys of one patient.
-
-    Attributes:
-        id: 16 bytes.
-        patient: keyed token of the patient.
-        number: from 1 for each patient.
-        created: Unix seconds.
-        wrapped_key: the key under the node's root key; None once it is destroyed.
-        destroyed: Unix seconds, or None.
-    """
-
-    id: Final[bytes]
-    patient: Final[str]
-    number: Final[int]
-    created: Final[int]
-    wrapped_key: Final[bytes | None]
-    destroyed: Final[int | None] = None
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """Something that must come to the ledger.
-
-    Attributes:
-        id: number in the outbox; rising, never given twice.
-        kind: `ANCHOR` or what the node calls it.
-        payload: what is needed to make the transaction; for `ANCHOR` the status, empty for active.
-        created: Unix seconds.
-        deadline: Unix seconds by which it should be ordered, or None.
-        record: number of the record version to anchor, or None.
-        object_id: of that record version, or None.
-        version: of that record version, or None.
-        commitment: of that record version, or None.
-    """
-
-    id: int
-    kind: str
-    payload: bytes
-    created: int
-    deadline: int | None
-    record: int | None = None
-    object_id: bytes | None = None
-    version: int | None = None
-    commitment: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One access to a patient's records, as this node saw it.
-
-    Attributes:
-        object_id: id of its object on the ledger, 16 bytes; unique.
-        patient: keyed token of the patient.
-        direction: ``given`` or ``received``, or what the node calls it.
-        time: Unix seconds.
-        detail: canonical JSON.
-        position: leaf index of its entry, None while it is pending.
-    """
-
-    object_id: bytes
-    patient: str
-    direction: str
-    time: int
-    detail: bytes
-    position: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """That a key was destroyed.
-
-    Attributes:
-        epoch_id: which.
-        time: Unix seconds.
-        position: leaf index of its entry, None while it is pending.
-    """
-
-    epoch_id: bytes
-    time: int
-    position: int | None
-
-
 class Waiting(NamedTuple):
     """Parts of a segment that have no rows yet, the last of it.
 
@@ -332,10 +234,12 @@ class Writer(Protocol):
 
 
 class RecordStore(
+    AccessTable,
     AskTable,
     ConcernTable,
     NoticeTable,
     CustomTable,
+    EpochTable,
     LinkTable,
     LookTable,
     MissingTable,
@@ -369,7 +273,9 @@ class RecordStore(
             writer: who stores plain writes; None for this process, as it stores all others.
             aside: within it a thread waits until its versions are stored.
         """
+        AccessTable.__init__(self, database)
         CustomTable.__init__(self, database)
+        EpochTable.__init__(self, database)
         LinkTable.__init__(self, database)
         UnacceptedTable.__init__(self, database)
         dialect = database.engine.dialect
@@ -378,49 +284,26 @@ class RecordStore(
         self.blobs = BlobStore(database.path.parent / BLOBS_NAME)
         self.accounts = AccountStore(database)
         self._insert_record = Statement(insert(record).values(seq=bindparam("seq"), **_bound(_COLUMNS)), dialect)
-        intent = _bound(("kind", "record", "payload", "created", "deadline"))
-        self._insert_intent = Statement(insert(outbox).values(**intent), dialect)
-        # Jobs ask for these all the time, mostly in vain: compiled once, a question costs a twentieth.
-        self._read_pending = Statement(_pending(), dialect)
-        self._read_pending_kind = Statement(_pending().where(outbox.c.kind == bindparam("kind")), dialect)
-        between = outbox.c.id.between(bindparam("first"), bindparam("last"))
-        self._read_between = Statement(select(outbox.c.id, outbox.c.record).where(between), dialect)
-        self._drop_intent = Statement(delete(outbox).where(outbox.c.id == bindparam("number")), dialect)
-        self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
-        waiting = select(segment.c.record).order_by(segment.c.record).limit(room("limit")).offset(_ZERO)
+        waiting = select(segment.c.record).order_by(segment.c.record).limit(room("limit")).offset(ZERO)
         self._waiting_segments = Statement(waiting, dialect)
         self._read_waiting = Statement(select(segment.c.parts).where(segment.c.record == bindparam("number")), dialect)
-        self._put_anchor = put_into(anchor, dialect)
-        self._put_erasure = put_into(erasure, dialect)
         of_record = (record.c.type == bindparam("type"), record.c.id == bindparam("id"))
         self._newest = Statement(select(func.max(record.c.version)).where(*of_record), dialect)
         # Each write asks these: to put them together anew cost more than to answer them.
         by_version = record.c.version == bindparam("version")
         newest = _versions().where(*of_record).order_by(record.c.version.desc())
-        self._get_newest = Statement(newest.limit(_ONE).offset(_ZERO), dialect)
+        self._get_newest = Statement(newest.limit(ONE).offset(ZERO), dialect)
         self._get_version = Statement(_versions().where(*of_record, by_version), dialect)
         self._find_version = Statement(select(record.c.seq).where(*of_record, by_version), dialect)
-        alive = (epoch.c.id == bindparam("id")) & epoch.c.destroyed.is_(None)
-        self._find_alive = Statement(select(epoch.c.number).where(alive), dialect)
-        of_patient = _epochs().where(epoch.c.patient == bindparam("patient")).order_by(epoch.c.number.desc())
-        self._newest_epoch = Statement(of_patient.limit(_ONE).offset(_ZERO), dialect)
-        self._read_epoch = Statement(_epochs().where(epoch.c.id == bindparam("id")), dialect)
-        self._insert_epoch = insert_into(epoch, dialect)
-        self._insert_token = insert_into(used_token, dialect)
-        self._insert_access = Statement(insert(access).values(**_bound(_ACCESS_COLUMNS)), dialect)
-        self._add_intent = Statement(insert(outbox).values(**intent).returning(outbox.c.id), dialect)
         # One text for any number of objects, and one for each number of types.
         objects = record.c.object_id.in_([bindparam(f"id{at}", type_=LargeBinary) for at in range(_OBJECTS_AT_ONCE)])
         self._of_objects = Statement(_versions().where(objects, record.c.segment.is_(None)), dialect)
         newest_seq = select(record.c.object_id, func.max(record.c.version), func.max(record.c.seq)).where(objects)
         self._newest_of = Statement(newest_seq.group_by(record.c.object_id), dialect)
         self._of_patient: dict[tuple[int | None, bool], Statement] = {}
-        chosen = select(used_token.c.until).where(used_token.c.jti == bindparam("jti"))
-        self._read_token = Statement(chosen, dialect)
         self._grouped = Grouped(self.put_group)
         self._writer = writer
         self._aside = aside
-        self._tokens_used = 0
 
     def putting_versions(  # noqa: PLR0913  # all that must be written together
         self,
@@ -563,9 +446,7 @@ class RecordStore(
         if write.in_doubt and (there := self._stored_already(connection, rows)):
             write.numbers = there
             return
-        if write.epochs:
-            with translated("epoch"):
-                self._insert_epoch.many(connection, [_epoch_columns(one) for one in write.epochs])
+        self._put_epochs(connection, write.epochs)
         given = self._check_known(connection, write.known)
         self._check_epochs(connection, {row.epoch_id for row in rows} - {one.id for one in write.epochs})
         self._check_versions(connection, rows)
@@ -775,275 +656,15 @@ class RecordStore(
                 connection.execute(chosen.where(record.c.type == type_name) if type_name else chosen).scalar_one()
             )
 
-    def epoch(self, epoch_id: bytes) -> Epoch | None:
-        """Return a key by its id, destroyed ones included."""
-        with self._database.look("epoch") as look:
-            row = look.first(self._read_epoch, epoch_id)
-        return None if row is None else Epoch(*row)
-
-    def newest_epoch(self, patient: str) -> Epoch | None:
-        """Return a patient's newest key, destroyed or not; None if the patient has none."""
-        with self._database.look("epoch") as look:
-            row = look.first(self._newest_epoch, patient)
-        return None if row is None else Epoch(*row)
-
-    def rewrap_epochs(self, keys: Iterable[tuple[bytes, bytes]]) -> None:
-        """Replace wrapped keys after a change of the root key, all together.
-
-        Args:
-            keys: (id, key wrapped anew).
-
-        Raises:
-            NotFoundError: ``store.epoch`` for an unknown or destroyed key; nothing is replaced then.
-        """
-        with self._database.erase("epoch") as connection:
-            for epoch_id, wrapped in keys:
-                alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
-                if connection.execute(update(epoch).where(alive).values(wrapped_key=wrapped)).rowcount != 1:
-                    raise NotFoundError("store.epoch", epoch=epoch_id.hex())
-
-    def epochs(self, *, after: bytes = b"", limit: int = MAX_PAGE) -> list[Epoch]:
-        """Return keys that are not destroyed, by id, page by page."""
-        chosen = select(epoch).where(epoch.c.id > after, epoch.c.destroyed.is_(None)).order_by(epoch.c.id).limit(limit)
-        with self._database.read("epoch") as connection:
-            return [_epoch(row) for row in connection.execute(chosen)]
-
-    def erase(self, epoch_id: bytes, time: int) -> None:
-        """Destroy one key for ever, and note the erasure; a second time changes nothing.
-
-        A patient's keys are destroyed by `erase_patient`, which has the ledger told.
-
-        Args:
-            epoch_id: which key.
-            time: Unix seconds.
-
-        Raises:
-            NotFoundError: ``store.epoch``.
-        """
-        with self._database.erase("epoch", epoch_id.hex()) as connection:
-            known = connection.execute(select(epoch.c.destroyed).where(epoch.c.id == epoch_id)).first()
-            if known is None:
-                raise NotFoundError("store.epoch", epoch=epoch_id.hex())
-            if known.destroyed is None:
-                _destroy(connection, epoch_id, time)
-                self._put_erasure.many(connection, [(epoch_id, time, None)])
-
-    def erasures(self) -> list[Erasure]:
-        """Return all erasures, the oldest first; a backup is given them again before it serves."""
-        with self._database.read("erasure") as connection:
-            rows = connection.execute(select(erasure).order_by(erasure.c.time, erasure.c.epoch_id)).all()
-        return [Erasure(row.epoch_id, row.time, row.position) for row in rows]
-
-    def replay_erasures(self, known: Iterable[Erasure]) -> int:
-        """Destroy again what was destroyed after a backup was made.
-
-        Args:
-            known: erasures from elsewhere; keys that this file never had are noted as well.
-
-        Returns:
-            How many keys were destroyed by it.
-        """
-        destroyed = 0
-        with self._database.erase("erasure") as connection:
-            for item in known:
-                destroyed += _destroy(connection, item.epoch_id, item.time)
-                self._put_erasure.many(connection, [(item.epoch_id, item.time, item.position)])
-        return destroyed
-
-    def put_intent(
-        self,
-        kind: str,
-        payload: bytes,
-        time: int,
-        *,
-        deadline: int | None = None,
-        using: Sequence[tuple[str, int]] = (),
-    ) -> int:
-        """Put an intent into the outbox and return its number.
-
-        Args:
-            kind: of the intent.
-            payload: what is to be done.
-            time: Unix seconds.
-            deadline: by when, Unix seconds.
-            using: tokens that are used with it, in the same write: see `use_once`.
-
-        Raises:
-            ConflictError: ``store.conflict`` if one of them was used before; nothing is kept then.
-        """
-        tokens = [(_token_hash(jti), until) for jti, until in using]
-        with self._database.write("outbox") as connection:
-            if tokens:
-                self._insert_token.many(connection, tokens)
-                self._forget_tokens(connection, time)
-            row = self._add_intent.first(connection, kind, None, payload, time, deadline)
-        if row is None:
-            raise corrupt("outbox")
-        return int(row[0])
-
-    def pending(self, limit: int, *, after: int = 0, kind: str | None = None) -> list[Intent]:
-        """Return what waits in the outbox, the oldest first.
-
-        Args:
-            limit: most intents.
-            after: number of the last one already seen.
-            kind: only this kind.
-        """
-        chosen, values = (self._read_pending, ()) if kind is None else (self._read_pending_kind, (kind,))
-        with self._database.look("outbox") as look:
-            return [Intent(*row) for row in look.all(chosen, after, *values, limit)]
-
     def newest_of(self, object_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
         """Return the newest version of records and its number, by the ids of their objects."""
         return {row[0]: (row[1], row[2]) for row in self._by_ids(self._newest_of, object_ids)}
-
-    def waiting_status(self, seq: int) -> str | None:
-        """Return the status that a record version is to get on the ledger, None if it waits no more.
-
-        Args:
-            seq: number of the record version.
-
-        Returns:
-            The status; empty for active.
-        """
-        with self._database.read("outbox") as connection:
-            chosen = select(outbox.c.payload).where(outbox.c.kind == ANCHOR, outbox.c.record == seq)
-            payload: bytes | None = connection.execute(chosen).scalar_one_or_none()
-        return None if payload is None else payload.decode("ascii")
-
-    def pending_count(self) -> int:
-        """Return how much waits in the outbox."""
-        with self._database.look("outbox") as look:
-            row = look.first(self._count_pending)
-        return 0 if row is None else int(row[0])
-
-    def mark_ordered(self, ids: Sequence[int], position: int) -> None:
-        """Take intents out of the outbox once a block holds their transaction; again changes nothing.
-
-        Args:
-            ids: their numbers.
-            position: leaf index of the transaction.
-        """
-        if not ids:
-            return
-        with self._database.write("outbox") as connection:
-            # Hundreds of ids, each time as many others: to compile a list of them took longer than all else.
-            wanted = set(ids)
-            waiting = self._read_between.all(connection, min(ids), max(ids))
-            anchored = [seq for number, seq in waiting if number in wanted and seq is not None]
-            self._put_anchor.many(connection, [(seq, position) for seq in anchored])
-            self._drop_intent.many(connection, [(number,) for number in ids])
-
-    def put_aside(self, ids: Sequence[int]) -> None:
-        """Have intents to anchor wait apart from the others, which they would hold up."""
-        if ids:
-            self._rename_intents(ASIDE, (outbox.c.id.in_(ids)) & (outbox.c.kind == ANCHOR))
-
-    def take_back(self) -> None:
-        """Have the intents that were put aside wait with the others again: what held them up may be over."""
-        self._rename_intents(ANCHOR, outbox.c.kind == ASIDE)
-
-    def _rename_intents(self, kind: str, chosen: ColumnElement[bool]) -> None:
-        """Give intents another kind."""
-        with self._database.write("outbox") as connection:
-            connection.execute(update(outbox).where(chosen).values(kind=kind))
-
-    def drop_intents(self, ids: Sequence[int]) -> None:
-        """Take intents out of the outbox that can never be ordered; the caller has told whoever must know."""
-        with self._database.write("outbox") as connection:
-            connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))
-
-    def use_once(self, jti: str, until: int, *, now: int | None = None) -> bool:
-        """Use a token.
-
-        Args:
-            jti: what makes it unique, its issuer included.
-            until: when it is refused for its age anyway, Unix seconds.
-            now: Unix seconds; from time to time, tokens that ended `KEPT_ENDED_S` before are forgotten.
-
-        Returns:
-            True the first time over all processes, False after that.
-
-        Raises:
-            UnavailableError: the token must be refused then.
-        """
-        try:
-            with self._database.write("used_token") as connection:
-                connection.execute(insert(used_token).values(jti=_token_hash(jti), until=until))
-                if now is not None:
-                    self._forget_tokens(connection, now)
-        except ConflictError:
-            return False
-        return True
-
-    def is_used(self, jti: str) -> bool:
-        """Tell whether a token was used, and is not forgotten yet."""
-        with self._database.look("used_token") as look:
-            return look.first(self._read_token, _token_hash(jti)) is not None
-
-    def _forget_tokens(self, connection: Connection, now: int) -> None:
-        """Forget, from time to time, tokens that are refused for their age, however fast the clock may be."""
-        if self._tokens_used % _PRUNE_EVERY == 0:
-            connection.execute(delete(used_token).where(used_token.c.until < now - KEPT_ENDED_S))
-        self._tokens_used += 1
-
-    def put_accesses(
-        self, rows: Sequence[Access], *, intents: Sequence[tuple[str, bytes]] = (), done: Sequence[int] = ()
-    ) -> None:
-        """Note accesses, and with them what it does to the outbox.
-
-        Args:
-            rows: with unique object ids.
-            intents: kind and payload of what is left to do.
-            done: intents that are done with it, and leave the outbox.
-
-        Raises:
-            ConflictError: ``store.conflict`` if one is noted already; none is noted then.
-        """
-        with self._database.write("access") as connection:
-            values = [(row.object_id, row.patient, row.direction, row.time, row.position, row.detail) for row in rows]
-            self._insert_access.many(connection, values)
-            if intents:
-                waiting = [(kind, None, payload, rows[0].time, None) for kind, payload in intents]
-                self._insert_intent.many(connection, waiting)
-            if done:
-                self._drop_intent.many(connection, [(number,) for number in done])
-
-    def mark_access(self, object_id: bytes, position: int) -> None:
-        """Note at which leaf an access stands."""
-        with self._database.write("access", object_id.hex()) as connection:
-            connection.execute(update(access).where(access.c.object_id == object_id).values(position=position))
-
-    def accesses(
-        self, patient: str, *, after: int = 0, limit: int = MAX_PAGE, direction: str | None = None
-    ) -> list[Access]:
-        """Return a patient's accesses from a time on, the oldest first; of one direction where one is given."""
-        chosen = select(access).where(access.c.patient == patient, access.c.time >= after)
-        if direction is not None:
-            chosen = chosen.where(access.c.direction == direction)
-        with self._database.read("access") as connection:
-            rows = connection.execute(chosen.order_by(access.c.time, access.c.seq).limit(min(limit, MAX_PAGE))).all()
-        return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
-
-    def emergencies(self, after: int, *, limit: int = MAX_PAGE) -> list[Access]:
-        """Return what was noted of emergencies from a time on (Unix seconds), of all patients, the newest first."""
-        # Written out, not bound: only so the index of these few rows is used.
-        chosen = select(access).where(access.c.direction == literal_column("'emergency'"), access.c.time >= after)
-        with self._database.read("access") as connection:
-            newest = chosen.order_by(access.c.time.desc(), access.c.seq.desc()).limit(limit)
-            rows = connection.execute(newest).all()
-        return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
 
     def close(self) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
         self._database.close()
-
-    def _check_epochs(self, connection: Connection, ids: Collection[bytes]) -> None:
-        """Refuse keys that are not there or destroyed: what they wrap could not be opened, or not be erased."""
-        if any(self._find_alive.first(connection, one) is None for one in ids):
-            raise ConflictError("store.conflict", table="epoch")
 
     def _check_versions(self, connection: Connection, rows: Sequence[RecordVersion]) -> None:
         """Refuse a version without its predecessor; the table itself refuses one that is there."""
@@ -1060,12 +681,6 @@ class RecordStore(
         """Run a query for record versions."""
         with self._database.read("record") as connection:
             return [RecordVersion(*row) for row in connection.execute(chosen)]
-
-    def _epoch(self, chosen: Select[Any]) -> Epoch | None:
-        """Run a query for one key."""
-        with self._database.read("epoch") as connection:
-            row = connection.execute(chosen).first()
-        return None if row is None else _epoch(row)
 
 
 def _bound(names: Iterable[str]) -> dict[str, Any]:
@@ -1085,16 +700,7 @@ def _of_patient(types: int | None, is_of_period: bool) -> Select[Any]:  # noqa: 
         chosen = chosen.where(record.c.type.in_([bindparam(f"type{at}", type_=String) for at in range(types)]))
     if is_of_period:
         chosen = chosen.where(record.c.created.between(bindparam("first"), bindparam("last")))
-    return chosen.order_by(record.c.seq).limit(room("limit")).offset(_ZERO)
-
-
-def _pending() -> Select[Any]:
-    """Select what waits with the columns in the order of `Intent`; its parameters are in the order of the text."""
-    of_intent = (outbox.c[name] for name in ("id", "kind", "payload", "created", "deadline", "record"))
-    of_record = (record.c.object_id, record.c.version, record.c.commitment)
-    chosen = select(*of_intent, *of_record).outerjoin(record, record.c.seq == outbox.c.record)
-    chosen = chosen.where(outbox.c.id > bindparam("after")).order_by(outbox.c.id)
-    return chosen.limit(room("limit")).offset(_ZERO)
+    return chosen.order_by(record.c.seq).limit(room("limit")).offset(ZERO)
 
 
 def version_columns() -> tuple[Column[Any], ...]:
@@ -1160,37 +766,8 @@ def _together(writes: Sequence[Write]) -> Write:
     )
 
 
-def _token_hash(jti: str) -> bytes:
-    """Return what a token is known by: its own text may say whose it is."""
-    return hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest()
-
-
 def _columns(row: RecordVersion) -> tuple[object, ...]:
     """Return a version's columns in the order of the table."""
     names = (row.type, row.id, row.version, row.object_id, row.patient, row.epoch_id)
     kept = (row.created, row.commitment, row.wrapped_dek, row.envelope)
     return (*names, *kept, row.content_type, row.head, row.blob, row.blob_size, row.field_root, row.segment)
-
-
-def _epochs() -> Select[Any]:
-    """Select keys with the columns in the order of `Epoch`."""
-    return select(epoch.c.id, epoch.c.patient, epoch.c.number, epoch.c.created, epoch.c.wrapped_key, epoch.c.destroyed)
-
-
-def _epoch_columns(row: Epoch) -> tuple[object, ...]:
-    """Return a key's columns in the order of the table."""
-    return row.id, row.patient, row.number, row.created, row.destroyed, row.wrapped_key
-
-
-def _destroy(connection: Connection, epoch_id: bytes, time: int) -> int:
-    """Remove a wrapped key, and return whether there was one."""
-    alive = (epoch.c.id == epoch_id) & epoch.c.destroyed.is_(None)
-    destroyed = int(connection.execute(update(epoch).where(alive).values(wrapped_key=None, destroyed=time)).rowcount)
-    if destroyed:
-        forget_rows(connection, [epoch_id])
-    return destroyed
-
-
-def _epoch(row: Any) -> Epoch:  # noqa: ANN401  # SQLAlchemy's row
-    """Turn a row into a key."""
-    return Epoch(row.id, row.patient, row.number, row.created, row.wrapped_key, row.destroyed)

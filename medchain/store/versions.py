@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BindParameter, Dialect, Integer, Select, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import BindParameter, Dialect, Select, bindparam, func, literal_column, or_, select, tuple_
 
-from medchain.store.engine import Statement
-from medchain.store.records import NO_RESOURCES, Epoch, RecordStore, RecordVersion, anchored_as, version_columns
+from medchain.store.engine import ONE, ZERO, Statement
+from medchain.store.epochs import Epoch
+from medchain.store.records import NO_RESOURCES, RecordStore, RecordVersion, anchored_as, version_columns
 from medchain.store.tables import anchor, epoch, imported, record
 
 MAX_PAST: Final = 1001
@@ -23,8 +24,6 @@ MAX_PAST: Final = 1001
 
 _AT_ONCE: Final = 500
 _SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
-_ZERO: Final = literal_column("0", Integer)
-_ONE: Final = literal_column("1", Integer)
 _NO_NUMBER: Final = -1
 _KEY_COLUMNS: Final = 3
 _FOREVER: Final = 1 << 62
@@ -243,7 +242,7 @@ def _names() -> Select[Any]:
     """Select names of versions in the order of `Named`."""
     person = record.alias("person")
     of_patient = (person.c.patient == record.c.patient) & (person.c.type == literal_column("'Patient'"))
-    patient = select(person.c.id).where(of_patient).limit(_ONE).offset(_ZERO).scalar_subquery()
+    patient = select(person.c.id).where(of_patient).limit(ONE).offset(ZERO).scalar_subquery()
     return select(record.c.seq, record.c.type, record.c.id, record.c.version, patient)
 
 
@@ -251,7 +250,7 @@ def _names() -> Select[Any]:
 def _questions(dialect: Dialect) -> _Questions:
     """Put the questions into SQL, once for all who read a file: the large ones take a tenth of a second."""
     of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
-    newest = of_record.order_by(record.c.version.desc()).limit(_ONE).offset(_ZERO)
+    newest = of_record.order_by(record.c.version.desc()).limit(ONE).offset(ZERO)
     return _Questions(
         by_id=Statement(newest, dialect),
         by_version=Statement(of_record.where(record.c.version == bindparam("version")), dialect),

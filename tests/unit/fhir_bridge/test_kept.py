@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from fhir_bridge.rest.kept import KEPT_BYTES, KEPT_EACH_BYTES, Kept
-from medchain.store.records import Epoch, RecordVersion
+from medchain.store.epochs import Epoch
+from medchain.store.records import RecordVersion
 from medchain.store.tables import record
 from medchain.store.versions import Found
 

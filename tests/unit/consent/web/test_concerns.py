@@ -20,8 +20,8 @@ from medchain.ledger.object import map_key
 from medchain.node.concern import parse_concern
 from medchain.node.records import NewRecord
 from medchain.node.refusing import REFUSED
+from medchain.store.accesses import Access as Noted
 from medchain.store.records import CONCERN
-from medchain.store.records import Access as Noted
 from tests.unit.consent.web.conftest import code_of
 from tests.unit.consent.web.test_family import acting, observe, token
 from tests.unit.consent.web.test_pages import english, records, seen_by_staff

@@ -16,7 +16,8 @@ from medchain.node.records import NewRecord, RecordService
 from medchain.ordering.receipt import Refused, sign_receipt
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import Intent, RecordStore
+from medchain.store.outbox import Intent
+from medchain.store.records import RecordStore
 from tests.unit.medchain.ledger.world import COMMISSION, RENHE, fresh, seed, sign
 from tests.unit.medchain.node.federation import NOW
 from tests.unit.medchain.node.ledgers import Author, block_of, replica_on

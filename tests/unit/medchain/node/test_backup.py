@@ -40,9 +40,10 @@ from medchain.node.restored import read_mark
 from medchain.store.asks import AskRow
 from medchain.store.concerns import ToldRow
 from medchain.store.engine import FileKind, open_database
+from medchain.store.epochs import Erasure
 from medchain.store.keeping import ERASURE
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import CONCERN, Erasure, RecordStore
+from medchain.store.records import CONCERN, RecordStore
 from tests.children import child
 from tests.unit.medchain.store.faults import killed
 from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for

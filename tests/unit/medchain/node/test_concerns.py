@@ -22,7 +22,8 @@ from medchain.node.concern import encode_reports
 from medchain.node.erasure import Eraser
 from medchain.node.notices import NoticeBook
 from medchain.node.records import NewRecord, RecordService
-from medchain.store.records import CONCERN, Access
+from medchain.store.accesses import Access
+from medchain.store.records import CONCERN
 from medchain.store.versions import Past, VersionReader
 from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import Desks, running_desks

@@ -27,7 +27,8 @@ from medchain.node.emergency_asking import EmergencyAsker
 from medchain.node.missing import WANTED_TYPE, BodyAnswers
 from medchain.node.release import parse_answer
 from medchain.ordering.embedded import EmbeddedDriver
-from medchain.store.records import MAX_PAGE, Access, RecordStore
+from medchain.store.accesses import MAX_PAGE, Access
+from medchain.store.records import RecordStore
 from tests.unit.fhir_bridge.consent_oracle import consent, label
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.desks import running_desks

@@ -29,8 +29,9 @@ from medchain.node.submit import Draft, Submitted
 from medchain.store.accounts import Account, Passkey, Role
 from medchain.store.asks import AskRow
 from medchain.store.engine import FileKind, open_database
+from medchain.store.epochs import Erasure
 from medchain.store.keeping import ERASURE, Lock, PatientErasure
-from medchain.store.records import Erasure, RecordStore
+from medchain.store.records import RecordStore
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.ledger.world import key as org_key
 from tests.unit.medchain.node.federation import (

@@ -18,7 +18,7 @@ from medchain.node.records import NewRecord
 from medchain.node.restored import Restoration
 from medchain.node.witnesses import Witnesses
 from medchain.ordering.receipt import Receipt
-from medchain.store.records import ANCHOR
+from medchain.store.outbox import ANCHOR
 from medchain.web import server as server_module
 from medchain.web.routing import Caller, Request, Response, Route, Router, callers, error_response
 from medchain.web.server import DaemonServer

@@ -24,8 +24,9 @@ from medchain.node.looks import ROOTS, covered_looks, looks_proof, pack_looks
 from medchain.node.proofs import opening_of, prove_object, record_proof
 from medchain.node.records import NewRecord
 from medchain.node.refusing import REFUSED
+from medchain.store.accesses import Access
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import LOOKS, Access
+from medchain.store.records import LOOKS
 from medchain.store.tables import look_page
 from medchain.store.versions import Past, VersionReader
 from tests.unit.medchain.ledger.world import genesis, seed

@@ -10,8 +10,9 @@ from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from medchain.node import pending as module
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
+from medchain.store.accesses import Access
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import Access, RecordStore
+from medchain.store.records import RecordStore
 from tests.unit.medchain.ledger.world import fresh
 
 NOW = 1_796_083_300

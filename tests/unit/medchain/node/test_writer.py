@@ -21,9 +21,10 @@ from medchain.node.fork_server import Forked
 from medchain.node.writer import Writing
 from medchain.store import handing
 from medchain.store.engine import FileKind, open_database
+from medchain.store.epochs import Epoch
 from medchain.store.handing import WriterDoor, decode, encode
 from medchain.store.index_rows import IndexRows
-from medchain.store.records import Epoch, RecordStore, RecordVersion, Write
+from medchain.store.records import RecordStore, RecordVersion, Write
 from medchain.store.steps import Steps, Wait
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, kill

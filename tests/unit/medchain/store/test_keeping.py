@@ -12,10 +12,11 @@ from medchain.encoding import canonical
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store import engine
 from medchain.store.engine import FileKind, open_database
+from medchain.store.epochs import Epoch, Erasure
 from medchain.store.finding import Search
 from medchain.store.index_rows import IndexRows
 from medchain.store.keeping import ERASURE, Lock, PatientErasure, UnacceptedRow
-from medchain.store.records import Epoch, Erasure, RecordStore, RecordVersion
+from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.tables import entry, record, unmerged
 from tests.unit.medchain.store.conftest import plain, set_back
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from medchain.store.engine import FileKind, open_database
-from medchain.store.records import Epoch, RecordStore, RecordVersion
+from medchain.store.epochs import Epoch
+from medchain.store.records import RecordStore, RecordVersion
 
 EPOCH = b"\x01" * 16
 

@@ -15,6 +15,7 @@ from sqlalchemy import event, func, select
 from medchain.errors import ConflictError, UnavailableError
 from medchain.store import placing
 from medchain.store.engine import FileKind, open_database
+from medchain.store.epochs import Epoch
 from medchain.store.finding import (
     AllOf,
     AnyOf,
@@ -33,7 +34,7 @@ from medchain.store.finding import (
 from medchain.store.finding_sql import prepared_count, prepared_page
 from medchain.store.index_rows import IndexRows, cells_of, decode, encode
 from medchain.store.overlay import OVERLAY
-from medchain.store.records import Epoch, RecordStore, RecordVersion
+from medchain.store.records import RecordStore, RecordVersion
 from medchain.store.tables import entry, unmerged
 from tests.unit.medchain.store.conftest import KEY, plain
 from tests.unit.medchain.store.faults import at_step, fail

@@ -9,8 +9,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
+from medchain.store.accesses import Access
 from medchain.store.engine import FileKind
-from medchain.store.records import ANCHOR, Access, Epoch, Erasure, RecordStore, RecordVersion, Write
+from medchain.store.epochs import Epoch, Erasure
+from medchain.store.outbox import ANCHOR
+from medchain.store.records import RecordStore, RecordVersion, Write
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, commit_kept_but_failed, fail, kill, killed
 
