@@ -62,10 +62,11 @@ from medchain.ledger.transaction import (
 from medchain.node.directory import MEMBERS, MembersDirectory, Standing
 from medchain.node.suspended import SuspendedStops
 from medchain.ordering.block import Block, accepted_id, accepted_ids, blocks_answer, parse_blocks
-from medchain.ordering.cosign import SPLIT_VIEW, FinalNote, Line, LineName, Vouched
+from medchain.ordering.cosign import SPLIT_VIEW, Vouched
 from medchain.ordering.driver import Applied, Proposal
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.entry import Entry, parse_entry
+from medchain.ordering.lines import FinalNote, Line, LineName
 from medchain.ordering.notary import CosignKeys, LedgerNotary, log_pen
 from medchain.ordering.orderer import OrdererLimits
 from medchain.ordering.promises import Broken

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from medchain.errors import MedchainError
 from medchain.ordering.block import Block, accepted_id
-from medchain.ordering.cosign import Line, LineName
+from medchain.ordering.lines import Line, LineName
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.receipt import Outcome, Refused, sign_receipt
 from tests.consortium import Consortium, Dice, MemoryReplica, Node, cosign_keys, log_signer

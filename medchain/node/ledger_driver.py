@@ -32,10 +32,11 @@ from medchain.node.replica import LogPen, Replica
 from medchain.node.restored import Restoration
 from medchain.ordering.agreed_clock import Clocks
 from medchain.ordering.block import Block
-from medchain.ordering.cosign import FinalNote, Vouched
+from medchain.ordering.cosign import Vouched
 from medchain.ordering.driver import Clock, OrdererClient
 from medchain.ordering.embedded import EmbeddedDriver, Ports
 from medchain.ordering.entry import Entry
+from medchain.ordering.lines import FinalNote
 from medchain.ordering.notary import CosignKeys, LedgerNotary
 from medchain.ordering.receipt import Outcome
 from medchain.ordering.round import Ask, Round

@@ -21,11 +21,12 @@ from medchain.errors import InputError, MedchainError, UnavailableError, Verific
 from medchain.ordering.agreed_clock import AHEAD, AgreedClock, Clocks
 from medchain.ordering.block import MAX_ANSWER_BYTES, Block, accepted_ids
 from medchain.ordering.clock_doubt import ClockDoubt
-from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory, Notary
+from medchain.ordering.cosign import BUSY_S, Checkpoints, Cosigner, Memory
 from medchain.ordering.driver import Alarm, Applied, Clock, Health, OrdererClient, Replica
 from medchain.ordering.entry import entry_bytes
 from medchain.ordering.feed import Feed
 from medchain.ordering.follower import POLL_S, Follower, Look, Source
+from medchain.ordering.lines import Notary
 from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.outbox import Outbox
 from medchain.ordering.promises import PromiseBook, Receipts

@@ -24,7 +24,7 @@ from medchain.ledger.members import (
     Members,
     Organisation,
 )
-from medchain.ordering.cosign import Line, LineName, Reading
+from medchain.ordering.lines import Line, LineName, Reading
 from medchain.tlog.checkpoint import (
     Checkpoint,
     cosign,

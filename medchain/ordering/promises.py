@@ -18,8 +18,8 @@ from typing import Final, NamedTuple, Protocol
 from medchain.errors import VerificationError
 from medchain.ledger.members import LOG_KEY, Key, Members
 from medchain.ordering.block import Block, accepted_ids
-from medchain.ordering.cosign import Notary
 from medchain.ordering.driver import MAX_WRITE_ENTRIES, Alarm, Clock, Replica
+from medchain.ordering.lines import Notary
 from medchain.ordering.receipt import Receipt, verify_receipt
 from medchain.ordering.takeover import ended_log_keys
 

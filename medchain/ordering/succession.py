@@ -26,10 +26,11 @@ from medchain.ledger.members import LOG_KEY, Key, Members, faulty
 from medchain.ledger.object import map_key, public_owner
 from medchain.ledger.transaction import Transaction, parse_envelope, transaction_id
 from medchain.ordering.block import Block, accepted_id
-from medchain.ordering.cosign import Cosigner, Notary, Vouched, note_size
+from medchain.ordering.cosign import Cosigner, Vouched
 from medchain.ordering.driver import Alarm, Clock, OrdererClient, Replica
 from medchain.ordering.entry import Entry
 from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S, Follower
+from medchain.ordering.lines import Notary, note_size
 from medchain.ordering.takeover import (
     LogEnd,
     Shown,

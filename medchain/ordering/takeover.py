@@ -28,8 +28,8 @@ from medchain.ledger.members import (
 from medchain.ledger.object import ORGANISATION
 from medchain.ledger.policy import parse_policy, satisfied
 from medchain.ledger.transaction import CREATOR, MEMBER, Signer, Transaction, pae, parse_envelope
-from medchain.ordering.cosign import Notary, complete
 from medchain.ordering.driver import Replica
+from medchain.ordering.lines import Notary, complete
 from medchain.tlog.note import parse_note
 
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from medchain.ledger.members import Members
 from medchain.ordering.block import Block
-from medchain.ordering.cosign import Notary, Reading, note_size
 from medchain.ordering.entry import Entry
+from medchain.ordering.lines import Notary, Reading, note_size
 from medchain.tlog.merkle import verify_inclusion
 
 TWO_BLOCKS: Final = "ordering.two_blocks"

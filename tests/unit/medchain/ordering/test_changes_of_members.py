@@ -13,7 +13,8 @@ import pytest
 
 from medchain.errors import AccessDeniedError, VerificationError
 from medchain.ledger.members import Members, ProtocolRules
-from medchain.ordering.cosign import Awaited, LineName, is_quorum
+from medchain.ordering.cosign import Awaited
+from medchain.ordering.lines import LineName, is_quorum
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.ordering.receipt import Refused
 from medchain.ordering.round import Ask

@@ -13,7 +13,7 @@ import pytest
 from medchain.errors import VerificationError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import LOG_KEY, Members
-from medchain.ordering.cosign import Line, LineName
+from medchain.ordering.lines import Line, LineName
 from medchain.ordering.notary import LedgerNotary, log_pen
 from medchain.tlog.note import MAX_SIGNATURES, parse_note
 from medchain.tlog.policy import Policy

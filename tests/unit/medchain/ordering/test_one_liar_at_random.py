@@ -13,7 +13,7 @@ import pytest
 from medchain.errors import MedchainError
 from medchain.ledger.members import faulty
 from medchain.ledger.object import map_key, public_owner
-from medchain.ordering.cosign import Line, LineName
+from medchain.ordering.lines import Line, LineName
 from medchain.ordering.notary import LedgerNotary
 from tests.consortium import Consortium, Dice, MemoryReplica, Node, cosign_keys
 

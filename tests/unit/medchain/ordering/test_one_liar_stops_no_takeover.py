@@ -9,7 +9,7 @@ import pytest
 
 from medchain.encoding import MAX_INT
 from medchain.ordering.block import Block, block_bytes, frame
-from medchain.ordering.cosign import Line, LineName
+from medchain.ordering.lines import Line, LineName
 from medchain.ordering.notary import LedgerNotary
 from tests.consortium import Consortium, cosign_keys, is_level
 
