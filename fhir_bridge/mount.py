@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 from flask import Blueprint, Flask, has_request_context, request
@@ -61,12 +59,11 @@ from medchain.node.peers import Limits
 from medchain.node.policy_terms import PolicyTerms
 from medchain.node.proofs import RecordTracer, opening_of, record_proof
 from medchain.node.records import RecordService
+from medchain.node.remembered import Ages, Remembered
 from medchain.web.pages import Pages, read_asset
 
-_REMEMBER_S: Final = 0.2
-_FORGET_S: Final = 5.0
 # A daemon that is well answers in a few milliseconds.
-_PATIENCE_S: Final = 0.05
+_AGES: Final = Ages(fresh_s=0.2, old_s=5.0, patience_s=0.05)
 _LIMITS: Final = Limits(timeout_s=2.0)
 
 
@@ -200,7 +197,7 @@ def make_core(
         base_url=parts.issuer.origin + PREFIX,
         token_url=f"{parts.issuer.origin}/token",
         clock=node.clock,
-        final_size=Remembered(lambda: _final_size(node)),
+        final_size=Remembered(lambda: _final_size(node), 0, _AGES),
         majority_years=PolicyTerms(node.local, genesis.members.policy.terms).majority_years,
         prove=lambda stored: record_proof(node.local, node.config.org_id, stored, opening_of(service, stored)),
         tracer=RecordTracer(node.config.org_id, genesis.ledger, node.local, service),
@@ -222,38 +219,3 @@ def _final_size(node: WebNode) -> int:
         return 0
     size = answer.get("final_size") if isinstance(answer, dict) else None
     return size if isinstance(size, int) else 0
-
-
-class Remembered:
-    """A number of the daemon's that only grows, asked for beside the answers that need it: an old one is too small.
-
-    Keeps true: a daemon that hangs holds nobody, the event loop least of all, for longer than `_PATIENCE_S`.
-    """
-
-    __slots__ = ("_ask", "_asked", "_asking", "_at", "_value")
-
-    def __init__(self, ask: Callable[[], int]) -> None:
-        """Know nothing yet.
-
-        Args:
-            ask: asks for it, and may take as long as `_LIMITS` says.
-        """
-        self._ask = ask
-        self._asking = ThreadPoolExecutor(1, thread_name_prefix="final-size")
-        self._asked: Future[None] | None = None
-        self._at = -_FORGET_S
-        self._value = 0
-
-    def __call__(self) -> int:
-        """Give the number as it was a moment ago; wait a little for it only where it was asked for long ago."""
-        age = time.monotonic() - self._at
-        if age >= _REMEMBER_S and (self._asked is None or self._asked.done()):
-            self._asked = self._asking.submit(self._learn)
-            if age >= _FORGET_S:
-                wait((self._asked,), _PATIENCE_S)
-        return self._value
-
-    def _learn(self) -> None:
-        """Ask."""
-        self._value = self._ask()
-        self._at = time.monotonic()
