@@ -72,7 +72,8 @@ def parse_xml(data: bytes) -> Resource:
         raise
     except InputError as error:
         # What was read so far is right: here is what is not.
-        raise InputError(error.code, **{**error.fields, "line": parser.CurrentLineNumber}) from error
+        line = parser.CurrentLineNumber - reader.lines_behind
+        raise InputError(error.code, **{**error.fields, "line": line}) from error
     except (ValueError, LookupError) as error:
         # An encoding that nobody knows.
         raise InputError("document.not_xml", line=1) from error
@@ -158,10 +159,16 @@ class _Frame:
 
 
 class _Reader:
-    """Makes a resource of a document's pieces."""
+    """Makes a resource of a document's pieces.
+
+    Attributes:
+        resource: what was read.
+        lines_behind: how many lines before the one that is read what is wrong stands: text comes whole, at its end.
+    """
 
     def __init__(self) -> None:
         self.resource: Resource = {}
+        self.lines_behind = 0
         self._frames: list[_Frame] = []
         self._div: list[str] = []
         self._div_depth = 0
@@ -200,6 +207,7 @@ class _Reader:
         if self._div_depth:
             self._div.append(escape(data))
         elif not data.isspace():
+            self.lines_behind = data.lstrip().count("\n")
             raise InputError("document.text")
 
     def _frame(self, name: str) -> _Frame:

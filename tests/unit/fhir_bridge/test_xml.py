@@ -166,6 +166,8 @@ def test_what_cannot_be_read_is_told_with_its_line():
     for inside, code in (
         ("<birthDate value='2020' bogus='x'/>", "document.attribute"),
         ("text", "document.text"),
+        ("text\n\n", "document.text"),
+        ("<birthDate value='2020'/> text\nand more\n<deceasedBoolean value='true'/>", "document.text"),
         ("<active xmlns='urn:x'/>", "document.namespace"),
         ("<active", "document.not_xml"),
     ):
