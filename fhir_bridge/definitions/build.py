@@ -32,6 +32,7 @@ _PREFIX: Final = "http://hl7.org/fhir/StructureDefinition/"
 _FHIR_TYPE: Final = _PREFIX + "structuredefinition-fhir-type"
 _REGEX: Final = _PREFIX + "regex"
 _MAX_VALUE_SET: Final = _PREFIX + "elementdefinition-maxValueSet"
+_RELATIONSHIP: Final = "http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"
 _COMPARTMENTS: Final = ("patient", "encounter", "relatedPerson", "practitioner", "device")
 _XML_FILES: Final = ("profiles-types.xml", "profiles-resources.xml")
 _CODE_FILES: Final = ("valuesets.xml", "v3-codesystems.xml", "v2-tables.xml")
@@ -45,8 +46,8 @@ def build(folder: Path) -> bytes:
         folder: HL7's files.
 
     Returns:
-        A zip archive: `search.json`, `compartments.json`, `codes.json`, `kinds.json`, a `types/NAME.json` a type, and
-        `profiles.json`.
+        A zip archive: `search.json`, `compartments.json`, `codes.json`, `value_sets.json`, `hierarchies.json`,
+        `kinds.json`, a `types/NAME.json` a type, and `profiles.json`.
     """
     files: dict[str, object] = {}
     bound: set[str] = set()
@@ -65,7 +66,10 @@ def build(folder: Path) -> bytes:
     for one in made.values():
         bound.update(bindings(one["root"]))
     roots = [ET.fromstring(_read(folder, name)) for name in _CODE_FILES]  # noqa: S314  # HL7's own files
-    files["codes.json"] = Codes(roots).tables(sorted(bound))
+    codes = Codes(roots)
+    files["codes.json"] = codes.tables(sorted(bound))
+    files["value_sets.json"] = codes.tables(sorted(codes.sets - bound))
+    files["hierarchies.json"] = codes.hierarchies()
     files["search.json"] = parameters(json.loads(_read(folder, "search-parameters.json")))
     files["compartments.json"] = dict(
         compartment(one) for one in parts if one["resourceType"] == "CompartmentDefinition"
@@ -169,6 +173,11 @@ class Codes:
                 if _value(node, "content") == "complete":
                     self._systems[_value(node, "url")] = node
 
+    @property
+    def sets(self) -> set[str]:
+        """The canonical URLs of all value sets."""
+        return set(self._sets)
+
     def tables(self, urls: Iterable[str]) -> dict[str, CodeTable]:
         """Enumerate value sets; one that cannot be enumerated is left out.
 
@@ -180,6 +189,13 @@ class Codes:
         """
         found = {url: self._expand(url) for url in urls}
         return {url: table for url, table in found.items() if table}
+
+    def hierarchies(self) -> dict[str, CodeTable]:
+        """List the complete code systems: URL → code → the codes right above it, of those that lie below others."""
+        return {
+            url: {code: sorted(above) for code, above in _parents(node).items() if above}
+            for url, node in sorted(self._systems.items())
+        }
 
     def _expand(self, url: str) -> CodeTable | None:
         """Enumerate a value set; None where some part of it is open."""
@@ -281,13 +297,23 @@ def parameters(bundle: Mapping[str, Any]) -> list[Row]:
                 one["base"],
                 one.get("expression", ""),
                 one.get("target", []),
-                [[part["definition"], part["expression"]] for part in one.get("component", [])],
+                _components(one),
                 int(one.get("multipleOr", True)) + 2 * int(one.get("multipleAnd", True)),
                 one.get("comparator", []),
                 one.get("modifier", []),
                 one.get("chain", []),
             ]
         )
+    return rows
+
+
+def _components(one: Mapping[str, Any]) -> list[Row]:
+    """Turn the components of a composite into [definition, expression]."""
+    rows = [[part["definition"], part["expression"]] for part in one.get("component", [])]
+    if one["url"] == _RELATIONSHIP:
+        # HL7 says that the code is compared as a reference, and the target as a code.
+        (first, code), (second, target) = rows
+        return [[first, target], [second, code]]
     return rows
 
 

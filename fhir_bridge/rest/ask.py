@@ -38,6 +38,9 @@ FHIR_JSON: Final = "application/fhir+json"
 MAX_PAIRS: Final = 512
 """Most parameters of one request."""
 
+FORMS: Final = ("_format", "_pretty")
+"""Parameters by which a client chooses the form of an answer."""
+
 Pairs = list[tuple[str, str]]
 """Parameters in their order, percent decoding done."""
 
@@ -188,11 +191,22 @@ class Ask:
 
     def parameter(self, name: str) -> str | None:
         """Return the last value of a parameter, None where it is not given."""
-        if not self.query:
-            return None
         if self._last is None:
+            if not self.query:
+                return None
             self._last = dict(self.pairs)
         return self._last.get(name)
+
+    def take(self, form: Pairs) -> Pairs:
+        """Have the parameters of a form count as those of the address, and return all of them."""
+        given = [*self.pairs, *form]
+        self._last = dict(given)
+        return given
+
+    @property
+    def chosen_form(self) -> Pairs:
+        """What the client chose the form of the answer by, which links to other pages keep (§3.1.0.1.11)."""
+        return [(name, value) for name in FORMS if (value := self.parameter(name))]
 
     @property
     def language(self) -> str:

@@ -44,6 +44,7 @@ from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED, http_date
+from fhir_bridge.rest.searching import FORM
 from fhir_bridge.rest.write import DELETED, PRESENT, STORED
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
@@ -66,6 +67,7 @@ Attempt = Callable[[Core, Ask], Reply]
 """Answers an entry; `fhir_bridge.rest.routes.attempt`."""
 
 _POLL_S: Final = 0.05
+_SEARCH: Final = "_search"
 _OUTCOME: Final = b'{"resourceType":"OperationOutcome"'
 _CONDITIONS: Final = {
     "ifMatch": "HTTP_IF_MATCH",
@@ -343,7 +345,9 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
     fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
     if "HTTP_PREFER" in fields:
         fields["HTTP_PREFER"] = _WAIT.sub(f"wait={patience}", fields["HTTP_PREFER"])
-    fields |= {"CONTENT_TYPE": FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}
+    # A search by POST has all in its address here, and sends nothing.
+    is_search = path.endswith(_SEARCH) and "resource" not in row
+    fields |= {"CONTENT_TYPE": FORM if is_search else FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}
     fields |= {key: member(request, name) for name, key in _CONDITIONS.items() if name in request}
     if "ifModifiedSince" in request:
         fields["HTTP_IF_MODIFIED_SINCE"] = _as_http_date(member(request, "ifModifiedSince"))

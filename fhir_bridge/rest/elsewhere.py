@@ -528,12 +528,13 @@ def _bundle(core: Core, ask: Ask, wanted: _Wanted, page: _Page, said: _Said) -> 
     now, purpose = core.clock(), ask.who.purpose
     entries += [provenance_entry(one, rows, core.tracer.org_id, purpose, now) for one, rows in page.given]
     address, named = f"{core.base_url}/{said.place}", (PARAMETER, wanted.custodian)
-    asked = list(said.pairs) if said.cursor is None else [(CURSOR, said.cursor)]
+    asked = list(said.pairs) if said.cursor is None else [(CURSOR, said.cursor), *ask.chosen_form]
     links = [("self", f"{address}?{urlencode([named, *asked])}")]
     if page.places:
         after = tuple(part for one in page.places for part in astuple(one))
         position = Position((_OURS, wanted.custodian, said.place), tuple(said.pairs), 0, now, after, ask.who.client)
-        links.append(("next", f"{address}?{urlencode([named, (CURSOR, core.search.cursors.seal(position))])}"))
+        cursor = core.search.cursors.seal(position)
+        links.append(("next", f"{address}?{urlencode([named, (CURSOR, cursor), *ask.chosen_form])}"))
     return Reply(200, bundle("searchset", now, links, entries, None))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from fhir_bridge.definitions.elements import type_names
-from fhir_bridge.rest.ask import Ask, Reply
+from fhir_bridge.rest.ask import FORMS, Ask, Reply
 from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.pages import bundle, content_of, past_entry
 from fhir_bridge.rest.shape import part
@@ -40,8 +40,9 @@ LOOKED: Final = 2_000
 COUNTED: Final = 10_000
 """Most versions that are counted for a total."""
 
-_SHAPING: Final = frozenset({"_at", "_count", "_elements", "_since", "_sort", "_summary"})
-_KNOWN: Final = _SHAPING | {PARAMETER, "_format", "_pretty"}
+_PARTS: Final = frozenset({"_elements", "_summary"})
+_RANGE: Final = frozenset({"_at", "_count", "_since", "_sort"})
+_KNOWN: Final = _RANGE | _PARTS | {PARAMETER, *FORMS}
 _NEWEST_FIRST: Final = "-_lastUpdated"
 _AT_ONCE: Final = 200
 _MICROSECONDS: Final = 1_000_000
@@ -93,12 +94,15 @@ def _page(core: Core, ask: Ask, types: Sequence[str], record_id: str) -> Reply:
     ask.trail.numbers.extend(one.stored.seq for one in kept)
     entries = _entries(core, ask, kept)
     place = "/".join(part for part in (core.base_url, ask.type, record_id, "_history") if part)
-    said = [(PARAMETER, ask.parameter(PARAMETER) or "")] if state else [one for one in ask.pairs if one[0] in _SHAPING]
+    # The parts and the form that the client chose are those of all pages.
+    shape = [*(one for one in ask.pairs if one[0] in _PARTS), *ask.chosen_form]
+    begun = [(PARAMETER, ask.parameter(PARAMETER) or "")] if state else [one for one in ask.pairs if one[0] in _RANGE]
+    said = [*begun, *shape]
     links = [("self", f"{place}?{urlencode(said)}" if said else place)]
     if after is not None:
         goes_on = (after, asked.since, asked.limit, *(asked.period or ()))
         cursor = core.search.cursors.seal(Position((ask.path,), (), 0, core.clock(), goes_on, ask.who.client))
-        links.append(("next", f"{place}?{PARAMETER}={cursor}"))
+        links.append(("next", f"{place}?{urlencode([(PARAMETER, cursor), *shape])}"))
     total = len(entries) if after is None and not state else None
     if not asked.limit:
         total = _counted(core, ask, asked)

@@ -19,13 +19,15 @@ from fhir_bridge.document import Element, parse, write
 from fhir_bridge.outcome import located, outcome_of
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
-from fhir_bridge.rest.ask import Ask, Pairs, Reply, parse_pairs
+from fhir_bridge.rest.ask import FORMS, Ask, Pairs, Reply, parse_pairs
 from fhir_bridge.rest.chained import into_contained
 from fhir_bridge.rest.contained import Hit, with_contained
 from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.negotiate import media_type
 from fhir_bridge.rest.pages import Link, bundle, content_of, found_entry, outcome_entry
 from fhir_bridge.rest.provenance import Ahead, told_entry
+from fhir_bridge.rest.shape import check_form
+from fhir_bridge.rest.value_sets import pinned
 from fhir_bridge.rest.words import say
 from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.cursor import PARAMETER
@@ -101,10 +103,10 @@ def _of_compartment(core: Core, ask: Ask, given: Pairs) -> Reply:
 
 
 def posted(ask: Ask) -> Pairs:
-    """Read the parameters of a search by POST: those of the body count as those of the address.
+    """Read the parameters of a search by POST: those of the body count as those of the address, its form among them.
 
     Raises:
-        InputError: ``http.415``, ``request.query`` and those of bodies.
+        InputError: ``http.415``, ``http.406``, ``request.query`` and those of bodies.
     """
     kind = media_type(ask.content_type)
     # Who has said all in the address need send nothing, and so nothing that has a type (§3.1.0.9).
@@ -114,7 +116,11 @@ def posted(ask: Ask) -> Pairs:
         body = ask.body().decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError("request.query") from error
-    return [*ask.pairs, *parse_pairs(body)]
+    form = parse_pairs(body)
+    given = ask.take(form)
+    if any(name in FORMS for name, _ in form):
+        check_form(ask)
+    return given
 
 
 def _search(  # what a search is made of
@@ -155,8 +161,12 @@ def answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
 def _answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
     """Answer a search, by what its parameters mean now."""
     cursor = next((value for name, value in given if name == PARAMETER), None)
-    pairs = given if cursor is None else _going_on(core, ask, given, cursor)
-    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED | asked.passed)
+    # The form of an answer is no part of what is searched for: another one may be asked for on each page.
+    pairs = [pair for pair in given if pair[0] not in FORMS]
+    if cursor is not None:
+        pairs = core.search.pairs_of(cursor, ask.who.client)
+    pairs, sets = pinned(core, ask.who, pairs)
+    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED | asked.passed, sets=sets)
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)
@@ -184,7 +194,7 @@ def _answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
         entries.insert(0, outcome_entry(outcome_of([_note(code, ask.language) for code in notes])))
     said = asked.said(query.used)
     written = ask.trail.query if said == query.used else urlencode(said)
-    links = _links(core, asked.place, written, page, cursor)
+    links = _links(core, asked.place, written if cursor is None else _at(cursor), page, urlencode(ask.chosen_form))
     return Reply(200, bundle("searchset", core.clock(), links, entries, page.total))
 
 
@@ -212,12 +222,6 @@ def _page(core: Core, ask: Ask, query: Query, cursor: str | None, told: Ahead | 
     included = [*page.included, *(one for one in told.targets if one not in page.included)]
     total = None if told.total is None or page.total is None else told.total + page.total
     return replace(page, included=included, total=total, next=page.next if told.next is None else told.next)
-
-
-def _going_on(core: Core, ask: Ask, given: Pairs, cursor: str) -> Pairs:
-    """Return the search that a cursor goes on with, and what shapes this answer."""
-    shaping = [(name, value) for name, value in given if name in ("_format", "_pretty")]
-    return [*core.search.pairs_of(cursor, ask.who.client), *shaping]
 
 
 def _entries(core: Core, ask: Ask, query: Query, page: Page, told: Ahead | None) -> list[bytes]:
@@ -253,14 +257,17 @@ def part_of(query: Query, content: bytes, *, is_match: bool) -> bytes:
     return content
 
 
-def _links(core: Core, place: str, used: str, page: Page, cursor: str | None) -> list[Link]:
-    """Write the links: what was understood for this page, a cursor for the next."""
+def _links(core: Core, place: str, asked: str, page: Page, form: str) -> list[Link]:
+    """Write the links: what this page is of, a cursor for the next, and the form that the client chose."""
     address = f"{core.base_url}/{place}" if place else core.base_url
-    asked = used if cursor is None else urlencode([(PARAMETER, cursor)])
-    links = [("self", f"{address}?{asked}" if asked else address)]
-    if page.next is not None:
-        links.append(("next", f"{address}?{urlencode([(PARAMETER, page.next)])}"))
-    return links
+    queries = [("self", asked), *((("next", _at(page.next)),) if page.next is not None else ())]
+    said = [(relation, "&".join(part for part in (query, form) if part)) for relation, query in queries]
+    return [(relation, f"{address}?{query}" if query else address) for relation, query in said]
+
+
+def _at(cursor: str) -> str:
+    """Write the query of a page that goes on."""
+    return urlencode([(PARAMETER, cursor)])
 
 
 def _warnings(problems: list[Problem], language: str) -> list[Element]:

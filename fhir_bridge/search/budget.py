@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from typing import Final, assert_never
 
-from fhir_bridge.definitions.codes import code_set
 from fhir_bridge.search.terms import (
     CompositeTerm,
     DateTerm,
@@ -23,10 +22,12 @@ from fhir_bridge.search.terms import (
     Prefix,
     QuantityTerm,
     ReferenceTerm,
+    SetTerm,
     StringTerm,
     Term,
     TokenTerm,
     UriTerm,
+    related,
 )
 from medchain.errors import InputError
 
@@ -89,10 +90,12 @@ def _weight(  # noqa: C901, PLR0911  # one for each kind of term
         values it has beyond one.
     """
     match term:
-        case TokenTerm(system, code):
-            return (None, 1, 0) if code is None or modifier is Modifier.BELOW else ((system,), 0, 0)
+        case TokenTerm():
+            return _token(term, modifier)
         case OfTypeTerm(system, code):
             return (system, code), 0, 0
+        case SetTerm(codes):
+            return None, len(codes), sum(len(listed) for _, listed in codes)
         case StringTerm():
             # What a text begins with may also be meant without its blanks.
             return ((), 0, 0) if modifier is Modifier.EXACT else (None, 2 if modifier is Modifier.NONE else 1, 0)
@@ -115,12 +118,18 @@ def _weight(  # noqa: C901, PLR0911  # one for each kind of term
     assert_never(term)
 
 
+def _token(term: TokenTerm, modifier: Modifier) -> tuple[object, int, int]:
+    """Weigh a code, or one with all above or below it."""
+    if term.code is None:
+        return None, 1, 0
+    if modifier in (Modifier.ABOVE, Modifier.BELOW):
+        return None, 1, len(related(term.system or "", term.code, modifier) or ())
+    return (term.system,), 0, 0
+
+
 def _uri(term: UriTerm, modifier: Modifier) -> tuple[object, int, int]:
-    """Weigh a URI, or a value set with all its codes."""
+    """Weigh a URI."""
     match modifier:
-        case Modifier.IN | Modifier.NOT_IN:
-            codes = code_set(term.url) or {}
-            return None, len(codes), sum(map(len, codes.values()))
         case Modifier.BELOW:
             return None, 1, 0
         case Modifier.ABOVE:

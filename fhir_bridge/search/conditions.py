@@ -14,13 +14,14 @@ from datetime import UTC, tzinfo
 from difflib import get_close_matches
 from typing import Final, TypeAlias
 
+from fhir_bridge.definitions.codes import listed_set
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.budget import ALTERNATIVE, CONDITION, Budget, safe_name
 from fhir_bridge.search.current import BY_STATUS, KEPT
 from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import Targets, targets_of
-from fhir_bridge.search.terms import NOWHERE, Modifier, read_term, split
+from fhir_bridge.search.terms import NOWHERE, Modifier, Sets, read_term, split
 from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed
 from medchain.errors import InputError
 from medchain.store.finding import ANY_STATE
@@ -48,6 +49,7 @@ class Context:
         zone: of dates without one.
         bases: base URLs of this server, without a slash at the end.
         generation: the state of the index of which the registry is; any where it has HL7's parameters alone.
+        sets: value sets, for ``:in``; HL7's where nobody says others.
     """
 
     registry: Registry = parameters_of
@@ -56,6 +58,7 @@ class Context:
     zone: tzinfo = UTC
     bases: frozenset[str] = frozenset()
     generation: int = ANY_STATE
+    sets: Sets = listed_set
 
 
 class UnknownParameterError(Exception):
@@ -196,9 +199,10 @@ class Conditions:
         if len(pieces) > MAX_VALUES:
             raise InputError("search.too_many", parameter=code, limit=MAX_VALUES)
         self._budget.take(code, len(pieces))
-        definition = self._context.registry(types[0])[code]
+        known = self._context
+        definition = known.registry(types[0])[code]
         terms = [
-            read_term(piece, definition, modifier, targets, self._context.zone, self._context.bases)
+            read_term(piece, definition, modifier, targets, known.zone, known.bases, known.sets)
             for piece in pieces
             if piece
         ]
@@ -208,7 +212,7 @@ class Conditions:
 
     def _modifier(self, code: str, kind: ParameterType, text: str, types: tuple[str, ...]) -> tuple[Modifier, Targets]:
         """Read a modifier (§3.1.1.4.4); for a reference it may be a type. Returns it and the types that are meant."""
-        allowed = _MODIFIERS[kind]
+        allowed = _OF_ID if code == "_id" else _MODIFIERS[kind]
         targets = self._targets(code, types) if kind is ParameterType.REFERENCE else NOWHERE
         if not text:
             return Modifier.NONE, targets
@@ -219,6 +223,8 @@ class Conditions:
         return Modifier(text), targets
 
 
+# An id has no system and no words.
+_OF_ID: Final = frozenset({"missing", "not"})
 # Which modifiers a type has (§3.1.1.4.4, §3.1.1.4.10, §3.1.1.4.12 to 14); a reference also takes the name of a type.
 _MODIFIERS: Final[Mapping[ParameterType, frozenset[str]]] = {
     ParameterType.STRING: frozenset({"missing", "exact", "contains", "text"}),

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 from fhir_bridge.definitions.elements import ancestors, type_names
-from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
+from fhir_bridge.definitions.parameters import Component, ParameterType, SearchParameter, parameter, parameters_of
 from fhir_bridge.fhirpath import syntax
 from fhir_bridge.search import expression as searching
-from fhir_bridge.search.indexer import compiles
+from fhir_bridge.search.indexer import compiles, parts_of
 from fhir_bridge.search.walk import Resource
 from fhir_bridge.validation.issue import Issue, Rule
 from medchain.errors import InputError, NotFoundError
@@ -24,8 +24,11 @@ from medchain.errors import InputError, NotFoundError
 MAX_EXPRESSION_CHARS: Final = 2_000
 """Longest expression that is looked at."""
 
+MAX_COMPONENTS: Final = 8
+"""Most parts of a composite."""
+
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9\-]{0,63}")
-_KINDS: Final = frozenset(ParameterType) - {ParameterType.COMPOSITE, ParameterType.SPECIAL}
+_KINDS: Final = frozenset(ParameterType) - {ParameterType.SPECIAL}
 
 
 def read_custom(resource: Resource) -> SearchParameter | None:
@@ -41,7 +44,9 @@ def read_custom(resource: Resource) -> SearchParameter | None:
     kind = _text(resource, "type")
     if not _is_used(resource) or not url or _CODE.fullmatch(code) is None:
         return None
-    if not 0 < len(expression) <= MAX_EXPRESSION_CHARS:
+    components = _parts(resource)
+    lengths = [len(expression), *(len(_text(one, "expression")) for one in components)]
+    if not all(0 < one <= MAX_EXPRESSION_CHARS for one in lengths) or len(components) > MAX_COMPONENTS:
         return None
     made = SearchParameter(
         url=url,
@@ -50,7 +55,7 @@ def read_custom(resource: Resource) -> SearchParameter | None:
         base=(),
         expression=expression,
         target=tuple(sorted(_texts(resource, "target"))),
-        components=(),
+        components=tuple(Component(_text(one, "definition"), _text(one, "expression")) for one in components),
         multiple_or=True,
         multiple_and=True,
         comparators=(),
@@ -69,14 +74,12 @@ def check_parameter(resource: Resource) -> list[Issue]:
 
     Returns:
         Errors for an active parameter that is no FHIRPath, or leads to nothing in any of its types; warnings for one in
-        FHIRPath that searches here do not use, and for what is no FHIRPath in a draft or a composite.
+        FHIRPath that searches here do not use, and for what is no FHIRPath in a draft.
     """
-    parts = resource.get("component")
     given = [("SearchParameter.expression", _text(resource, "expression"))]
     given += [
         (f"SearchParameter.component[{place}].expression", _text(part, "expression"))
-        for place, part in enumerate(parts if isinstance(parts, list) else ())
-        if isinstance(part, dict)
+        for place, part in enumerate(_parts(resource))
     ]
     # What no search here would use in any case is kept as it came: FHIR lets a definition be a draft.
     is_used = _is_used(resource)
@@ -113,6 +116,8 @@ def _check_use(resource: Resource) -> list[Issue]:
     if any(code in parameters_of(one) for one in bases) or read_custom(resource) is not None:
         # HL7's own, or one that is used.
         return []
+    if _text(resource, "type") == ParameterType.COMPOSITE:
+        return [Issue(Rule.UNUSED, place, "warning")]
     try:
         searching.parse(text)
     except InputError:
@@ -134,9 +139,22 @@ def _can_be(made: SearchParameter, type_name: str) -> bool:
     if made.code in parameters_of(type_name):
         return False
     try:
-        return compiles(made, type_name)
+        return _is_composed(made, type_name) if made.type is ParameterType.COMPOSITE else compiles(made, type_name)
     except (InputError, NotFoundError):
         return False
+
+
+def _is_composed(made: SearchParameter, type_name: str) -> bool:
+    """Tell whether HL7's parameters answer for all parts of a composite, each compared as its definition says."""
+    known = parameters_of(type_name)
+    kinds = [known[part.code].type for part in parts_of(made, type_name, known)]
+    return len(kinds) > 1 and kinds == [parameter(one.definition).type for one in made.components]
+
+
+def _parts(resource: Resource) -> list[Resource]:
+    """Take the components."""
+    parts = resource.get("component")
+    return [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else []
 
 
 def _text(resource: Resource, name: str) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
-from fhir_bridge.definitions.elements import is_resource_type
+from fhir_bridge.definitions.elements import is_resource_type, members
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.cells import Emit, list_of
 from fhir_bridge.search.owner import NOBODY, SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.values import Setting, emitter
-from fhir_bridge.search.walk import Collect, Op, Out, Resource, Route, compile_walk
+from fhir_bridge.search.walk import Collect, Get, Op, Out, Resource, Route, compile_walk
 from medchain.errors import InputError
 
 Row: TypeAlias = "tuple[int, int, str, str, int | float | None, int | float | None]"
@@ -193,22 +193,29 @@ def composite_parts(type_name: str, code: str) -> tuple[Part, ...]:
 def parts_of(composite: SearchParameter, type_name: str, known: Mapping[str, SearchParameter]) -> tuple[Part, ...]:
     """Tell whose rows answer for the parts of a composite parameter; as `composite_parts`, custom ones included."""
     bases = routes(composite.expression, type_name)
+    is_of_whole = not any(base.ops for base in bases)
     found = []
     for component in composite.components:
         inside = [(base, routes(component.expression, type_name, base.content)) for base in bases]
         wanted = {(*base.ops, *route.ops) for base, below in inside for route in below}
-        in_place = not component.expression.lstrip("( ").startswith("%")
-        if not in_place:
+        # What is the resource's own belongs together wherever in it it lies.
+        in_place = not (is_of_whole and any(_lies_in_array(ops, type_name) for ops in wanted))
+        if component.expression.lstrip("( ").startswith("%"):
+            in_place = False
             wanted = {route.ops for route in routes(component.expression.replace("%resource", type_name), type_name)}
         found.append(Part(_answering(wanted, component.definition, type_name, known), in_place))
     return tuple(found)
 
 
-def _answering(wanted: set[tuple[Op, ...]], url: str, type_name: str, known: Mapping[str, SearchParameter]) -> str:
-    """Find the parameter with exactly the values of a part, otherwise the one that HL7 names, if it shares some.
+def _lies_in_array(ops: tuple[Op, ...], type_name: str) -> bool:
+    """Tell whether steps from a resource lead into an array at its top, whose items are the places of rows."""
+    first = ops[0] if ops else None
+    known = members(type_name).get(first.name) if isinstance(first, Get) else None
+    return known is not None and known.element.is_array
 
-    HL7 names the parts of DocumentReference's ``relationship`` the wrong way round; the expressions are right.
-    """
+
+def _answering(wanted: set[tuple[Op, ...]], url: str, type_name: str, known: Mapping[str, SearchParameter]) -> str:
+    """Find the parameter with exactly the values of a part, otherwise the one that HL7 names, if it shares some."""
     named = [one for one in known.values() if one.url == url]
     covering = ""
     for one in (*named, *known.values()):

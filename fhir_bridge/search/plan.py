@@ -16,14 +16,13 @@ from fractions import Fraction
 from functools import cache
 from typing import Final, NamedTuple, assert_never
 
-from fhir_bridge.definitions.codes import code_set
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, compartment
 from fhir_bridge.search import current, exact, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.exact import Split, split
-from fhir_bridge.search.indexer import CONTAINED, PATIENT, VARIANTS, parts_of
+from fhir_bridge.search.indexer import CONTAINED, IN_COLUMNS, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.paths import is_nested, routes, targets_of
 from fhir_bridge.search.ranges import LONG, LONG_US
@@ -37,10 +36,12 @@ from fhir_bridge.search.terms import (
     Prefix,
     QuantityTerm,
     ReferenceTerm,
+    SetTerm,
     StringTerm,
     Term,
     TokenTerm,
     UriTerm,
+    related,
 )
 from fhir_bridge.search.text import searched, string_key
 from fhir_bridge.search.tree import (
@@ -198,8 +199,7 @@ class Planner:
 
     def _order(self, key: SortKey, types: tuple[str, ...]) -> Order:
         """Plan a rule of the order."""
-        if key.code in ("_id", "_lastUpdated"):
-            # Columns of the resource, which have no rows.
+        if key.code in IN_COLUMNS:
             return Order((), by_key=key.code == "_id", descending=key.descending)
         numbers = tuple(self.number(one, key.code) * VARIANTS for one in types)
         kind = self.registry(types[0])[key.code].type
@@ -314,6 +314,9 @@ class Planner:
 
     def _criterion(self, one: Criterion, types: tuple[str, ...]) -> finding.Condition:
         """Plan a parameter with its terms."""
+        if one.code in IN_COLUMNS and one.modifier is Modifier.MISSING:
+            # Nothing lacks them.
+            return AnyOf(()) if one.missing else AllOf(())
         if one.code == "_id":
             found: finding.Condition = Ids(tuple(term.code or "" for term in one.terms if isinstance(term, TokenTerm)))
             return Not(found) if one.modifier is Modifier.NOT else found
@@ -361,6 +364,11 @@ class Planner:
                 return [_token(term, one, number)]
             case OfTypeTerm(system, code, value):
                 return [Match(number + Variant.OF_TYPE, keys=(token_key(value),), detail=f"{system}|{code}")]
+            case SetTerm(codes):
+                return [
+                    Match(number, keys=tuple(sorted(set(map(token_key, listed)))), detail=system)
+                    for system, listed in codes
+                ]
             case StringTerm(text):
                 return _string(text, one, number)
             case UriTerm():
@@ -434,13 +442,23 @@ def _token(term: TokenTerm, one: Criterion, number: int) -> Match:
     """Plan a code (§3.1.1.4.10)."""
     if one.modifier is Modifier.IDENTIFIER:
         number += Variant.IDENTIFIER
-    keys = () if term.code is None else (token_key(term.code),)
+    keys: tuple[str, ...] = () if term.code is None else (token_key(term.code),)
     if one.modifier is Modifier.BELOW and one.code == "contenttype" and keys:
         # §3.1.1.4.10.1: the base of a media type, whatever parameters follow.
         return Match(number, prefix=keys[0])
     if one.modifier in (Modifier.ABOVE, Modifier.BELOW):
-        raise InputError("search.unsupported", parameter=one.code)
+        keys = _subsumed(term, one)
     return Match(number, keys=keys, detail=term.system)
+
+
+def _subsumed(term: TokenTerm, one: Criterion) -> tuple[str, ...]:
+    """List the keys of a code and of all above or below it; what nobody says here is refused, not taken for nothing."""
+    if not term.system or not term.code:
+        raise InputError("search.value", parameter=one.code, expected="system|code")
+    codes = related(term.system, term.code, one.modifier)
+    if codes is None:
+        raise InputError("search.unsupported", parameter=one.code, expected="a code system that is known here")
+    return tuple(sorted(set(map(token_key, codes))))
 
 
 def _string(text: str, one: Criterion, number: int) -> list[Match]:
@@ -459,16 +477,8 @@ def _string(text: str, one: Criterion, number: int) -> list[Match]:
 
 
 def _uri(term: UriTerm, one: Criterion, number: int) -> list[Match]:
-    """Plan a URI (§3.1.1.4.9), or membership in a value set (§3.1.1.4.10)."""
+    """Plan a URI (§3.1.1.4.9)."""
     match one.modifier:
-        case Modifier.IN | Modifier.NOT_IN:
-            codes = code_set(term.url)
-            if codes is None:
-                raise InputError("search.unsupported", parameter=one.code, expected="a value set that is known here")
-            return [
-                Match(number, keys=tuple(sorted(map(token_key, listed))), detail=system)
-                for system, listed in codes.items()
-            ]
         case Modifier.BELOW:
             return [Match(number, prefix=term.url)]
         case Modifier.ABOVE:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
+from fhir_bridge.definitions.codes import listed_set
 from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.cursor import Cursors, Position
 from fhir_bridge.search.include import Includer
@@ -21,6 +22,7 @@ from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import MAX_PARAMETERS, parse_query
+from fhir_bridge.search.terms import Sets
 from fhir_bridge.search.tree import Chain, Condition, Contained, Has, Listed, Query, Summary, Total
 from medchain.errors import ConflictError, InputError
 from medchain.node.assembly import WebNode
@@ -113,17 +115,20 @@ class SearchService:
         """What seals where a page begins."""
         return self._cursors
 
-    def context(self, *, strict: bool = False, passed: frozenset[str] = frozenset()) -> Context:
+    def context(
+        self, *, strict: bool = False, passed: frozenset[str] = frozenset(), sets: Sets = listed_set
+    ) -> Context:
         """Make what a query is understood with (`query.parse_query`).
 
         Args:
             strict: whether unknown parameters are refused.
             passed: parameters that others understand.
+            sets: value sets.
         """
         self._index.look()
         setting, (generation, registry) = self._index.setting, self._index.named
         passed |= Context().passed
-        return Context(registry, strict, passed, zone=setting.zone, bases=setting.bases, generation=generation)
+        return Context(registry, strict, passed, setting.zone, setting.bases, generation, sets)
 
     def anew(self, ask: Callable[[], _Answer]) -> _Answer:
         """Ask something, and again where a parameter of the node's own that it names has become another meanwhile.

@@ -8,14 +8,17 @@ Source: FHIR R4 §3.1.1.4.5 to §3.1.1.4.13, §3.1.1.4.17, §3.1.1.4.19; Locatio
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from fhir_bridge.definitions.codes import CodeSet, listed_set
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameter
+from fhir_bridge.definitions.subsumption import codes_above, codes_below
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.text import fold
 from fhir_bridge.search.values import canonical_key, reference_key
@@ -88,6 +91,17 @@ class OfTypeTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTerm:
+    """The codes of a value set (§3.1.1.4.10, ``:in``).
+
+    Attributes:
+        codes: system → codes.
+    """
+
+    codes: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StringTerm:
     """Text, as it was sent (§3.1.1.4.8)."""
 
@@ -96,7 +110,7 @@ class StringTerm:
 
 @dataclass(frozen=True, slots=True)
 class UriTerm:
-    """A URI (§3.1.1.4.9), or with ``:in`` the canonical of a value set.
+    """A URI (§3.1.1.4.9).
 
     Attributes:
         url: without version.
@@ -182,12 +196,16 @@ class CompositeTerm:
     parts: tuple[Term, ...]
 
 
+Sets: TypeAlias = Callable[[str], CodeSet | None]
+"""Gives the codes of a value set that is named as searches name it; None where nobody lists them here."""
+
 NOWHERE: Final = Targets((), urls=False)
 """Targets of what is no reference."""
 
 Term: TypeAlias = (
     TokenTerm
     | OfTypeTerm
+    | SetTerm
     | StringTerm
     | UriTerm
     | DateTerm
@@ -233,13 +251,14 @@ def _plain(text: str) -> str:
     return _ESCAPE.sub(r"\1", text) if "\\" in text else text
 
 
-def read_term(  # noqa: PLR0911  # one for each type
+def read_term(  # noqa: PLR0911  # one for each type; what a value is read with
     text: str,
     definition: SearchParameter,
     modifier: Modifier,
     targets: Targets,
     zone: tzinfo,
     bases: frozenset[str],
+    sets: Sets = listed_set,
 ) -> Term:
     """Read one value.
 
@@ -250,14 +269,15 @@ def read_term(  # noqa: PLR0911  # one for each type
         targets: types that a reference may point to.
         zone: of dates without one.
         bases: base URLs of this server.
+        sets: value sets.
 
     Raises:
-        InputError: ``search.value`` or ``search.escape``.
+        InputError: ``search.value``, ``search.escape``; ``search.unsupported`` for a value set that nobody lists here.
     """
     code = definition.code
     match definition.type:
         case ParameterType.TOKEN:
-            return _token(text, code, modifier)
+            return _token(text, code, modifier, sets)
         case ParameterType.STRING:
             return _string(text, code, modifier)
         case ParameterType.DATE:
@@ -276,13 +296,18 @@ def read_term(  # noqa: PLR0911  # one for each type
             return _composite(text, definition, zone, bases)
 
 
-def _token(text: str, code: str, modifier: Modifier) -> Term:
+def related(system: str, code: str, modifier: Modifier) -> frozenset[str] | None:
+    """List a code and what lies above or below it, as the modifier says; None for a system that is not known here."""
+    return (codes_below if modifier is Modifier.BELOW else codes_above)(system, code)
+
+
+def _token(text: str, code: str, modifier: Modifier, sets: Sets) -> Term:
     """Read a token, or what its modifier makes of it."""
     match modifier:
         case Modifier.TEXT:
             return _string(text, code, modifier)
         case Modifier.IN | Modifier.NOT_IN:
-            return UriTerm(*_bar(text, code))
+            return _member(text, code, sets)
         case Modifier.OF_TYPE:
             parts = [_plain(part) for part in split(text, "|", code)]
             if len(parts) != 3 or "" in parts:  # noqa: PLR2004 # year to second  # all three must be there (§3.1.1.4.10)
@@ -290,6 +315,14 @@ def _token(text: str, code: str, modifier: Modifier) -> Term:
             return OfTypeTerm(*parts)
         case _:
             return _coded(text, code)
+
+
+def _member(text: str, code: str, sets: Sets) -> SetTerm:
+    """Read a value set; one that is not listed here is refused, not taken for an empty one."""
+    found = sets(_plain(text))
+    if found is None:
+        raise InputError("search.unsupported", parameter=code, expected="a value set that is known here")
+    return SetTerm(tuple((system, tuple(sorted(codes))) for system, codes in sorted(found.items())))
 
 
 def _string(text: str, code: str, modifier: Modifier) -> StringTerm:

@@ -213,7 +213,7 @@ def test_an_unknown_parameter_of_a_history_is_told_as_the_client_prefers(server)
     strict = server.call("GET", path, Prefer="handling=strict")
     assert (strict.status_code, code_of(strict)) == (400, "search.parameter")
     lenient = server.call("GET", path, Prefer="handling=lenient")
-    assert link(lenient, "self") == f"{BASE_URL}/Patient/p1/_history?_sort=-_lastUpdated"
+    assert link(lenient, "self") == f"{BASE_URL}/Patient/p1/_history?_sort=-_lastUpdated&_format=json"
 
 
 def limited(server, number: int) -> list[str]:

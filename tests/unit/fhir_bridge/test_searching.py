@@ -96,6 +96,40 @@ def test_a_search_by_post_is_the_same_search(ward):
     assert (response.status_code, code_of(response)) == (400, "request.query")
 
 
+def test_the_form_of_a_search_by_post_may_say_the_form_of_the_answer(ward):
+    """§3.1.0.9: the parameters of the body count as those of the address, `_format` and `_pretty` (§3.1.0.1.11) too."""
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    answer = ward.call("POST", "/fhir/Patient/_search?_id=p1", b"_format=xml&_pretty=true", **form)
+    assert answer.content_type.startswith("application/fhir+xml")
+    assert b"\n  <entry>" in answer.data
+    refused = ward.call("POST", "/fhir/Patient/_search?_id=p1", b"_format=turtle", **form)
+    assert (refused.status_code, code_of(refused)) == (406, "http.406")
+
+
+def test_a_batch_searches_by_post_with_all_in_the_address(ward):
+    """§3.1.0.9, §3.1.0.11: what an entry sends with it is no form."""
+    asked = {"method": "POST", "url": "Observation/_search?subject=Patient/p1&category=laboratory"}
+    entry = [{"request": asked}, {"request": asked, "resource": {"resourceType": "Parameters"}}]
+    answer = ward.call("POST", "/fhir", {"resourceType": "Bundle", "type": "batch", "entry": entry})
+    found, refused = json.loads(answer.data)["entry"]
+    assert [row["resource"]["id"] for row in found["resource"]["entry"]] == ["o1", "o3"]
+    assert refused["response"]["status"].startswith("415")
+
+
+@pytest.mark.parametrize("path", ["Observation?_count=2", "Observation/_history?_count=2&_summary=true"])
+def test_links_to_other_pages_keep_the_form_that_was_asked_for(ward, path):
+    """§3.1.0.1.11; §3.1.1.3 (paging): a client follows links as they are, and may ask for another form on each page."""
+    following = link(ward.call("GET", f"/fhir/{path}&_format=json&_pretty=true"), "next")
+    assert following.endswith("&_format=json&_pretty=true")
+    second = ward.call("GET", path_of(following), Accept="application/fhir+xml")
+    assert second.content_type.startswith("application/fhir+json")
+    assert link(second, "self") == following
+    in_xml = ward.call("GET", path_of(following).partition("&_format")[0] + "&_format=xml")
+    assert (in_xml.status_code, in_xml.content_type.startswith("application/fhir+xml")) == (200, True)
+    plain = link(ward.call("GET", f"/fhir/{path}"), "next")
+    assert ("_format" in plain, "_summary=true" in plain) == (False, "_summary" in path)
+
+
 def test_a_search_by_post_that_has_all_in_its_address_needs_no_body(ward):
     """§3.1.0.9: ``POST [base]/[type]/_search{?[parameters]}``."""
     response = ward.call("POST", "/fhir/Patient/_search?_id=p1")

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from fhir_bridge.definitions import build as made
-from fhir_bridge.definitions.build import Codes, build, compartment, structures
+from fhir_bridge.definitions.build import Codes, build, compartment, parameters, structures
 from fhir_bridge.definitions.build_profiles import bound, profiles
 
 DEF = "http://hl7.org/fhir/StructureDefinition/"
@@ -121,9 +121,25 @@ def test_a_value_set_with_an_open_part_is_left_out(compose):
     assert tables(compose) == {}
 
 
+def test_the_parts_of_a_relationship_are_compared_as_what_they_are():
+    """As published, `relatesto` (a reference) is the code, and `relation` (a code) the target."""
+    url = "http://hl7.org/fhir/SearchParameter/DocumentReference-relationship"
+    parts = [
+        {"definition": "urn:relatesto", "expression": "code"},
+        {"definition": "urn:relation", "expression": "target"},
+    ]
+    one = {"url": url, "code": "relationship", "type": "composite", "base": ["DocumentReference"], "component": parts}
+    (row,) = parameters({"entry": [{"resource": one}]})
+    assert row[6] == [["urn:relatesto", "target"], ["urn:relation", "code"]]
+
+
 def test_a_compartment_keeps_the_types_that_belong_to_it():
     rows = [{"code": "A", "param": ["x"]}, {"code": "B"}]
     assert compartment({"code": "Patient", "resource": rows}) == ("Patient", {"A": ["x"]})
+
+
+KINDS = value_set("urn:kinds", '<include><system value="urn:s"/></include>')
+OTHER = value_set("urn:other", '<include><system value="urn:q"/><concept><code value="q"/></concept></include>')
 
 
 def source(folder, *, packed):
@@ -132,7 +148,7 @@ def source(folder, *, packed):
     texts = {
         "profiles-types.xml": '<Bundle xmlns="http://hl7.org/fhir"/>',
         "profiles-resources.xml": STRUCTURES,
-        "valuesets.xml": CODES % value_set("urn:kinds", '<include><system value="urn:s"/></include>'),
+        "valuesets.xml": CODES % (KINDS + OTHER),
         "v3-codesystems.xml": CODES % "",
         "v2-tables.xml": CODES % "",
         "search-parameters.json": json.dumps({"entry": [{"resource": parameter}]}),
@@ -173,11 +189,15 @@ def test_files_as_published_and_packed_ones_give_the_same_bytes(tmp_path):
     assert build(source(tmp_path / "packed", packed=True)) == data
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert set(archive.namelist()) == {
-            *("codes.json", "compartments.json", "kinds.json", "profiles.json", "search.json", "types/Thing.json")
+            *("codes.json", "compartments.json", "hierarchies.json", "kinds.json", "profiles.json", "search.json"),
+            *("types/Thing.json", "value_sets.json"),
         }
         root = {"children": [{"name": "kind", "fixed": "a"}]}
         assert json.loads(archive.read("profiles.json")) == {"p": {"type": "Thing", "root": root}}
         assert json.loads(archive.read("codes.json")) == {"urn:kinds": {"urn:s": ["a", "b", "c", "d"]}}
+        assert json.loads(archive.read("value_sets.json")) == {"urn:other": {"urn:q": ["q"]}}
+        # By nesting and by what is stated; of a fragment nobody knows what else there is.
+        assert json.loads(archive.read("hierarchies.json")) == {"urn:s": {"b": ["a"], "c": ["b"]}}
         assert json.loads(archive.read("compartments.json"))["device"] == {"Thing": ["p"]}
         assert json.loads(archive.read("search.json")) == [
             ["urn:p", "p", "token", ["Thing"], "Thing.kind", [], [], 3, [], [], []]

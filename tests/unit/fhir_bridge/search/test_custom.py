@@ -252,9 +252,51 @@ def test_an_expression_that_is_used_or_none_of_ours_is_right(more):
 
 
 def test_the_expressions_of_a_composite_are_read_too():
-    parts = [{"definition": "http://x.example/a", "expression": one} for one in ("code", "value as")]
-    (issue,) = check_parameter(simple(type="composite", expression="Observation", component=parts))
-    assert (issue.severity, issue.expression) == ("warning", "SearchParameter.component[1].expression")
+    (issue,) = check_parameter(composite(given="given", family="family as"))
+    assert (issue.severity, issue.expression) == ("error", "SearchParameter.component[1].expression")
+
+
+HL7 = "http://hl7.org/fhir/SearchParameter/individual-"
+
+
+def composite(record_id="full", expression="Patient.name", **parts: str):
+    """Define one of HL7's parameters of people, each by where its value lies."""
+    rows = [{"definition": HL7 + name, "expression": where} for name, where in parts.items()]
+    return parameter(record_id, type="composite", expression=expression, component=rows)
+
+
+def test_a_composite_finds_what_belongs_together(node, job):
+    """R4 §2.44 (component), §3.1.1.4.17: by the rows of HL7's parameters, as a composite of HL7's."""
+    both = [{"given": ["Eve"], "family": "Adams"}, {"given": ["Ada"], "family": "Bell"}]
+    node.put({"resourceType": "Patient", "id": "a", "name": both, "gender": "female"})
+    node.put(
+        composite(given="given", family="family"), composite("kind", "Patient", given="name.given", gender="gender")
+    )
+    finish(job)
+    assert found(node, "Patient?full=eve$adams") == ["Patient/a"]
+    assert found(node, "Patient?full=eve$bell,ada$bell") == ["Patient/a"]
+    assert found(node, "Patient?full=eve$bell") == []
+    assert found(node, "Patient?kind=ada$female") == ["Patient/a"]
+    assert found(node, "Patient?kind=ada$male") == []
+    assert check_parameter(composite(given="given", family="family")) == []
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"given": "given"},
+        # Compared as text, which a date is not; nothing of HL7's lies there; nothing is called so.
+        {"given": "given", "family": "period"},
+        {"given": "given", "gender": "family"},
+        {"given": "given", "none": "family"},
+        dict.fromkeys(("given", "family", "gender", "address", "email", "phone", "telecom", "phonetic", "x"), "given"),
+    ],
+)
+def test_a_composite_that_nothing_answers_for_is_stored_with_a_warning(parts):
+    made = composite(**parts)
+    assert read_custom(made) is None
+    (issue,) = check_parameter(made)
+    assert (issue.severity, issue.rule) == ("warning", "unused")
 
 
 def test_a_draft_that_is_no_fhirpath_is_stored_with_a_warning():

@@ -303,7 +303,7 @@ def test_the_examples_give_rows_of_plain_values(examples):
     [
         ("Observation", "code-value-quantity", (Part("code", in_place=True), Part("value-quantity", in_place=True))),
         ("Group", "characteristic-value", (Part("characteristic", in_place=True), Part("value", in_place=True))),
-        ("DocumentReference", "relationship", (Part("relation", in_place=True), Part("relatesto", in_place=True))),
+        ("DocumentReference", "relationship", (Part("relatesto", in_place=True), Part("relation", in_place=True))),
         (
             "MolecularSequence",
             "referenceseqid-variant-coordinate",

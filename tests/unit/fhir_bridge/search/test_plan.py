@@ -21,6 +21,7 @@ from medchain.store.finding import NEVER
 
 UCUM = "http://unitsofmeasure.org"
 LOINC = "http://loinc.org"
+STATUS = "http://hl7.org/fhir/observation-status"
 NOW = span_of("2020-06-01").low
 
 
@@ -182,7 +183,9 @@ def shelf():
          "agent": [{"name": "MyUserId"}]},
         {"resourceType": "Location", "id": "l1", "position": {"latitude": 39.9, "longitude": 116.4}},
         {"resourceType": "DocumentReference", "id": "x1", "content": [
-            {"attachment": {"contentType": "text/xml; charset=UTF-8"}}]},
+            {"attachment": {"contentType": "text/xml; charset=UTF-8"}}],
+         "relatesTo": [{"code": "replaces", "target": {"reference": "DocumentReference/x0"}},
+                       {"code": "signs", "target": {"reference": "DocumentReference/x9"}}]},
         {"resourceType": "QuestionnaireResponse", "id": "q1", "questionnaire": "http://x.example/q|1.0"},
     )  # fmt: skip
     return made
@@ -207,10 +210,20 @@ def shelf():
         ("Patient?gender:in=http://hl7.org/fhir/ValueSet/administrative-gender", ["p1", "p2"]),
         ("Patient?gender:not-in=http://hl7.org/fhir/ValueSet/administrative-gender", ["p3"]),
         ("Patient?_tag=urn:tags|t", ["p1"]),
+        (f"Observation?status:below={STATUS}|amended", ["g2"]),
+        (f"Observation?status:above={STATUS}|corrected", ["g2"]),
+        (f"Observation?status:below={STATUS}|corrected", []),
+        (f"Observation?status:below={STATUS}|final,{STATUS}|AMENDED", ["b1", "g1", "g2", "g3"]),
+        (f"Observation?code:below={STATUS}|final", []),
         ("DocumentReference?contenttype:below=text/xml", ["x1"]),
         ("DocumentReference?contenttype=text/xml", []),
         ("Patient?_id=p1,p3", ["p1", "p3"]),
         ("Patient?_id:not=p1", ["p2", "p3"]),
+        ("Patient?_id:missing=false", ["p1", "p2", "p3"]),
+        ("Patient?_id:missing=true", []),
+        ("Patient?_lastUpdated:missing=false", ["p1", "p2", "p3"]),
+        ("Patient?_lastUpdated:missing=true&gender=male", []),
+        ("Patient?_lastUpdated:missing=false&gender=male", ["p2"]),
         # §3.1.1.4.8 string
         ("Patient?given=eve", ["p1"]),
         ("Patient?given:contains=eve", ["p1", "p3"]),
@@ -303,6 +316,8 @@ def shelf():
         (f"Observation?code-value-quantity={LOINC}|2339-0$gt5.4|{UCUM}|mg/dL", ["g2"]),
         (f"Observation?combo-code-value-quantity=8462-4$60,2339-0$5.4|{UCUM}|mg/dL", ["b1", "g1"]),
         (f"Observation?code-value-quantity=2339-0$lt9|{UCUM}|mg/dL&subject=Patient/p1", ["g1"]),
+        ("DocumentReference?relationship=DocumentReference/x0$replaces", ["x1"]),
+        ("DocumentReference?relationship=DocumentReference/x0$signs", []),
         # §3.1.1.4.22 list, near, §3.1.1.4.24 several types
         ("Patient?_list=42", ["p3"]),
         ("Patient?_list=43", []),
@@ -400,10 +415,19 @@ def test_a_page_is_as_it_was_while_others_write():
     assert [row.id for row in made.rows("Patient?", (first[-1].number,), 2)] == ["p2", "new"]
 
 
+@pytest.mark.parametrize("text", ["Observation?status:below=amended", f"Observation?status:above={STATUS}|"])
+def test_what_lies_above_or_below_is_asked_of_a_code_with_its_system(shelf, text):
+    """§3.1.1.4.10: the value of `:above` and `:below` has the form system|code."""
+    with pytest.raises(InputError, match=r"search\.value"):
+        shelf.find(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "Observation?code:in=http://example.org/unknown",
+        # R4 §3.1.1.4.10 has it as an example; SNOMED CT is nobody's here.
+        "Condition?code:in=http%3A%2F%2Fsnomed.info%2Fsct%3Ffhir_vs%3Disa%2F126851005",
         "Observation?code:below=http://snomed.info/sct|1",
         "Procedure?location:above=42",
         "QuestionnaireResponse?questionnaire:below=http://x.example/q|1",

@@ -23,6 +23,7 @@ from fhir_bridge.search.terms import (
     Prefix,
     QuantityTerm,
     ReferenceTerm,
+    SetTerm,
     StringTerm,
     TokenTerm,
     UriTerm,
@@ -79,8 +80,8 @@ def refused(text, **options: object):
         ("Patient?identifier:of-type=http://terminology.hl7.org/CodeSystem/v2-0203|MR|446053",
          OfTypeTerm("http://terminology.hl7.org/CodeSystem/v2-0203", "MR", "446053")),
         ("Condition?code:text=headache", StringTerm("headache")),
-        ("Condition?code:in=http%3A%2F%2Fsnomed.info%2Fsct%3Ffhir_vs%3Disa%2F126851005",
-         UriTerm("http://snomed.info/sct?fhir_vs=isa/126851005", "")),
+        ("Patient?gender:in=http://hl7.org/fhir/ValueSet/administrative-gender",
+         SetTerm((("http://hl7.org/fhir/administrative-gender", ("female", "male", "other", "unknown")),))),
         ("Patient?_id=23", TokenTerm(None, "23")),
         # §3.1.1.4.8
         ("Patient?given=eve", StringTerm("eve")),
@@ -219,6 +220,7 @@ def test_a_modifier_is_kept():
         ("Patient?_sort:asc=name", ""),
         ("Patient?_include:recurse=Patient:link", "iterate"),
         ("Patient?_list:not=1", ""),
+        ("Patient?_id:text=1", "missing|not"),
     ],
 )
 def test_an_unknown_modifier_is_refused_whatever_the_client_prefers(text, expected):

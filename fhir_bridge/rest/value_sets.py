@@ -1,0 +1,160 @@
+"""Value sets of the node's own, for searches by `:in` and `:not-in`.
+
+Data flow: address or canonical URL → a ValueSet that the caller may see → the codes that it lists. Keeps true: a set
+counts whole or not at all, one that its caller may not see looks unknown, and all pages of a search mean the version
+that the first page meant, which their links name. Trusts the gate.
+Source: FHIR R4 §3.1.1.4.10 (`:in`), ValueSet (compose, expansion).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_bridge.definitions.codes import CodeSet, listed_set
+from fhir_bridge.document import Element, Number, Resource, parse
+from fhir_bridge.rest.ask import Pairs
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.read import version_of
+from fhir_bridge.search.query import parse_query
+from fhir_bridge.search.terms import Sets, split
+from fhir_bridge.search.values import reference_key
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import Action
+from medchain.errors import NotFoundError
+from medchain.store.versions import Found
+
+_TYPE: Final = "ValueSet"
+_MODIFIERS: Final = (":in", ":not-in")
+
+
+def pinned(core: Core, access: Access, pairs: Pairs) -> tuple[Pairs, Sets]:
+    """Name the versions of the value sets that a search means.
+
+    Args:
+        core: of the server.
+        access: who searches.
+        pairs: the parameters, as they were sent.
+
+    Returns:
+        The parameters, with each value set of the node's own by the address of its version; and all value sets.
+
+    Raises:
+        InputError: ``search.escape``.
+    """
+    if not any(name.endswith(_MODIFIERS) for name, _ in pairs):
+        return pairs, listed_set
+    own: dict[str, CodeSet | None] = {}
+
+    def named(text: str) -> str:
+        found = None if listed_set(text) is not None else _found(core, access, text)
+        if found is None:
+            return text
+        address = f"{_TYPE}/{found.stored.id}/_history/{found.stored.version}"
+        if address not in own:
+            own[address] = codes_of(parse(core.content(found)))
+        return address
+
+    said = [
+        (name, ",".join(map(named, split(value, ",", name))) if name.endswith(_MODIFIERS) else value)
+        for name, value in pairs
+    ]
+    return said, lambda text: own[text] if text in own else listed_set(text)
+
+
+def _found(core: Core, access: Access, text: str) -> Found | None:
+    """Find a value set by its address here, or by its URL: of several, the one that was stored last."""
+    key, version = reference_key(text, core.search.index.setting.bases)
+    type_name, _, record_id = key.partition("/")
+    found = _at(core, record_id, version) if type_name == _TYPE else _of_url(core, access, text)
+    if found is None or not core.gate.shown(access, [found.stored], Action.SEARCH)[0]:
+        return None
+    return None if core.service.is_deleted(found.stored) else found
+
+
+def _at(core: Core, record_id: str, version: str) -> Found | None:
+    """Look one up by its id and version."""
+    try:
+        return core.reader.find(_TYPE, record_id, version_of(version) if version else None)
+    except NotFoundError:
+        return None
+
+
+def _of_url(core: Core, access: Access, text: str) -> Found | None:
+    """Look one up by its URL, and the business version behind a bar."""
+    url, _, version = text.partition("|")
+    asked = [("url", url), ("version", version), ("_sort", "-_lastUpdated"), ("_count", "1")]
+    query = parse_query(asked, _TYPE, core.search.context(strict=True))
+    page = core.search.search(query, within=core.gate.within(access))
+    return next(iter(core.reader.numbered(page.matches)), None) if url else None
+
+
+def codes_of(resource: Resource) -> CodeSet | None:
+    """List the codes of a value set: those that it is composed of, else those that it was expanded to.
+
+    Args:
+        resource: of the right shape.
+
+    Returns:
+        System → codes; None where they are not all listed: filters, whole code systems, sets that HL7 does not list, a
+        part of an expansion.
+    """
+    compose, expansion = resource.get("compose"), resource.get("expansion")
+    found = _composed(compose) if isinstance(compose, dict) else None
+    if found is None and isinstance(expansion, dict):
+        found = _expanded(expansion)
+    return found or None
+
+
+def _composed(compose: Resource) -> CodeSet | None:
+    """List what a set is composed of."""
+    found: dict[str, frozenset[str]] = {}
+    for row in _rows(compose, "include"):
+        more = _part(row)
+        if more is None:
+            return None
+        for system, codes in more.items():
+            found[system] = found.get(system, frozenset()) | codes
+    for row in _rows(compose, "exclude"):
+        less = _part(row)
+        if less is None:
+            return None
+        for system, codes in less.items():
+            found[system] = found.get(system, frozenset()) - codes
+    return {system: codes for system, codes in found.items() if codes}
+
+
+def _part(row: Resource) -> CodeSet | None:
+    """List what one include or exclude means: concepts of a system, or another value set."""
+    sets, system = row.get("valueSet"), row.get("system")
+    if "filter" in row or (sets and system):
+        return None
+    if isinstance(sets, list):
+        return listed_set(sets[0]) if len(sets) == 1 and isinstance(sets[0], str) else None
+    codes = frozenset(str(one["code"]) for one in _rows(row, "concept") if "code" in one)
+    return {str(system): codes} if codes else None
+
+
+def _expanded(expansion: Resource) -> CodeSet | None:
+    """List what a set was expanded to; a part of it is none of the set."""
+    found: dict[str, set[str]] = {}
+    number = _gather(expansion, found)
+    total = expansion.get("total")
+    if "offset" in expansion or (isinstance(total, Number) and total.text != str(number)):
+        return None
+    return {system: frozenset(codes) for system, codes in found.items()}
+
+
+def _gather(row: Resource, into: dict[str, set[str]]) -> int:
+    """Gather the codes of an expansion, as deep as it nests; returns how many there are."""
+    number = 0
+    for one in _rows(row, "contains"):
+        if "code" in one and one.get("abstract") is not True:
+            into.setdefault(str(one.get("system", "")), set()).add(str(one["code"]))
+        number += ("code" in one) + _gather(one, into)
+    return number
+
+
+def _rows(row: Resource, name: str) -> list[Resource]:
+    """Take the items of an array of elements."""
+    items: Element = row.get(name)
+    return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
