@@ -38,7 +38,7 @@ GROUPS = {
         "test_smart_browser",
     ),
     # One node for all.
-    "node": ("test_clients", "test_faults", "test_surface"),
+    "node": ("test_clients", "test_faults", "test_rest_conformance", "test_search_conformance", "test_surface"),
 }
 """Files of `tests/e2e` that run one after the other."""
 
