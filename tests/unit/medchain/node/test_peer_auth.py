@@ -386,7 +386,7 @@ def test_what_a_clock_that_was_a_day_fast_has_left_does_not_grow(world):
     for _ in range(3 * 144):
         world.now += 600
         assert once.use_once("x", world.now + 60)
-    assert len(once._used) <= 2 * 144 + 3  # noqa: SLF001
+    assert len(once._used) <= 2 * 144 + 3  # noqa: SLF001 - nothing else tells how much is kept
 
 
 def test_a_signer_does_not_show_its_key(world):
