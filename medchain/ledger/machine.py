@@ -218,6 +218,9 @@ class Drawn(NamedTuple):
     kinds: frozenset[str]
 
 
+Verify = Callable[[bytes, bytes, bytes], bool]
+"""Tells of a public key, a message and a signature what `medchain.crypto.signing.ed25519_verify` tells."""
+
 Checks = Callable[[Members, Sequence[Envelope]], Sequence[bool]]
 """Checks the signatures of many envelopes at once, as `is_signed` does; False where they do not hold or were not
 checked, which says nothing."""
@@ -372,10 +375,10 @@ def apply_genesis(genesis: Genesis) -> BlockEffects:
     )
 
 
-def is_signed(snapshot: Members, envelope: Envelope) -> bool:
+def is_signed(snapshot: Members, envelope: Envelope, verify: Verify = ed25519_verify) -> bool:
     """Tell whether all signatures of an envelope hold, under keys that the members list; no other rule is judged."""
     try:
-        _check_signatures(snapshot, envelope)
+        _check_signatures(snapshot, envelope, verify)
     except (KeyError, _RefusedError):
         return False
     return True
@@ -835,11 +838,11 @@ def _check_rule(snapshot: Members, rule: str, transaction: Transaction) -> None:
         raise _RefusedError("transaction.policy_missing" if holds is None else "transaction.policy", rule=rule)
 
 
-def _check_signatures(snapshot: Members, envelope: Envelope) -> None:
+def _check_signatures(snapshot: Members, envelope: Envelope, verify: Verify = ed25519_verify) -> None:
     """Check every signature: what was signed is the payload, not what was parsed beside it."""
     message = pae(envelope.payload)
     for key_id, signature in envelope.signatures:
-        if not ed25519_verify(snapshot.keys[key_id].public, message, signature):
+        if not verify(snapshot.keys[key_id].public, message, signature):
             raise _RefusedError("transaction.signature", key_id=key_id)
 
 

@@ -225,7 +225,8 @@ def open_daemon_node(config: NodeConfig, halves: Unlock, clock: Clock) -> Iterat
     ):
         if adopt_candidates(config.folder, _listed(ledger, config.org_id)):
             web_keys, daemon_keys = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
-        replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log), checks=SignatureChecks())
+        checks = SignatureChecks(own=daemon_keys.ledger)
+        replica = Replica.create(ledger, genesis, signatures, pen=pen_of(daemon_keys.log), checks=checks)
         ledger.warm()
         directory = MembersDirectory(lambda: ledger.members, ledger.members_since_final)
         signer = PeerSigner(config.org_id, genesis.ledger, web_keys.authentication, clock)

@@ -57,6 +57,28 @@ def test_ed25519_signs_as_rfc_8032_says(seed, public, message, signature):
     assert signer.sign(bytes.fromhex(message)).hex() == signature
 
 
+@pytest.mark.parametrize(("seed", "public", "message", "signature"), RFC8032)
+def test_a_key_knows_the_signature_that_rfc_8032_gives_it(seed, public, message, signature):
+    signed = bytes.fromhex(message), bytes.fromhex(signature)
+    assert signing.Ed25519Signer(bytes.fromhex(seed)).has_signed(*signed)
+    assert signing.ed25519_verify(bytes.fromhex(public), *signed)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        signing.Ed25519Signer(SEED).sign(b"other"),
+        signing.Ed25519Signer(bytes(32)).sign(b"message"),
+        signing.Ed25519Signer(SEED).sign(b"message")[:-1],
+        signing.Ed25519Signer(SEED).sign(b"message") + b"\0",
+        bytes(64),
+        b"",
+    ],
+)
+def test_a_key_has_signed_nothing_else(signature):
+    assert not signing.Ed25519Signer(SEED).has_signed(b"message", signature)
+
+
 def test_ed25519_accepts_exactly_what_wycheproof_calls_valid(vectors):
     document = vectors("wycheproof/ed25519_test.json")
     wrong = [
