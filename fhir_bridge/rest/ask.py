@@ -60,6 +60,7 @@ class Trail:
         begun: mark of the audit on what changes something, set before it does; None for the rest.
         basis: of what goes from one organisation to another: grant, consent and access entry, each ``system|value``.
         places: of such: where this node answers, and where the other one does.
+        is_refused: whether it was refused, though the answer does not say so.
     """
 
     interaction: str = ""
@@ -70,6 +71,12 @@ class Trail:
     begun: Begun | None = None
     basis: tuple[str, ...] = ()
     places: tuple[str, str] = ("", "")
+    is_refused: bool = False
+
+    def refuse(self, number: int) -> None:
+        """Note that a record version is kept from who asks, where the answer is that of what is not there."""
+        self.numbers.append(number)
+        self.is_refused = True
 
 
 def new_request_id() -> str:

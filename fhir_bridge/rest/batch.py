@@ -228,15 +228,15 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     for method, url in sorted(set(requests)):
         if method not in READING:
             core.gate.require(ask.who, rights.type_of(url), rights.action_of(method))
-    rights.check_hidden(core, ask.who, given, requests)
+    kept = rights.check_hidden(core, ask.who, given, requests)
     now = core.clock()
     resolver = core.resolver(ask.who)
-    plan = plans.transaction(given, resolver, now, _current(core), core.mode, labeller=core.labeller)
+    plan = plans.transaction(given, resolver, now, _current(core, ask.who), core.mode, labeller=core.labeller)
     for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
         rights.check_right(core, ask.who, record, rights.action_of(entry.method))
     _check_attachments(core, ask.who, plan)
     stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
-    numbers = [row.seq for row in stored]
+    numbers = [*kept, *(row.seq for row in stored)]
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)
     for index, (method, _) in enumerate(requests):
@@ -413,12 +413,12 @@ def _whole(reply: Reply) -> bytes:
     return b"".join(pieces)
 
 
-def _current(core: Core) -> Current:
-    """Open newest versions."""
+def _current(core: Core, access: Access) -> Current:
+    """Open newest versions, of what consents do not keep from the caller."""
 
     def current(type_name: str, record_id: str) -> Newest | None:
         found = core.reader.find(type_name, record_id)
-        if found is None:
+        if found is None or core.gate.is_hidden(access, found.stored):
             return None
         content = core.content(found)
         return Newest(found.stored.version, found.stored.patient, parse(content) if content else None)

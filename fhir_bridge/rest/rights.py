@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from fhir_bridge.bundle_entries import DELETE
 from fhir_bridge.document import Document, member, parse
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
@@ -21,17 +22,21 @@ from medchain.node.records import NewRecord
 from medchain.node.telling import about_in
 
 _ACTIONS: Final = {
-    "DELETE": Action.DELETE,
+    DELETE: Action.DELETE,
     "PATCH": Action.UPDATE,
     "POST": Action.CREATE,
     "PUT": Action.UPDATE,
 }
 _TYPE: Final = re.compile(r"([A-Za-z]+)")
-_REPLACING: Final = frozenset({"DELETE", "PATCH", "PUT"})
+_REPLACING: Final = frozenset({DELETE, "PATCH", "PUT"})
 
 
-def check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> None:
+def check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> list[int]:
     """See that no entry is about a record that is hidden from the caller, before anything is made of its content.
+
+    Returns:
+        Numbers of the record versions that are to be deleted and that consents keep from the caller: as what is not
+        there, they are as good as deleted.
 
     Raises:
         NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
@@ -41,6 +46,7 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
     kinds = {(method, type_of(url)) for method, url in requests if method in _REPLACING}
     free = {kind for kind in kinds if _is_free(core, access, *kind)}
     limited = kinds - free if core.enforcement.sight(access) is None else kinds
+    kept: list[int] = []
     for index, (method, url) in enumerate(requests):
         if method in _REPLACING:
             core.gate.require_free(*url.partition("?")[0].partition("/")[::2])
@@ -56,12 +62,17 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
             record_id = member(resource, "id") if method == "PUT" and isinstance(resource, dict) else ""
         if not record_id or not _is_hidden(core, access, method, type_name, record_id):
             continue
-        if (method, type_name) in free and core.store.get(type_name, record_id) is None:
+        newest = core.store.get(type_name, record_id)
+        if (method, type_name) in free and newest is None:
             # Who may write all of the type may choose an id.
+            continue
+        if (method, type_name) in free and method == DELETE and newest is not None:
+            kept.append(newest.seq)
             continue
         if isinstance(request, dict) and member(request, "ifMatch"):
             raise ConflictError("bundle.version", entry=index)
         raise NotFoundError("record.unknown", entry=index)
+    return kept
 
 
 def _is_free(core: Core, access: Access, method: str, type_name: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
 from consent.vocabulary import ACT_REASON, PURPOSES
@@ -249,7 +250,7 @@ def answering(core: Core, ask: Ask) -> Steps[Reply]:
     if ask.access is not None:
         try:
             ask.trail.receipt = core.gate.receipt(ask.access)
-            core.audit.note(ask, reply.status)
+            core.audit.note(ask, HTTPStatus.NOT_FOUND if ask.trail.is_refused else reply.status)
         except MedchainError as error:
             reply = refused(ask, error)
     return reply

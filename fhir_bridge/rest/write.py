@@ -201,6 +201,9 @@ def check_replaced(core: Core, ask: Ask, action: Action, newest: RecordVersion |
     else:
         is_free = core.gate.may_replace(ask.who, action, newest)
     if not is_free:
+        if newest is not None:
+            # Of whose record it was, the audit tells, and the answer does not.
+            ask.trail.numbers.append(newest.seq)
         check_match(ask, None)
         raise NotFoundError("record.unknown")
 
@@ -408,7 +411,8 @@ def _present(core: Core, ask: Ask, record_id: str) -> Reply:
 def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Steps[Reply]:
     """Delete a record; one that is not there, or not any more, is as good as deleted.
 
-    For who may not delete all of the type it is unknown: what is another's must look the same.
+    So is one that consents keep from the caller, which stays. For who may not delete all of the type each of these is
+    unknown: what is another's must look the same.
     """
     resolver = core.resolver(ask.who)
 
@@ -417,6 +421,9 @@ def _delete(core: Core, ask: Ask, wanted: Wanted | None = None) -> Steps[Reply]:
         if record_id is None:
             return None
         newest = core.store.get(ask.type, record_id)
+        if newest is not None and core.gate.is_hidden(ask.who, newest):
+            ask.trail.refuse(newest.seq)
+            newest = None
         check_replaced(core, ask, Action.DELETE, newest)
         check_match(ask, newest)
         if newest is not None:

@@ -17,6 +17,7 @@ from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.clients import Client, client_document
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import VerificationError
+from medchain.node.looks import unpack_looks
 from medchain.node.records import NewRecord
 from medchain.store.consents import ConsentRows
 from tests.unit.fhir_bridge.conftest import NOW
@@ -246,3 +247,18 @@ def test_the_audit_keeps_that_a_consent_refused_and_the_receipt_of_the_decisions
     assert {"reference": "Patient/p1"} in what
     assert {"identifier": {"system": "urn:medchain:decision-receipts", "value": receipt}} in what
     assert event["purposeOfEvent"] == [{"coding": [{"system": ACT_REASON, "code": "HRESCH"}]}]
+
+
+@pytest.mark.parametrize(("method", "action", "told"), [("PUT", "update", 404), ("DELETE", "delete", 204)])
+def test_a_change_that_a_consent_refused_is_a_refusal_in_the_audit_whatever_was_answered(ward, method, action, told):
+    give(ward, deny())
+    sent = observation("o1") if method == "PUT" else None
+    assert ward.call(method, "/fhir/Observation/o1", sent).status_code == told
+    ward.drain()
+    ((_, waiting),) = ward.store.waiting_looks(9)
+    assert [(of, row.action, row.is_refused) for of, row in unpack_looks(waiting)] == [("p1", action, True)]
+    ward.core.service.delete("Consent", "c1")
+    (row,) = orjson.loads(ward.call("GET", "/fhir/AuditEvent?outcome=4").data)["entry"]
+    assert row["resource"]["outcomeDesc"] == "HTTP 404"
+    assert {"reference": "Observation/o1/_history/1"} in [one.get("what") for one in row["resource"]["entity"]]
+    assert status(ward) == 200

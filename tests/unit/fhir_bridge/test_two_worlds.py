@@ -398,10 +398,15 @@ def test_writes_tell_of_none(fresh):
     fresh.walked("Observation?_sort=code&_count=3")
 
 
-@pytest.mark.parametrize("name", ["Observation/secret", "Condition/secret", "Provenance/secret", "Binary/secret"])
-def test_a_deletion_tells_of_none(fresh, name):
-    """Of a name that nobody has, the answer is that it is gone; so it must be of one that is kept back, which stays."""
-    answers = fresh.ask("DELETE", name)
-    kept = fresh.servers[0].store.get(*name.split("/"))
-    assert kept.version == 1
-    assert answers[0].status_code in (204, 404)
+def test_a_deletion_tells_of_none(fresh):
+    """Of a name that nobody has, the answer is that it is gone; so it is of one that is kept back, which stays."""
+    names = [f"{one['resourceType']}/{one['id']}" for one in SECRETS]
+    for name in names:
+        for more in ({}, {"If_Match": 'W/"1"'}, {"If_Match": 'W/"2"'}, {"Prefer": "return=OperationOutcome"}):
+            fresh.same("DELETE", name, **more)
+    rows = [{"request": {"method": "DELETE", "url": one}} for one in (*names, "Observation/never")]
+    matching = [{"request": {"method": "DELETE", "url": names[0], "ifMatch": 'W/"1"'}}]
+    for kind in ("batch", "transaction"):
+        fresh.same("POST", "", {"resourceType": "Bundle", "type": kind, "entry": rows})
+        fresh.same("POST", "", {"resourceType": "Bundle", "type": kind, "entry": matching})
+    assert [fresh.servers[0].store.get(*name.split("/")).version for name in names] == [1] * len(names)
