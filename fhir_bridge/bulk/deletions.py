@@ -1,8 +1,8 @@
 """Finds what was deleted since a bulk export before, as far as it was what this one is of.
 
 Keeps true: listed is what the newest version at the snapshot deletes, and no other; where an export is narrower than a
-type, what was deleted must have been in it as it last was; of what was erased so that nobody can tell, nothing is
-listed. Trusts callers for who may hear of it.
+type, what was deleted must have been in it as it last was, by references to what the caller may have and no others; of
+what was erased so that nobody can tell, nothing is listed. Trusts callers for who may hear of it.
 Source: HL7 Bulk Data Access 2.0 (Response - Complete Status, ``deleted``).
 """
 
@@ -55,7 +55,11 @@ class Deletions:
         return self._reader.newest_of_size(Past((name,), since=since, limit=PART), EMPTY_BYTES, after, snapshot)
 
     def of_export(
-        self, name: str, rows: Sequence[RecordVersion], ways: Sequence[Sequence[Condition]]
+        self,
+        name: str,
+        rows: Sequence[RecordVersion],
+        ways: Sequence[Sequence[Condition]],
+        within: Sequence[Condition],
     ) -> list[RecordVersion]:
         """Choose those that delete what an export is of.
 
@@ -63,9 +67,10 @@ class Deletions:
             name: resource type.
             rows: versions of `candidates`.
             ways: what is exported fulfils all conditions of one of them; one without conditions is all of the type.
+            within: what must hold of what stands at the other end of references, for the caller's rights.
         """
         is_all = any(not way for way in ways)
-        tests = [] if is_all else [self._judge.test(name, way) for way in ways]
+        tests = [] if is_all else [self._judge.test(name, way, within=within) for way in ways]
         chosen = []
         for row in rows:
             # Of what was erased nobody can tell.

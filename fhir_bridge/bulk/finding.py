@@ -190,7 +190,7 @@ class Exports:
             return [], following
         shown = [one for one, is_shown in zip(looked, rights.shown(looked), strict=True) if is_shown]
         ways = [self._query(order, name, part, is_since=False).conditions for part in _parts(order.patients)]
-        found = [one.seq for one in self._deletions.of_export(name, shown, ways)]
+        found = [one.seq for one in self._deletions.of_export(name, shown, ways, rights.within)]
         return found, following
 
     def _of_patients(self, row: ExportRow, order: Order, within: Sequence[Condition], name: str) -> list[int]:

@@ -76,6 +76,8 @@ _CONDITIONS: Final = {
 }
 _HANDED_ON: Final = ("CONTENT_TYPE", "HTTP_ACCEPT_LANGUAGE", "HTTP_PREFER")
 _WAIT: Final = re.compile(r"\bwait\s*=\s*\"?[0-9]+\"?")
+# What an entry began is told in a header, and an entry's answer has none: the client could not end it.
+_ASYNC: Final = re.compile(r"\brespond-async\b")
 
 
 @dataclass(slots=True)
@@ -344,7 +346,7 @@ def _request(core: Core, ask: Ask, row: Element, patience: int) -> Ask:
         raise InputError("bundle.method")
     fields = {name: ask.fields[name] for name in _HANDED_ON if name in ask.fields}
     if "HTTP_PREFER" in fields:
-        fields["HTTP_PREFER"] = _WAIT.sub(f"wait={patience}", fields["HTTP_PREFER"])
+        fields["HTTP_PREFER"] = _ASYNC.sub("", _WAIT.sub(f"wait={patience}", fields["HTTP_PREFER"]))
     # A search by POST has all in its address here, and sends nothing.
     is_search = path.endswith(_SEARCH) and "resource" not in row
     fields |= {"CONTENT_TYPE": FORM if is_search else FHIR_JSON, "HTTP_ACCEPT": FHIR_JSON}

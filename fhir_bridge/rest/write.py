@@ -394,7 +394,8 @@ def _commit(core: Core, record: NewRecord, known: Sequence[Known]) -> Steps[Reco
 
 
 def _present(core: Core, ask: Ask, record_id: str) -> Reply:
-    """Answer the record that a condition found in place of a new one."""
+    """Answer the record that a condition found in place of a new one: a read, to the audit and its patient as well."""
+    ask.trail.interaction = "read"
     there = core.reader.find(ask.type, record_id)
     if there is None:
         raise UnavailableError("record.lost")

@@ -286,6 +286,23 @@ def test_of_deletions_nobody_hears_who_may_not_have_all_of_a_type(ward):
     assert ward.call("GET", path_of(row["url"]), scope="system/Location.rs").status_code == 403
 
 
+@pytest.mark.parametrize("chain", ["subject:Patient.family=测试", "_has:Provenance:target:_id=pr1"])
+def test_attack_a_filter_asks_of_deletions_what_is_said_of_records_that_the_caller_may_not_have(ward, chain):
+    """R4 §3.1.1.4.15 (chains), in `_typeFilter`: as of what is there, where such a filter finds nothing."""
+    target = [{"reference": "Observation/o0"}]
+    provenance = {"resourceType": "Provenance", "id": "pr1", "target": target, "recorded": "2026-12-01T00:00:00Z"}
+    provenance["agent"] = [{"who": {"display": "x"}}]
+    assert ward.call("PUT", "/fhir/Provenance/pr1", provenance).status_code == 201
+    filters = f"_type=Observation&_typeFilter={quote(f'Observation?{chain}')}"
+    path, narrow = f"$export?{SINCE}&{filters}", "system/Observation.rs"
+    assert names(ward, begin(ward, f"$export?{filters}", scope=narrow), scope=narrow) == []
+    assert "Observation/o0" in names(ward, begin(ward, f"$export?{filters}"))
+    ward.time[0] += 100
+    ward.call("DELETE", "/fhir/Observation/o0")
+    assert deleted(ward, begin(ward, path)) == ["Observation/o0"]
+    assert deleted(ward, begin(ward, path, scope=narrow), scope=narrow) == []
+
+
 def test_deletions_are_found_in_parts_and_those_of_whom_all_was_erased_are_left_out(ward, monkeypatch):
     monkeypatch.setattr(deletions, "PART", 2)
     monkeypatch.setattr(export_lines, "EACH", 1)
@@ -377,6 +394,18 @@ def test_asking_for_the_head_begins_nothing(ward):
     refused = ward.call("HEAD", "/fhir/$export", **ASYNC)
     # RFC 9110 §15.5.6: Allow has the methods that the address does have.
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST")
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_an_entry_of_a_bundle_begins_nothing(ward, kind, monkeypatch):
+    """Its answer would not say where the status is (FHIR R4 §2.36: an entry has no Content-Location)."""
+    monkeypatch.setattr(exports, "MAX_EACH", 1)
+    entry = {"request": {"method": "GET", "url": "Patient/$export"}}
+    bundle = {"resourceType": "Bundle", "type": kind, "entry": [entry]}
+    (answer,) = json.loads(ward.call("POST", "/fhir", bundle, **ASYNC).data)["entry"]
+    assert answer["response"]["status"] == "400 Bad Request"
+    assert answer["response"]["outcome"]["issue"][0]["details"]["coding"][0]["code"] == "export.prefer"
+    begin(ward, "Patient/$export")
 
 
 def test_who_wants_an_answer_at_once_is_refused(ward):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from fhir_bridge.audit import BEGUN, Happening
@@ -79,6 +81,26 @@ def test_what_is_packed_is_what_is_unpacked():
     looks = list(looks_of("ab.7", happening(), SEEN))
     assert list(unpack_looks(pack_looks(looks))) == looks
     assert pack_looks([]) == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [("Patient", {"resourceType": "Patient"}, "application/fhir+json"), ("Binary", b"x", "text/plain")],
+)
+def test_attack_a_record_is_read_by_a_create_whose_condition_finds_it(server, path, body, kind):
+    """FHIR R4 §3.1.0.8.1: 200 with the record that is there; nothing changed that would tell of it."""
+    server.call("PUT", "/fhir/Patient/p1", {"resourceType": "Patient", "id": "p1"})
+    headers = {"Content-Type": "text/plain", "X-Security-Context": "Patient/p1"}
+    server.call("PUT", "/fhir/Binary/b1", b"original", **headers)
+    condition = {"If-None-Exist": f"_id={'p1' if path == 'Patient' else 'b1'}"}
+    found = server.call("POST", f"/fhir/{path}", body, **condition, **{"Content-Type": kind})
+    assert (found.status_code, found.headers["ETag"]) == (200, 'W/"1"')
+    server.drain()
+    ((_, waiting),) = server.store.waiting_looks(9)
+    ((patient, row),) = unpack_looks(waiting)
+    assert (patient, row.action, row.types) == ("p1", "read", (path,))
+    event = json.loads(server.call("GET", f"/fhir/AuditEvent/{row.event}").data)
+    assert (event["subtype"][0]["code"], event["action"]) == ("read", "R")
 
 
 def test_reads_over_http_wait_to_be_entered_with_the_ids_of_their_events(server):
