@@ -60,6 +60,7 @@ _STATUSES: Final[Mapping[str, int]] = {
     "search.expired": 410,
     "token.missing": 401,
     "token.invalid": 401,
+    "token.proof": 401,
 }
 _KINDS: Final[tuple[tuple[type[MedchainError], int, str], ...]] = (
     (InputError, 400, "invalid"),
@@ -91,6 +92,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "search.unsupported": "not-supported",
     "token.invalid": "login",
     "token.missing": "login",
+    "token.proof": "login",
 }
 """Types of issues by code, where the kind of error does not say enough."""
 

@@ -72,7 +72,7 @@ _EXPOSED: Final = (
     "WWW-Authenticate, X-Progress, X-Request-Id"
 )
 _PREFLIGHT: Final = {
-    "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, If-Match, "
+    "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, DPoP, If-Match, "
     "If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Purpose-Of-Use, X-Request-Id, X-Security-Context",
     "Access-Control-Max-Age": "86400",
 }
@@ -136,8 +136,11 @@ class Front:
         return _is_ours(environ)
 
     def kind_of(self, environ: Environ) -> Hashable:
-        """Name reads by type, shape of the address and names of parameters, and plain creates by type and size."""
-        if not _is_ours(environ):
+        """Name reads by type, shape of the address and names of parameters, and plain creates by type and size.
+
+        Who proves to have a key has the proof marked as used: a write that the event loop must not wait for.
+        """
+        if not _is_ours(environ) or "HTTP_DPOP" in environ:
             return None
         segments = environ["PATH_INFO"].split("/")[2:]
         if _is_plain_create(environ):

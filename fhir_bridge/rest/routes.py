@@ -21,6 +21,7 @@ from fhir_bridge.authorize import CHALLENGES, identify
 from fhir_bridge.document import write
 from fhir_bridge.gate import HiddenError
 from fhir_bridge.outcome import outcome, status_of
+from fhir_bridge.references import API
 from fhir_bridge.resources import TYPE_PATTERN, is_storable
 from fhir_bridge.rest import batch, elsewhere, everything, export, history, labels, operations, provenance, searching
 from fhir_bridge.rest import read as reading
@@ -30,6 +31,7 @@ from fhir_bridge.rest.core import AUDIT_EVENT, Auditor, Core, NoAudit
 from fhir_bridge.rest.shape import check_form, shaped
 from fhir_bridge.search.conditions import Registry, nearest
 from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.proofs import Shown
 from fhir_bridge.smart.scopes import Action
 from medchain.encoding import canonical
 from medchain.errors import InputError, MedchainError, NotFoundError, UnavailableError
@@ -304,8 +306,14 @@ attempt = in_thread(attempting)
 
 
 def _identified(core: Core, ask: Ask) -> Access:
-    """Know who calls, and for what; raises `AccessDeniedError` ``token.*``, `InputError` ``request.purpose``."""
-    access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens)
+    """Know who calls, and for what.
+
+    Raises:
+        AccessDeniedError, UnavailableError: as `identify`.
+        InputError: ``request.purpose``.
+    """
+    shown = Shown(ask.fields.get("HTTP_DPOP", ""), ask.method, f"{API}/{ask.path}")
+    access = identify(ask.fields.get("HTTP_AUTHORIZATION"), core.tokens, shown)
     purpose = ask.header("Purpose-Of-Use")
     return access if purpose is None else replace(access, asked_for=purpose_of(purpose))
 

@@ -133,7 +133,10 @@ _WORDS: Final[Mapping[str, Words]] = {
         "所列患者不在本节点或不是该组成员。", "A patient of the list is not here, or no member of the group."
     ),
     "export.patients": Words("该组的成员过多。", "The group has too many members."),
-    "export.prefer": Words("导出请求须带 Prefer: respond-async。", "An export needs the header Prefer: respond-async."),
+    "export.prefer": Words(
+        "导出须单独请求，并带 Prefer: respond-async。",
+        "An export needs a request of its own, with the header Prefer: respond-async.",
+    ),
     "export.too_many": Words(
         "该客户端的导出过多；请删除已取完的导出。",
         "This client has too many exports; delete those that are done.",
@@ -246,6 +249,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     ),
     "token.invalid": Words("访问令牌无效或已过期。", "The access token is not valid, or not any more."),
     "token.missing": Words("需要访问令牌。", "An access token is needed."),
+    "token.proof": Words(
+        "DPoP 证明缺失、无效、过期或已使用过。",
+        "The DPoP proof is missing, not valid, too old, or was used before.",
+    ),
 }
 
 _AREAS: Final[Mapping[str, Words]] = {

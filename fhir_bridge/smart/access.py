@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_bridge.definitions.parameters import compartment
-from fhir_bridge.smart.scopes import Action, Context, Scope, parse_scopes, scopes_text
+from fhir_bridge.smart.scopes import Action, Context, Scope, parse_granted, scopes_text
 from medchain.encoding import Json, members
 from medchain.errors import InputError
 from medchain.store.accounts import Role
@@ -212,7 +212,7 @@ def parse_access(document: Json) -> Access:
         raise InputError("access.client")
     return Access(
         found["client"],
-        parse_scopes(found["scopes"]),
+        parse_granted(found["scopes"]).resources,
         found["user"],
         found["role"],
         found["patient"],

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fhir_bridge.smart.scopes import Asked, Scope, Special, parse_asked
+from fhir_bridge.smart.scopes import Asked, Scope, Special, parse_granted
 from medchain.encoding import Json, as_number, canonical, members, parse_canonical
-from medchain.errors import InputError
 
 _MAX_BYTES: Final = 64 * 1024
 
@@ -72,12 +71,10 @@ def parse_authorisation(document: bytes) -> Authorisation:
     texts = ("encounter", "intent", "nonce", "patient", "role", "scopes", "user")
     kinds: dict[str, type] = {**dict.fromkeys(texts, str), "auth_time": int, "banner": bool}
     given = members(parse_canonical(document, max_bytes=_MAX_BYTES), kinds)
-    asked = parse_asked(_text(given["scopes"]))
-    if asked.ignored:
-        raise InputError("scope.malformed")
+    granted = parse_granted(_text(given["scopes"]))
     return Authorisation(
-        scopes=asked.resources,
-        special=asked.special,
+        scopes=granted.resources,
+        special=granted.special,
         user=_text(given["user"]),
         role=_text(given["role"]),
         patient=_text(given["patient"]),

@@ -1,7 +1,7 @@
 """What the authorisation server says of itself: SMART configuration, OAuth metadata, OpenID configuration.
 
 Keeps true: it names what there is and nothing else. Pure.
-Source: SMART App Launch 2.2 §2.1 (conformance), RFC 8414, RFC 9207 §3, OpenID Connect Discovery §3.
+Source: SMART App Launch 2.2 §2.1 (conformance), RFC 8414, RFC 9207 §3, RFC 9449 §5.1, OpenID Connect Discovery §3.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 from fhir_bridge.smart.assertions import ALGORITHMS
 from fhir_bridge.smart.keys import IDENTITY
 from fhir_bridge.smart.oauth import METHODS, Issuer
+from fhir_bridge.smart.proofs import ALGORITHMS as PROOF_ALGORITHMS
 from fhir_bridge.smart.scopes import Special
 from medchain.encoding import Json
 
@@ -67,6 +68,7 @@ def oauth_metadata(issuer: Issuer) -> dict[str, Json]:
         "authorization_endpoint": origin + AUTHORIZE,
         "authorization_response_iss_parameter_supported": True,
         "code_challenge_methods_supported": ["S256"],
+        "dpop_signing_alg_values_supported": list[Json](PROOF_ALGORITHMS),
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "introspection_endpoint": origin + INTROSPECT,
         "introspection_endpoint_auth_methods_supported": ["private_key_jwt"],

@@ -11,16 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response, request
 from orjson import JSONDecodeError, loads
 
+from fhir_bridge.authorize import identify
 from fhir_bridge.smart import discovery
 from fhir_bridge.smart.assertions import issuer_of
 from fhir_bridge.smart.clients import Right, origin_of
 from fhir_bridge.smart.launch import LAUNCH_SECONDS, put_launch, read_launch
 from fhir_bridge.smart.oauth import PlainRequest, Refusal, SmartServer, once
+from fhir_bridge.smart.proofs import SCHEME, Shown
 from medchain.encoding import Json, canonical
 from medchain.errors import AccessDeniedError, InputError
 from medchain.web.deeds import UNKNOWN, Attempt, Deed, Deeds, Kind, NoDeeds
@@ -36,7 +39,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BRIEFLY: Final = {"Cache-Control": "public, max-age=300"}
 _ANY_ORIGIN: Final = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type",
+    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type, DPoP",
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Max-Age": "600",
     "Cross-Origin-Resource-Policy": "cross-origin",
@@ -168,12 +171,27 @@ def _answer(server: SmartServer, answer: Callable[[PlainRequest], Response], beg
     """Answer a form, refusals included; `begin` is called before something is changed."""
     try:
         parameters = server.identified(once({name: request.form.getlist(name) for name in request.form}))
-        return answer(PlainRequest("POST", request.base_url, dict(request.headers), parameters, begin))
+        headers, prove = dict(request.headers), partial(_shown_key, server)
+        return answer(PlainRequest("POST", request.base_url, headers, parameters, begin, prove))
     except Refusal as error:
         response: Response = server.handle_error_response(None, error)
         return response
     except (InputError, ValueError):
         return _json({"error": "invalid_request"}, 400, _NO_STORE)
+
+
+def _shown() -> Shown:
+    """Take the proof of a key that a request shows."""
+    return Shown(request.headers.get(SCHEME, ""), request.method, request.path)
+
+
+def _shown_key(server: SmartServer) -> str:
+    """Tell whose key a request shows, empty for none; raises `Refusal` ``invalid_dpop_proof`` (RFC 9449 §5)."""
+    shown = _shown()
+    try:
+        return server.parts.tokens.shown_key(shown) if shown.proof else ""
+    except AccessDeniedError as error:
+        raise Refusal(error="invalid_dpop_proof") from error
 
 
 def _named(server: SmartServer) -> str:
@@ -213,9 +231,8 @@ def _launched(server: SmartServer) -> Response:
         UnavailableError: as the store.
     """
     parts = server.parts
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
-        caller = parts.tokens.check(token if scheme.lower() == "bearer" else "")
+        caller = identify(request.headers.get("Authorization"), parts.tokens, _shown())
     except AccessDeniedError:
         # RFC 6750 §3.1.
         return _json({"error": "invalid_token"}, 401, {**_NO_STORE, "WWW-Authenticate": "Bearer"})

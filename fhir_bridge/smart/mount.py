@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from flask import Flask
@@ -28,6 +29,7 @@ from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
 from fhir_bridge.smart.origins import OwnOrigins, own_names, public_origins
 from fhir_bridge.smart.pages import AuthorisePages
 from fhir_bridge.smart.patients import Patients
+from fhir_bridge.smart.proofs import ProofCheck
 from fhir_bridge.smart.provider import Provider, RelyingParty, read_provider
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.smart.words import SMART_WORDS
@@ -67,6 +69,7 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
     accounts, clock = node.records.accounts, node.clock
     clients, keys = ClientBook(accounts), SigningKeys(accounts, node.keys.records, clock)
     of_member = remembered(lambda org_id: member_keys(node, org_id))
+    used = partial(_used_once, node)
     fetched = RemoteKeys(Fetcher(private=node.config.peer_private, ca=node.config.peer_ca).json)
     tokens = TokenServer(
         node=node.config.org_id,
@@ -74,13 +77,14 @@ def make_parts(node: WebNode, genesis: Genesis) -> Parts:
         keys=keys,
         clients=clients,
         member_counts=lambda org_id: bool(of_member(org_id)),
+        proofs=ProofCheck(lambda: (*origins, *own()), used, clock),
         clock=clock,
     )
     assertions = AssertionCheck(
         lambda: [address for origin in (*origins, *own()) for address in (origin + TOKEN, origin)],
         # Who asks for a token is looked up at this moment: a member that was suspended gets none any more.
         ClientKeys(lambda org_id: member_keys(node, org_id), fetched.keys),
-        lambda jti, until: node.records.use_once(jti, until, now=clock()),
+        used,
         clock,
     )
     issuer = Issuer(origins[0], origins[0] + API, origins[0] + STYLE)
@@ -107,7 +111,7 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         origins=public_origins(node, genesis),
         accounts=parts.accounts,
         signed=Signed(node.keys.records),
-        use_once=lambda name, until: node.records.use_once(name, until, now=node.clock()),
+        use_once=partial(_used_once, node),
         clock=node.clock,
         is_proxied=node.config.web_proxy,
         deeds=deeds,
@@ -116,6 +120,11 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
     path = node.config.login_provider
     provider = None if path is None else read_provider(path, fetcher)
     return register(app, site, parts, patients, fetcher, provider)
+
+
+def _used_once(node: WebNode, name: str, until: int) -> bool:
+    """Tell whether something is used for the first time, and remember it until a time (Unix seconds)."""
+    return node.records.use_once(name, until, now=node.clock())
 
 
 def register(

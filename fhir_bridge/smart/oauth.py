@@ -2,9 +2,10 @@
 
 Keeps true: a code needs PKCE with S256 whoever asks, and is good once, for one client and one address; a refresh token
 is good once, and a second use ends the authorisation; scopes are those of the client, the role and the person's choice
-together, whatever is asked for later; a client with a key always shows it. Trusts Authlib for the order of checks, and
-the store for what was used.
-Source: RFC 6749, RFC 7636, RFC 7009, RFC 7662, RFC 9207, RFC 9700; SMART App Launch 2.2; OpenID Connect Core §2, §3.1.
+together, whatever is asked for later; a client with a key always shows it; tokens that are asked for with a proof of a
+key are bound to it. Trusts Authlib for the order of checks, and the store for what was used.
+Source: RFC 6749, RFC 7636, RFC 7009, RFC 7662, RFC 9207, RFC 9449, RFC 9700; SMART App Launch 2.2; OpenID Connect Core
+§2, §3.1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -36,7 +38,8 @@ from fhir_bridge.smart.assertions import ASSERTION_TYPE, AssertionCheck
 from fhir_bridge.smart.authorisation import Authorisation, authorisation_document, parse_authorisation
 from fhir_bridge.smart.clients import Client, ClientBook, Right
 from fhir_bridge.smart.keys import IDENTITY, SigningKeys
-from fhir_bridge.smart.scopes import Context, Special, covers, parse_asked, parse_scopes, scopes_text
+from fhir_bridge.smart.proofs import SCHEME
+from fhir_bridge.smart.scopes import Context, Special, covers, parse_granted, parse_scopes, scopes_text
 from fhir_bridge.smart.server import TOKEN_SECONDS, Issued, TokenServer
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import AccessDeniedError, InputError
@@ -165,6 +168,7 @@ class PlainRequest(OAuth2Request):  # type: ignore[misc]  # Authlib has no types
         headers: Mapping[str, str],
         parameters: Mapping[str, str],
         begin: Callable[[], None] = lambda: None,
+        prove: Callable[[], str] = str,
     ) -> None:
         """Keep the parameters.
 
@@ -174,6 +178,7 @@ class PlainRequest(OAuth2Request):  # type: ignore[misc]  # Authlib has no types
             headers: of the request.
             parameters: of the query or form.
             begin: is called before the request changes something, or gives a token; may refuse that by an exception.
+            prove: gives the thumbprint of the key that the request shows, empty for none, or refuses it likewise.
 
         Raises:
             InvalidRequestError: a parameter that cannot be one, before anything is said about it.
@@ -181,11 +186,17 @@ class PlainRequest(OAuth2Request):  # type: ignore[misc]  # Authlib has no types
         # Authlib asks for HTTPS by this address; whether plain HTTP is served is the configuration's business.
         super().__init__(method, "https://" + uri.partition("://")[2], headers=dict(headers))
         self.begin = begin
+        self._prove = prove
         self._parameters = dict(parameters)
         self.payload = BasicOAuth2Payload(self._parameters)
         for name, value in parameters.items():
             if len(value) > _MAX_VALUE_CHARS or (name != "state" and _PLAIN.fullmatch(value) is None):
                 raise InvalidRequestError("A parameter has characters that it cannot have.")
+
+    @cached_property
+    def key(self) -> str:
+        """Thumbprint of the key that the request shows, whose proof counts once; empty for none."""
+        return self._prove()
 
     @property
     def form(self) -> Mapping[str, str]:
@@ -213,11 +224,23 @@ class S256(CodeChallenge):  # type: ignore[misc]  # Authlib has no types
         super().validate_code_challenge(grant, redirect_uri)
 
 
-class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib has no types
+class _Giving:
+    """Gives tokens that are bound to the key that the request shows (RFC 9449 §5)."""
+
+    request: PlainRequest
+    server: SmartServer
+
+    def generate_token(
+        self, user: Bearer | None = None, scope: str | None = None, *, include_refresh_token: bool = False
+    ) -> dict[str, Json]:
+        """Make the answer with a token; Authlib's own is not told of the request."""
+        return self.server.made(self.request, user, scope, include_refresh_token=include_refresh_token)
+
+
+class CodeGrant(_Giving, grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib has no types
     """Authorisation codes."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
-    server: SmartServer
 
     def generate_authorization_code(self) -> str:
         """Draw a code."""
@@ -239,7 +262,11 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib
             revoked=None,
         )
         parts.accounts.put_grant(grant)
-        document: Json = {"challenge": data["code_challenge"], "redirect_uri": data["redirect_uri"]}
+        document: Json = {
+            "challenge": data["code_challenge"],
+            "jkt": data.get("dpop_jkt", ""),
+            "redirect_uri": data["redirect_uri"],
+        }
         parts.accounts.put_token("code", grant.id, canonical(document), now + CODE_SECONDS, secret=code)
 
     def query_authorization_code(self, code: str, client: Client) -> Brought | None:
@@ -247,9 +274,10 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib
         row = self.server.taken("code", code, client, self.request)
         if row is None:
             return None
-        kept = members(
-            parse_canonical(row.document, max_bytes=_MAX_CODE_BYTES), {"challenge": str, "redirect_uri": str}
-        )
+        names = ("challenge", "jkt", "redirect_uri")
+        kept = members(parse_canonical(row.document, max_bytes=_MAX_CODE_BYTES), dict.fromkeys(names, str))
+        if kept["jkt"] not in ("", self.request.key):
+            return None
         return Brought(row, str(kept["redirect_uri"]), str(kept["challenge"]))
 
     def delete_authorization_code(self, _authorization_code: Brought) -> None:
@@ -260,18 +288,17 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]  # Authlib
         return self.server.bearer(authorization_code.row, code=True)
 
 
-class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib has no types
+class RefreshGrant(_Giving, grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib has no types
     """Refresh tokens: each is good once and gives the next."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
-    server: SmartServer
 
     def authenticate_refresh_token(self, refresh_token: str) -> Brought | None:
-        """Look at a token; one that was used before ends its authorisation."""
+        """Look at a token; one that was used before ends its authorisation, and who lacks its key uses up none."""
         row = self.server.parts.accounts.see_token("refresh", refresh_token)
         if row is not None:
-            return Brought(row)
+            return Brought(row) if _bound_to(row) in ("", self.request.key) else None
         self.server.taken("refresh", refresh_token, self.request.client, self.request)
         return None
 
@@ -288,7 +315,7 @@ class RefreshGrant(grants.RefreshTokenGrant):  # type: ignore[misc]  # Authlib h
         """It was used up already."""
 
 
-class SystemGrant(grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib has no types
+class SystemGrant(_Giving, grants.ClientCredentialsGrant):  # type: ignore[misc]  # Authlib has no types
     """Client credentials: SMART Backend Services."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = ("private_key_jwt",)
@@ -373,7 +400,6 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         """Register everything."""
         super().__init__(query_client=parts.clients.find, save_token=lambda _token, _request: None)
         self.parts = parts
-        self.register_token_generator("default", self._made)
         self.register_client_auth_method("private_key_jwt", self._asserted)
         self.register_grant(CodeGrant, [S256()])
         self.register_grant(RefreshGrant)
@@ -453,20 +479,25 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         return Found(issued.access.client, issued=issued)
 
     def described(self, token: Found) -> dict[str, Json]:
-        """Describe a token for who asks about it."""
+        """Describe a token as the answer did that it came with: its own scopes, and the context of the launch.
+
+        One that a refresh has narrowed tells no more than it allows (SMART App Launch 2.2, Token Introspection).
+        """
         answer: dict[str, Json] = {"active": True, "client_id": token.client, "iss": self.parts.issuer.origin}
         if token.issued is None:
             return answer | {"token_type": "refresh_token"}
-        access = token.issued.access
-        context = {"patient": access.patient, "encounter": access.encounter, "fhirUser": self._person(access.user)}
-        answer |= {name: value for name, value in context.items() if value}
-        grant = self.parts.accounts.grant(access.grant) if access.grant else None
-        if grant is not None:
-            answer |= {"scope": parse_authorisation(grant.document).text, "sub": grant.account}
-        else:
-            answer |= {"scope": scopes_text(access.scopes), "sub": access.client}
         issued = token.issued
-        return answer | {"exp": issued.ends, "iat": issued.begins, "jti": issued.id, "token_type": "Bearer"}
+        answer |= {"exp": issued.ends, "iat": issued.begins, "jti": issued.id, "token_type": _type_of(issued.key)}
+        answer |= {"scope": issued.text, "sub": issued.access.client}
+        if issued.key:
+            answer["cnf"] = {"jkt": issued.key}
+        grant = self.parts.accounts.grant(issued.access.grant) if issued.access.grant else None
+        if grant is not None:
+            answer |= self._context(parse_authorisation(grant.document)) | {"sub": grant.account}
+        person = self._person(issued.access.user)
+        if person and {Special.OPENID, Special.FHIR_USER} <= issued.special:
+            answer["fhirUser"] = person
+        return answer
 
     def _asserted(self, _query: object, request: Any) -> Client | None:  # noqa: ANN401  # Authlib has no types
         """Know a client by its assertion; None where there is none."""
@@ -485,24 +516,37 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         request.client = client
         return client
 
-    def _made(
-        self, grant_type: str, client: Client, user: Bearer | None, scope: str | None, **options: object
+    def made(
+        self, request: PlainRequest, user: Bearer | None, scope: str | None, *, include_refresh_token: bool
     ) -> dict[str, Json]:
-        """Make the answer with a token (Authlib's token generator)."""
+        """Make the answer with a token, bound to the key that the request shows.
+
+        Args:
+            request: of the token; who sends it is known.
+            user: for whom; None for a client that acts for itself.
+            scope: what it allows.
+            include_refresh_token: whether the client may have one.
+        """
+        client, key, accounts = request.client, request.key, self.parts.accounts
         if user is None:
             scopes = parse_scopes(scope or "")
-            token = self.parts.tokens.issue(client.id, scopes, registered=True)
-            return _answer(token, scopes_text(scopes))
-        asked = parse_asked(scope or "")
+            token = self.parts.tokens.issue(client.id, scopes, registered=True, key=key)
+            return _answer(token, scopes_text(scopes), key)
+        asked = parse_granted(scope or "")
         # What the client may ask for can have become less since.
         scopes = tuple(one for one in asked.resources if covers(client.scopes, one))
-        token = self.parts.tokens.issue(client.id, scopes, grant=user.grant.id, registered=True)
+        token = self.parts.tokens.issue(
+            client.id, scopes, special=asked.special, grant=user.grant.id, registered=True, key=key
+        )
         told = replace(user.authorisation, scopes=scopes, special=asked.special)
-        answer = _answer(token, told.text) | self._context(told)
-        if options.get("include_refresh_token") and asked.special & {Special.OFFLINE_ACCESS, Special.ONLINE_ACCESS}:
-            answer["refresh_token"] = self.parts.accounts.put_token("refresh", user.grant.id, b"{}", user.grant.until)
+        answer = _answer(token, told.text, key) | self._context(told)
+        # The next refresh token is as the one before, however few scopes this token has (RFC 6749 §6).
+        if include_refresh_token and user.authorisation.special & {Special.OFFLINE_ACCESS, Special.ONLINE_ACCESS}:
+            # That of a client which shows who it is, is bound to the client (RFC 9449 §5).
+            document = canonical({"jkt": key} if key and client.is_public else {})
+            answer["refresh_token"] = accounts.put_token("refresh", user.grant.id, document, user.grant.until)
         if Special.OPENID in asked.special:
-            answer["id_token"] = self._id_token(client, user, token, is_refresh=grant_type == "refresh_token")
+            answer["id_token"] = self._id_token(client, user, token)
         return answer
 
     def _context(self, told: Authorisation) -> dict[str, Json]:
@@ -520,7 +564,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
             answer["intent"] = told.intent
         return answer
 
-    def _id_token(self, client: Client, user: Bearer, token: str, *, is_refresh: bool) -> str:
+    def _id_token(self, client: Client, user: Bearer, token: str) -> str:
         """Say who the person is (OpenID Connect Core §2, §12.2)."""
         now, key, found = self.parts.clock(), self.parts.keys.newest(IDENTITY), user.authorisation
         half = create_half_hash(token, IDENTITY)
@@ -534,7 +578,7 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         }
         if found.auth_time:
             claims["auth_time"] = found.auth_time
-        if found.nonce and not is_refresh:
+        if found.nonce and user.code:
             claims["nonce"] = found.nonce
         if Special.FHIR_USER in found.special and user.account.fhir_user:
             claims["fhirUser"] = self._person(user.account.fhir_user)
@@ -561,6 +605,17 @@ Refusal = OAuth2Error
 """What a request for authorisation can come to; the pages show it or send it back."""
 
 
-def _answer(token: str, scope: str) -> dict[str, Json]:
+def _answer(token: str, scope: str, key: str) -> dict[str, Json]:
     """Begin an answer with a token (RFC 6749 §5.1)."""
-    return {"access_token": token, "expires_in": TOKEN_SECONDS, "scope": scope, "token_type": "Bearer"}
+    return {"access_token": token, "expires_in": TOKEN_SECONDS, "scope": scope, "token_type": _type_of(key)}
+
+
+def _type_of(key: str) -> str:
+    """Say how a token is to be brought: as what suffices by itself, or with a proof of its key (RFC 9449 §5)."""
+    return SCHEME if key else "Bearer"
+
+
+def _bound_to(row: TokenRow) -> str:
+    """Tell to which key a refresh token is bound; empty for none."""
+    kept = members(parse_canonical(row.document, max_bytes=_MAX_CODE_BYTES), {}, {"jkt": str})
+    return str(kept.get("jkt", ""))

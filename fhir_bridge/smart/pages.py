@@ -25,7 +25,7 @@ from fhir_bridge.smart.oauth import Decision, PlainRequest, Refusal, SmartServer
 from fhir_bridge.smart.offer import Offer, check_request, chosen, make_offer, signed_in_since
 from fhir_bridge.smart.patients import FoundPatient, Patients
 from fhir_bridge.smart.roles import CHOOSING
-from fhir_bridge.smart.scopes import Action, Asked, Context, Scope, Special
+from fhir_bridge.smart.scopes import MAX_GRANTED_CHARS, Action, Asked, Context, Scope, Special
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, MedchainError
 from medchain.store.accounts import STAFF
@@ -167,7 +167,7 @@ class AuthorisePages:
         if wants and not patient:
             return self._asked(found, me, launch, request.form, "consent.patient.needed")
         encounter = launch.encounter or request.form.get("encounter", "").strip()
-        if encounter and not launch.encounter and not self._patients.has_encounter(encounter, patient):
+        if encounter and not launch.encounter and not self._patients.has_encounter(encounter, patient, who):
             return self._asked(found, me, launch, request.form, "consent.encounter.unknown")
         if found.plain.form.get("launch") and take_launch(self._server.parts, found.plain.form["launch"]) is None:
             raise AccessDeniedError("launch.ended")
@@ -182,6 +182,8 @@ class AuthorisePages:
             banner=launch.banner,
             auth_time=me.session.shown_at,
         )
+        if not 0 < len(authorisation.text) <= MAX_GRANTED_CHARS:
+            return self._refused(Refusal(error="invalid_scope", redirect_uri=found.redirect_uri), found.plain.form)
         decision = Decision(me.account, me.session.token, me.session.until, authorisation)
         answer = self._server.create_authorization_response(found.plain, grant_user=decision, grant=found.grant)
         address = answer.headers.get("Location")

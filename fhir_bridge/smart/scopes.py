@@ -21,7 +21,10 @@ from fhir_bridge.search.query import parse_query
 from medchain.errors import InputError
 
 MAX_SCOPES: Final = 64
-"""Most scopes of one client or token."""
+"""Most scopes of one client, or of one request."""
+
+MAX_GRANTED_CHARS: Final = 4_096
+"""Longest text of what a person authorises: each token says it, in a header field of each request."""
 
 MAX_QUERY_CHARS: Final = 512
 """Longest constraint of one scope."""
@@ -158,6 +161,23 @@ def parse_asked(text: str) -> Asked:
     words = list(dict.fromkeys(text.split()))
     if len(words) > MAX_SCOPES:
         raise InputError("scope.malformed")
+    return _sorted(words)
+
+
+def parse_granted(text: str) -> Asked:
+    """Read scopes that this node has granted, and written itself: a role may make many of each that was asked for.
+
+    Raises:
+        InputError: ``scope.malformed`` where one is not understood.
+    """
+    found = _sorted(text.split())
+    if found.ignored:
+        raise InputError("scope.malformed")
+    return found
+
+
+def _sorted(words: Iterable[str]) -> Asked:
+    """Tell scopes of resources from the others, and from what is none."""
     resources: list[Scope] = []
     special: set[Special] = set()
     ignored: list[str] = []

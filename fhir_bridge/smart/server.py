@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -26,7 +27,8 @@ from fhir_bridge.smart.assertions import MAX_TOKEN_CHARS, SKEW_S
 from fhir_bridge.smart.authorisation import parse_authorisation
 from fhir_bridge.smart.clients import LOOK_AGAIN_S, ClientBook
 from fhir_bridge.smart.keys import ACCESS, SigningKeys
-from fhir_bridge.smart.scopes import Scope, covers, parse_scopes, scopes_text
+from fhir_bridge.smart.proofs import ProofCheck, Shown
+from fhir_bridge.smart.scopes import Asked, Scope, Special, covers, parse_granted
 from medchain.errors import AccessDeniedError, InputError
 from medchain.node.clock import Clock
 from medchain.store.accounts import AccountStore
@@ -47,24 +49,33 @@ class Issued:
 
     Attributes:
         access: who it was given to, and for what.
+        special: scopes without resources that it was given with.
         id: its own id.
         begins: when it was issued, Unix seconds.
         ends: when it ends.
         is_registered: whether it counts only while its client is registered; one from the operator's hand counts by
             itself.
+        key: thumbprint of the key that it is bound to; empty for none.
     """
 
     access: Access
+    special: frozenset[Special]
     id: str
     begins: int
     ends: int
     is_registered: bool
+    key: str = ""
+
+    @property
+    def text(self) -> str:
+        """All its scopes, as the answer said them that it came with."""
+        return str(Asked(self.access.scopes, self.special))
 
 
 class TokenServer:
     """Gives and checks the access tokens of one node. Threads may share it."""
 
-    __slots__ = ("_accounts", "_clients", "_clock", "_keys", "_known", "_member_counts", "_node")
+    __slots__ = ("_accounts", "_clients", "_clock", "_keys", "_known", "_member_counts", "_node", "_proofs")
 
     def __init__(
         self,
@@ -74,6 +85,7 @@ class TokenServer:
         keys: SigningKeys,
         clients: ClientBook,
         member_counts: Callable[[str], bool],
+        proofs: ProofCheck,
         clock: Clock,
     ) -> None:
         """Prepare.
@@ -84,6 +96,7 @@ class TokenServer:
             keys: sign the tokens.
             clients: who is registered.
             member_counts: tells whether an organisation is an active member of the ledger.
+            proofs: tell whose key a request shows, for tokens that are bound to one.
             clock: gives Unix seconds.
         """
         self._node = node
@@ -91,6 +104,7 @@ class TokenServer:
         self._keys = keys
         self._clients = clients
         self._member_counts = member_counts
+        self._proofs = proofs
         self._clock = clock
         self._known: dict[bytes, tuple[float, Issued]] = {}
 
@@ -100,8 +114,10 @@ class TokenServer:
         scopes: Collection[Scope],
         lifetime_s: int = TOKEN_SECONDS,
         *,
+        special: Collection[Special] = (),
         grant: str = "",
         registered: bool = False,
+        key: str = "",
     ) -> str:
         """Sign an access token.
 
@@ -109,8 +125,10 @@ class TokenServer:
             client: for whom.
             scopes: what it allows.
             lifetime_s: for how long.
+            special: scopes without resources, which it tells and which allow nothing.
             grant: id of the authorisation that it comes of; empty for a client that acts for itself.
             registered: whether it ends with its client's registration.
+            key: thumbprint of the key that it is bound to (RFC 9449 §6.1); empty for none.
 
         Returns:
             The token.
@@ -120,7 +138,7 @@ class TokenServer:
         """
         if not 0 < lifetime_s <= MAX_TOKEN_SECONDS:
             raise InputError("token.lifetime", limit=MAX_TOKEN_SECONDS)
-        now, key = self._clock(), self._keys.newest(ACCESS)
+        now, signing = self._clock(), self._keys.newest(ACCESS)
         claims = {
             "aud": self._node,
             "client_id": client,
@@ -128,18 +146,20 @@ class TokenServer:
             "iat": now,
             "iss": self._node,
             "jti": secrets.token_hex(16),
-            "scope": scopes_text(scopes),
+            "scope": str(Asked(tuple(scopes), frozenset(special))),
             "sub": client,
         }
         if grant:
             claims["grant"] = grant
         if registered:
             claims["registered"] = True
-        header = {"alg": ACCESS, "kid": key.kid, "typ": _ACCESS_TYPE}
-        return jwt.encode(header, claims, key.key, algorithms=[ACCESS])
+        if key:
+            claims["cnf"] = {"jkt": key}
+        header = {"alg": ACCESS, "kid": signing.kid, "typ": _ACCESS_TYPE}
+        return jwt.encode(header, claims, signing.key, algorithms=[ACCESS])
 
     def check(self, token: str) -> Access:
-        """Check an access token.
+        """Check an access token that is brought by itself.
 
         Args:
             token: compact JWS.
@@ -148,12 +168,41 @@ class TokenServer:
             Who it was given to, and for what.
 
         Raises:
-            AccessDeniedError: ``token.invalid``, whatever is wrong with it.
+            AccessDeniedError: ``token.invalid``, whatever is wrong with it; also for one that is bound to a key, which
+                does not suffice by itself (RFC 9449 §7.2).
         """
-        return self.inspect(token).access
+        issued = self.inspect(token)
+        if issued.key:
+            raise AccessDeniedError("token.invalid")
+        return issued.access
+
+    def check_bound(self, token: str, shown: Shown) -> Access:
+        """Check an access token that is brought with a proof of the key that it is bound to (RFC 9449 §7.1).
+
+        Args:
+            token: compact JWS.
+            shown: the proof.
+
+        Returns:
+            As `check`.
+
+        Raises:
+            AccessDeniedError: ``token.invalid``, also for one that is bound to none; ``token.proof``.
+            UnavailableError: as `ProofCheck.key`.
+        """
+        issued = self.inspect(token)
+        if not issued.key:
+            raise AccessDeniedError("token.invalid")
+        if not hmac.compare_digest(self._proofs.key(shown, token), issued.key):
+            raise AccessDeniedError("token.proof")
+        return issued.access
+
+    def shown_key(self, shown: Shown) -> str:
+        """Tell whose key a request for a token shows; errors as `ProofCheck.key`."""
+        return self._proofs.key(shown)
 
     def inspect(self, token: str) -> Issued:
-        """Check an access token, and tell all of it; errors as in `check`."""
+        """Check an access token, whoever has it, and tell all of it; errors as in `check`."""
         name, now = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest(), time.monotonic()
         held = self._known.get(name)
         if held is None:
@@ -223,13 +272,17 @@ class TokenServer:
         ):
             raise AccessDeniedError("token.invalid")
         client, scope, unique = map(str, texts)
-        grant = claims.get("grant", "")
-        return Issued(self._access(client, scope, str(grant)), unique, begins, ends, claims.get("registered") is True)
+        try:
+            granted = parse_granted(scope)
+        except InputError as error:
+            raise AccessDeniedError("token.invalid") from error
+        access = self._access(client, granted.resources, str(claims.get("grant", "")))
+        is_registered, bound_to = claims.get("registered") is True, str(claims.get("cnf", {}).get("jkt", ""))
+        return Issued(access, granted.special, unique, begins, ends, is_registered, bound_to)
 
-    def _access(self, client: str, scope: str, grant_id: str) -> Access:
+    def _access(self, client: str, scopes: tuple[Scope, ...], grant_id: str) -> Access:
         """Put together who calls."""
         try:
-            scopes = parse_scopes(scope) if scope else ()
             registered = self._clients.find(client, fresh=False)
             member = "" if registered is None or registered.member == self._node else registered.member
             if not grant_id:

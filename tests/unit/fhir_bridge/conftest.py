@@ -25,6 +25,7 @@ from fhir_bridge.smart.clients import ClientBook
 from fhir_bridge.smart.endpoints import oauth_blueprint
 from fhir_bridge.smart.keys import SigningKeys
 from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
+from fhir_bridge.smart.proofs import ProofCheck
 from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.smart.server import TokenServer
 from medchain.node.records import RecordService
@@ -142,18 +143,23 @@ def smart_parts(store, key, clock, member_keys, remote_keys) -> Parts:
     """Make what the authorisation server works with, with keys of others from dictionaries."""
     accounts = store.accounts
     clients, keys = ClientBook(accounts), SigningKeys(accounts, key, clock)
+
+    def used(jti: str, until: int) -> bool:
+        return store.use_once(jti, until, now=clock())
+
     tokens = TokenServer(
         node=NODE,
         accounts=accounts,
         keys=keys,
         clients=clients,
         member_counts=lambda org_id: bool(member_keys.get(org_id)),
+        proofs=ProofCheck(lambda: (ORIGIN,), used, clock),
         clock=clock,
     )
     assertions = AssertionCheck(
         lambda: (TOKEN_URL,),
         ClientKeys(lambda org_id: member_keys.get(org_id, []), lambda url, _kid: remote_keys.get(url, [])),
-        lambda jti, until: store.use_once(jti, until, now=clock()),
+        used,
         clock,
     )
     issuer = Issuer(ORIGIN, f"{ORIGIN}/fhir", f"{ORIGIN}/auth/style-1.json")

@@ -167,9 +167,10 @@ def world(server, monkeypatch) -> World:
     )
     app = Flask("test-pages", static_folder=None)
     prepare(app)
-    patients = Patients(server.service, server.core.search, seen_by(server.core.audit))
+    core = server.core
+    patients = Patients(server.service, core.search, seen_by(core.audit), core.enforcement.sight)
     pages = register(app, site, server.parts, patients, Fetcher())
-    app.register_blueprint(BrowsePages(pages, server.core).blueprint())
+    app.register_blueprint(BrowsePages(pages, core).blueprint())
     check_callers(app)
     world = World(server, site, app, app.test_client())
     for role in Role:

@@ -11,7 +11,9 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from fhir_bridge.smart.launch import Launch, put_launch
+from fhir_bridge.smart.scopes import MAX_SCOPES
 from medchain.store.accounts import Role
+from tests.unit.fhir_bridge.consent_oracle import deny
 from tests.unit.fhir_bridge.smart.conftest import BACK, NOW, ORIGIN, VERIFIER, back
 
 OTHER = "https://evil.example/cb"
@@ -224,6 +226,10 @@ def test_a_refresh_can_narrow_scopes_and_never_widen_them(world):
     narrow = json.loads(world.refresh(first["refresh_token"], scope="offline_access").data)
     assert narrow["scope"] == "offline_access"
     assert world.parts.tokens.check(narrow["access_token"]).scopes == ()
+    # RFC 6749 §6: the next refresh token is as the one before, also where this time it was not asked for.
+    narrow = json.loads(world.refresh(narrow["refresh_token"], scope="patient/Observation.rs").data)
+    assert narrow["scope"] == "patient/Observation.rs"
+    assert json.loads(world.refresh(narrow["refresh_token"]).data)["scope"] == first["scope"]
 
 
 def test_online_access_ends_with_the_session_and_offline_access_does_not(world):
@@ -278,6 +284,31 @@ def test_a_role_narrows_what_an_application_gets(world):
     assert not any("Observation" in one or "*" in one for one in scope)
 
 
+def test_a_role_may_make_more_scopes_of_what_was_asked_for_than_anybody_may_ask_for(world):
+    """Of each scope of all types one for each type of the desk's; the person was told an error after the decision."""
+    world.sign_in(Role.DESK)
+    asked = " ".join(f"user/*.rs?_tag={tag}" for tag in "abc")
+    given = json.loads(world.turn_in(world.code(scope=f"{asked} offline_access")).data)
+    access = world.parts.tokens.check(given["access_token"])
+    assert len(access.scopes) > MAX_SCOPES
+    assert {*map(str, access.scopes), "offline_access"} == {*given["scope"].split()}
+    assert json.loads(world.refresh(given["refresh_token"]).data)["scope"] == given["scope"]
+
+
+def test_scopes_that_no_token_could_say_are_not_given(world):
+    """A header field has an end: a token that is longer than what is read would never count."""
+    world.sign_in(Role.DESK)
+    answer = world.decide(world.begin(scope=f"user/*.rs?_tag={'a' * 400}"))
+    assert back(answer)["error"] == "invalid_scope"
+
+
+def test_who_leaves_nothing_in_gives_no_code(world):
+    """RFC 6749 §4.1.2.1; of a system's scopes a person has none to give."""
+    world.sign_in()
+    for scope, picked in (("system/*.rs", None), ("user/*.rs", [])):
+        assert back(world.decide(world.begin(scope=scope), scope=picked))["error"] == "invalid_scope"
+
+
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.ADMINISTRATOR])
 def test_who_may_choose_no_patient_hands_on_nothing_of_one(world, role):
     world.sign_in(role)
@@ -325,6 +356,20 @@ def test_who_may_choose_no_patient_learns_of_none(world, role):
     launch, _ = put_launch(world.parts, Launch("growth", "p1"))
     page = world.get(f"/auth/consent?request={world.begin(scope='launch openid user/Organization.rs', launch=launch)}")
     assert (page.status_code, "王芳" in page.text) == (200, False)
+
+
+def test_a_patient_whom_a_consent_keeps_from_the_person_is_not_found_nor_chosen(world):
+    """`docs/spec/consent.md` C1: what is kept back is not there, on every way."""
+    world.sign_in()
+    signed = world.begin()
+    for text in ("p1", "MRN-1", "王芳"):
+        assert "1980-01-02" in world.decide(signed, step="find", search=text).text
+    assert world.server.call("PUT", "/fhir/Consent/c1", deny() | {"id": "c1"}).status_code == 201
+    for text in ("p1", "MRN-1", "王芳"):
+        answer = world.decide(signed, step="find", search=text)
+        assert (answer.status_code, "1980-01-02" in answer.text) == (400, False)
+    assert world.decide(signed, patient="p1").status_code == 400
+    assert world.decide(signed, search="MRN-1").status_code == 400
 
 
 def test_an_encounter_must_be_one_of_the_patient(world):

@@ -25,7 +25,7 @@ from fhir_bridge.smart.mount import remembered
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import AccessDeniedError, InputError, UnavailableError, VerificationError
 from medchain.store.authorisations import SigningKeyRow
-from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN, PUBLIC
+from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN, PUBLIC, back
 
 URL = "http://127.0.0.1:41000/token"
 EC = ECKey.generate_key("P-384", parameters={"kid": "e"})
@@ -33,6 +33,7 @@ RSA = RSAKey.generate_key(2048, parameters={"kid": "r"})
 STRANGER = ECKey.generate_key("P-384", parameters={"kid": "e"})
 KIND = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MEMBER = "anxin-insurance"
+PUBLIC_SCOPES = "launch/patient openid fhirUser offline_access patient/*.rs"
 COUNT = iter(range(1_000_000))
 
 
@@ -262,6 +263,37 @@ def ehr(world) -> str:
     rights = frozenset({Right.LAUNCH})
     put(world, Client("ehr", parse_scopes("system/*.cruds"), jwks=(public(EC),), rights=rights))
     return json.loads(ask(world, "ehr").data)["access_token"]
+
+
+def introspected(world, token: str) -> dict:
+    """Ask about a token as a resource server of the hospital."""
+    rights = frozenset({Right.INTROSPECT})
+    put(world, Client("gateway", parse_scopes("system/*.rs"), jwks=(public(EC),), rights=rights))
+    return json.loads(post(world, discovery.INTROSPECT, {"token": token, **shown("gateway")}).data)
+
+
+def test_introspection_tells_what_the_answer_with_the_token_told(world, ehr):
+    """SMART App Launch 2.2, Token Introspection, conditional fields: each parameter of the launch context."""
+    context = {"patient": "p1", "encounter": "e1", "intent": "reconcile-medications", "need_patient_banner": True}
+    launch = json.loads(launched(world, {"client": "growth", **context}, ehr).data)["launch"]
+    world.sign_in()
+    answer = world.decide(world.begin(scope="launch patient/*.rs", launch=launch))
+    given = json.loads(world.turn_in(back(answer)["code"]).data)
+    told = introspected(world, given["access_token"])
+    names = {*context, "scope", "smart_style_url"}
+    assert {name: told.get(name) for name in names} == {name: given[name] for name in names}
+    # There was no id token, whose claim it is.
+    assert "fhirUser" not in told
+
+
+def test_introspection_of_a_token_that_a_refresh_narrowed_tells_no_more_than_it_allows(world):
+    """SMART App Launch 2.2, Token Introspection, required fields: `scope` as in the answer with the token."""
+    world.sign_in()
+    given = json.loads(world.turn_in(world.code(scope=f"{PUBLIC_SCOPES} patient/*.cu")).data)
+    narrowed = json.loads(world.refresh(given["refresh_token"], scope="patient/*.rs").data)
+    told = introspected(world, narrowed["access_token"])
+    assert (told["scope"], narrowed["scope"]) == ("patient/*.rs", "patient/*.rs")
+    assert "fhirUser" not in told
 
 
 def test_the_record_system_makes_launches_with_a_token_of_its_own(world, ehr):
