@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Thread
 from typing import Generic, TypeVar
 
 _Value = TypeVar("_Value")
@@ -33,9 +33,13 @@ class Ages:
 
 
 class Remembered(Generic[_Value]):
-    """One such value. Threads may share it; a process that is forked has to make its own."""
+    """One such value. Threads may share it; a process that is forked has to make its own.
 
-    __slots__ = ("_ages", "_ask", "_asked", "_asking", "_at", "_first", "_value")
+    Each question has a thread of its own, which ends with the answer: there is nothing to close, and who holds a value
+    that nobody needs any more holds nothing that goes on.
+    """
+
+    __slots__ = ("_ages", "_ask", "_asking", "_at", "_first", "_value")
 
     def __init__(self, ask: Callable[[], _Value], value: _Value, ages: Ages) -> None:
         """Know what counts before the first answer.
@@ -47,8 +51,7 @@ class Remembered(Generic[_Value]):
         """
         self._ask = ask
         self._ages = ages
-        self._asking = ThreadPoolExecutor(1, thread_name_prefix="remembered")
-        self._asked: Future[None] | None = None
+        self._asking: Thread | None = None
         self._at = -ages.old_s
         self._first = Event()
         self._value = value
@@ -56,10 +59,14 @@ class Remembered(Generic[_Value]):
     def __call__(self) -> _Value:
         """Give the value as it was a moment ago; wait a little for it only where it was asked for long ago."""
         age = time.monotonic() - self._at
-        if age >= self._ages.fresh_s and (self._asked is None or self._asked.done()):
-            self._asked = self._asking.submit(self._learn)
-            if age >= self._ages.old_s:
-                wait((self._asked,), self._ages.patience_s)
+        if age >= self._ages.fresh_s and (self._asking is None or not self._asking.is_alive()):
+            asking = Thread(target=self._learn, name="remembered", daemon=True)
+            # Where the system has no room for another thread, what was known counts on.
+            with suppress(RuntimeError):
+                asking.start()
+                self._asking = asking
+                if age >= self._ages.old_s:
+                    asking.join(self._ages.patience_s)
         return self._value
 
     def wait_for_first(self, seconds: float) -> None:
@@ -72,8 +79,7 @@ class Remembered(Generic[_Value]):
 
     def _learn(self) -> None:
         """Ask; one who could not tell is not asked again at once."""
-        try:
+        with suppress(Exception):
             self._value = self._ask()
-        finally:
-            self._at = time.monotonic()
-            self._first.set()
+        self._at = time.monotonic()
+        self._first.set()

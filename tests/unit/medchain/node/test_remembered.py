@@ -86,6 +86,28 @@ def test_the_first_answer_can_be_waited_for():
     assert size() == 1
 
 
+def test_where_no_thread_can_be_had_what_was_known_counts_on(monkeypatch):
+    """As `threading.Thread.start` has it; a read is answered all the same."""
+
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    size = Remembered(lambda: 1, 7, Ages(0.0, 0.0, LONG_S))
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        assert size() == 7
+    assert size() == 1
+
+
+def test_the_thread_of_a_question_ends_with_its_answer():
+    """A command or an application would leave one behind otherwise."""
+    threads: list[threading.Thread] = []
+    size = Remembered(lambda: threads.append(threading.current_thread()) or 1, 0, Ages(NEVER_S, NEVER_S, LONG_S))
+    assert size() == 1
+    threads[0].join(LONG_S)
+    assert not threads[0].is_alive()
+
+
 def test_no_thread_asks_while_nobody_needs_the_value():
     """An application that nobody uses any more is quiet, whatever still holds it."""
     asked = []
