@@ -91,11 +91,8 @@ class CustodyPages:
         asked: Json = {"operation": Operation.SETTLE.value, "subject": person.subject.hex()}
         answer = self._site.local.call("subject.draft", asked, QUICK)
         fresh = Joint(str(answer.get("draft")) if isinstance(answer, dict) else "", {}, 0)
-        kept = self._kept(person)
-        if kept is not None and not kept.fits(fresh):
-            joint.drop(self._site.pages.site.accounts, person.subject.hex(), self._site.pages.site.clock())
-            kept = None
-        chosen = kept or fresh
+        site = self._site.pages.site
+        chosen = joint.begun(site.accounts, person.subject.hex(), fresh, site.clock())
         draft: Json = {"challenge": chosen.challenge(signer.hex()), "draft": chosen.draft}
         way = Way(CUSTODY, CUSTODY, name=person.subject.hex(), deed=CONSENT)
         return self._signing.lead(me, signer, draft, Act.SETTLE, way)

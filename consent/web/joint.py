@@ -9,7 +9,7 @@ Source: `docs/spec/patient-pages.md` 17; `docs/spec/consent.md` 4, 6, 7; `docs/s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from medchain.encoding import Json, as_number, as_object, canonical, members, parse_canonical, unbase64, unhex
@@ -19,7 +19,7 @@ from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.drafts import ToSign
-from medchain.store.accounts import AccountStore
+from medchain.store.accounts import AccountStore, Kept
 
 JOINT_S: Final = 3 * DAY_S - 3600
 """How long a first signature waits for the others: endorsers take none that is older than three days."""
@@ -99,8 +99,24 @@ def find(accounts: AccountStore, name: str, now: int) -> Joint | None:
     return None if document is None else _read(document)
 
 
+def begun(accounts: AccountStore, name: str, fresh: Joint, now: int) -> Joint:
+    """Return what some have signed and others must, or a fresh draft where that is over, or does not fit any more.
+
+    Args:
+        accounts: keeps it.
+        name: as for `find`.
+        fresh: drafted now.
+        now: Unix seconds.
+    """
+    kept = find(accounts, name, now)
+    if kept is not None and kept.fits(fresh) and kept.missing:
+        return kept
+    drop(accounts, name, now)
+    return fresh
+
+
 def add(accounts: AccountStore, name: str, draft: str, answer: tuple[str, Json], now: int) -> Joint:
-    """Keep a signature.
+    """Keep a signature, with those that others give at the same moment: each sees those that came before.
 
     Args:
         accounts: keeps it.
@@ -115,13 +131,17 @@ def add(accounts: AccountStore, name: str, draft: str, answer: tuple[str, Json],
     Raises:
         ConflictError: ``patient.joint_other`` where others have signed another draft meanwhile.
     """
-    kept = find(accounts, name, now) or Joint(draft, {}, now + JOINT_S)
-    if kept.draft != draft:
-        raise ConflictError("patient.joint_other")
-    signed = Joint(draft, {**kept.given, answer[0]: answer[1]}, kept.until)
-    drop(accounts, name, now)
-    document = canonical({"draft": draft, "given": dict(signed.given), "until": signed.until})
-    accounts.put_ticket(_KIND, document, signed.until, now, name)
+    signed = Joint(draft, {}, now + JOINT_S)
+
+    def change(document: bytes | None) -> Kept:
+        nonlocal signed
+        kept = signed if document is None else _read(document)
+        if kept.draft != draft:
+            raise ConflictError("patient.joint_other")
+        signed = replace(kept, given={**kept.given, answer[0]: answer[1]})
+        return Kept(canonical({"draft": draft, "given": dict(signed.given), "until": signed.until}), signed.until)
+
+    accounts.change_ticket(_KIND, name, now, change)
     return signed
 
 

@@ -8,12 +8,12 @@ Source: `docs/spec/smart.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, delete, insert, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, insert, not_, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.account_tables import (
@@ -364,6 +364,18 @@ class StaffTable:
         return None if row is None else _account(row)
 
 
+class Kept(NamedTuple):
+    """What belongs to something that counts once.
+
+    Attributes:
+        document: as who made it reads it.
+        until: when it ends, Unix seconds.
+    """
+
+    document: bytes
+    until: int
+
+
 class TicketTable:
     """What counts once: launches, enrolment codes, challenges, log-ins under way; and failures, which lock."""
 
@@ -387,11 +399,24 @@ class TicketTable:
         """
         secret = secret or new_secret()
         with self._database.write("ticket") as connection:
-            in_its_place = (ticket.c.token == hashed(secret)) & not_(_counts(now))
-            connection.execute(delete(ticket).where(_over(now) | in_its_place))
-            values = {"token": hashed(secret), "kind": kind, "document": document, "until": until, "made": now}
-            connection.execute(insert(ticket).values(**values))
+            _put_ticket(connection, kind, secret, Kept(document, until), now)
         return secret
+
+    def change_ticket(self, kind: str, secret: str, now: int, change: Callable[[bytes | None], Kept]) -> None:
+        """Put in the place of what belongs to it what follows from that: of many who do so at once none is lost.
+
+        Args:
+            kind: as for `put_ticket`.
+            secret: by which it is known.
+            now: Unix seconds.
+            change: makes it of what there is; None where it is not there, or counts no more. What it raises is passed
+                on, and leaves what there is.
+        """
+        with self._database.write("ticket") as connection:
+            row = connection.execute(select(ticket).where(*_ticket(kind, secret, now))).first()
+            kept = change(None if row is None else bytes(row.document))
+            connection.execute(delete(ticket).where(*_ticket(kind, secret, now)))
+            _put_ticket(connection, kind, secret, kept, now)
 
     def see_ticket(self, kind: str, secret: str, now: int) -> bytes | None:
         """Return what belongs to it, and leave it."""
@@ -491,6 +516,14 @@ class AccountStore(StaffTable, TicketTable, AuthorisationTable):
 
 _SEEN_STEP_S: Final = 60
 _ACCOUNT: Final = "account"
+
+
+def _put_ticket(connection: Connection, kind: str, secret: str, kept: Kept, now: int) -> None:
+    """Write a ticket, in the place of one that counts no more, and forget what is over."""
+    in_its_place = (ticket.c.token == hashed(secret)) & not_(_counts(now))
+    connection.execute(delete(ticket).where(_over(now) | in_its_place))
+    values = {"token": hashed(secret), "kind": kind, "document": kept.document, "until": kept.until, "made": now}
+    connection.execute(insert(ticket).values(**values))
 
 
 def _ticket(kind: str, secret: str, now: int) -> tuple[Any, ...]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -72,6 +75,21 @@ class Family:
 @pytest.fixture
 def family(world):
     return Family(world)
+
+
+def at_one_moment(add: Callable[[str], object], what: Sequence[str]) -> list[object]:
+    """Do something with each of some at one moment; returns what came of it, refusals as well."""
+    together = threading.Barrier(len(what))
+
+    def tried(one: str) -> object:
+        together.wait(60)
+        try:
+            return add(one)
+        except ConflictError as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(what)) as pool:
+        return list(pool.map(tried, what))
 
 
 def next_of(answer) -> str:
@@ -198,3 +216,23 @@ def test_what_is_kept_says_who_must_sign_what_in_which_order(family, world):
     accounts = world.site.pages.site.accounts
     with pytest.raises(ConflictError, match=r"patient\.joint_other"):
         joint.add(accounts, ask, "another", (father, {}), world.time)
+
+
+def test_attack_guardians_who_sign_at_one_moment_lose_no_signature(world):
+    accounts = world.site.pages.site.accounts
+    for turn in range(5):
+        name, signers = f"at-once-{turn}", [f"{number:02x}" * 32 for number in range(6)]
+        so_far = at_one_moment(lambda one: joint.add(accounts, name, "draft", (one, one), world.time), signers)  # noqa: B023  # done at once
+        assert joint.find(accounts, name, world.time).given == {one: one for one in signers}
+        # Each sees those before it, so that one alone is the last.
+        assert sorted(len(one.given) for one in so_far) == [1, 2, 3, 4, 5, 6]
+
+
+def test_of_guardians_who_choose_differently_at_one_moment_one_is_kept_and_the_other_is_told(world):
+    accounts = world.site.pages.site.accounts
+    for turn in range(5):
+        name = f"other-{turn}"
+        so_far = at_one_moment(lambda one: joint.add(accounts, name, one, ("11" * 32, {}), world.time), ["a", "b"])  # noqa: B023  # done at once
+        (kept,) = (one for one in so_far if isinstance(one, joint.Joint))
+        assert "patient.joint_other" in so_far
+        assert joint.find(accounts, name, world.time) == kept

@@ -21,7 +21,7 @@ from medchain.store.account_tables import (
     ticket,
     web_session,
 )
-from medchain.store.accounts import Account, AccountStore, Passkey, Role
+from medchain.store.accounts import Account, AccountStore, Kept, Passkey, Role
 from medchain.store.authorisations import Grant, SigningKeyRow
 from medchain.store.engine import FileKind
 from medchain.store.secret import hashed
@@ -71,6 +71,7 @@ WRITES = {
     "put_passkey": lambda s: s.put_passkey(replace(KEY, credential=b"other")),
     "begin_session": lambda s: s.begin_session(WANG.id, "passkey", NOW, NOW + 9, KEY.credential),
     "put_ticket": lambda s: s.put_ticket("launch", b"{}", NOW + 9, NOW),
+    "change_ticket": lambda s: s.change_ticket("joint", "name", NOW, lambda _kept: Kept(b"[]", NOW + 9)),
     "put_attempt": lambda s: s.put_attempt(["a", "b"], NOW, "x"),
     "put_client": lambda s: s.put_client("other", b"{}", NOW),
     "disable_client": lambda s: s.disable_client("app", NOW),
@@ -125,6 +126,49 @@ def test_a_ticket_counts_for_its_purpose_and_until_it_ends(store):
     assert store.take_ticket("enrol", secret, NOW) is None
     assert store.take_ticket("launch", secret, NOW + 9) is None
     assert store.see_ticket("launch", secret, NOW) == b"{}"
+
+
+def test_of_many_who_change_a_ticket_at_once_none_is_lost(store, store_engine):
+    stores = [store, *(AccountStore(store_engine(FileKind.RECORDS)) for _ in range(3))]
+    together = threading.Barrier(len(stores))
+
+    def add(place: int) -> None:
+        together.wait(60)
+        for number in range(5):
+            mine = bytes([16 * place + number])
+            stores[place].change_ticket("joint", "name", NOW, lambda kept: Kept((kept or b"") + mine, NOW + 9))  # noqa: B023  # done at once
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(add, range(len(stores))))
+    kept = store.see_ticket("joint", "name", NOW)
+    assert sorted(kept) == [16 * place + number for place in range(4) for number in range(5)]
+
+
+def test_a_ticket_is_made_by_its_first_change_and_ends_when_the_last_one_says(store):
+    seen = []
+
+    def change(kept: bytes | None, until: int) -> Kept:
+        seen.append(kept)
+        return Kept(b"x" * len(seen), until)
+
+    store.change_ticket("joint", "name", NOW, lambda kept: change(kept, NOW + 9))
+    store.change_ticket("joint", "name", NOW, lambda kept: change(kept, NOW + 20))
+    assert store.see_ticket("launch", "name", NOW) is None
+    assert store.see_ticket("joint", "name", NOW + 19) == b"xx"
+    # One that has ended is none to go on from.
+    store.change_ticket("joint", "name", NOW + 20, lambda kept: change(kept, NOW + 30))
+    assert seen == [None, b"x", None]
+
+
+def test_a_change_of_a_ticket_that_is_refused_leaves_what_there_is(store):
+    store.change_ticket("joint", "name", NOW, lambda _kept: Kept(b"first", NOW + 9))
+
+    def refuse(_kept: bytes | None) -> Kept:
+        raise ConflictError("patient.joint_other")
+
+    with pytest.raises(ConflictError, match=r"patient\.joint_other"):
+        store.change_ticket("joint", "name", NOW, refuse)
+    assert store.see_ticket("joint", "name", NOW) == b"first"
 
 
 def test_attack_what_counts_once_and_was_made_by_a_fast_clock_does_not_count_for_as_long_once_it_is_set_back(store):
