@@ -102,6 +102,7 @@ def open_worker() -> Worker:
     jobs = None if forks is None else JobPool(forks, arguments, secret, layout.run / "job", config.web_jobs)
     fronts: list[Front] = []
     app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs, turns)),))
+    opened.callback(fronts[0].close)
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
     settle()

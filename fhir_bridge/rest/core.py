@@ -53,6 +53,10 @@ class Auditor(Protocol):
         """Keep one request; raises `UnavailableError` where that cannot be done, and nothing may be answered then."""
         ...
 
+    def close(self) -> None:
+        """End: nothing is answered any more."""
+        ...
+
 
 class Tracer(Protocol):
     """Tells where record versions stand on the ledger; `medchain.node.proofs.RecordTracer`."""
@@ -91,6 +95,9 @@ class NoAudit:
         """Do nothing."""
 
     def note(self, ask: Ask, status: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
 
@@ -172,6 +179,11 @@ class Core:
         object.__setattr__(self, "exports", Exports(self.store, self.search, deletions, self.records_key))
         object.__setattr__(self, "identifier_key", identifier_key(self.records_key))
         object.__setattr__(self, "labeller", Labeller(self.label_sets, self.service, self.store, self.majority_years))
+
+    def close(self) -> None:
+        """End what goes on beside the answers, once there are no more."""
+        self.audit.close()
+        self.kept.close()
 
     def resolver(self, access: Access) -> Resolver:
         """Look things up for a caller: only where it may see them, or it could ask who is a patient here."""

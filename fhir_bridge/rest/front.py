@@ -108,6 +108,10 @@ class Front:
         self._arriving = Arriving(bodies)
         self._turns = turns or Turns()
 
+    def close(self) -> None:
+        """End what goes on beside the answers, once there are no more."""
+        self._core.close()
+
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
         if not _is_ours(environ):

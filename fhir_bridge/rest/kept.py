@@ -68,6 +68,14 @@ class Kept:
             if self._timer is None:
                 self._begin()
 
+    def close(self) -> None:
+        """Forget all at once."""
+        with self._lock:
+            self._before, self._now, self._size = {}, {}, 0
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
     def _begin(self) -> None:
         """Have what is kept forgotten later, whether anybody asks for it or not."""
         timer = threading.Timer(self._seconds, self._end)

@@ -122,21 +122,22 @@ def opened(folder: Path) -> Iterator[Server]:
         app.register_blueprint(oauth_blueprint(SmartServer(parts), lambda: "203.0.113.7"))
         check_callers(app)
         front = app.wsgi_app = Front(core, app.wsgi_app)
-        yield Server(
-            folder,
-            store,
-            service,
-            tokens,
-            app,
-            app.test_client(),
-            core,
-            front,
-            time,
-            parts,
-            final,
-            member_keys,
-            remote_keys,
-        )
+        with closing(core.kept):
+            yield Server(
+                folder,
+                store,
+                service,
+                tokens,
+                app,
+                app.test_client(),
+                core,
+                front,
+                time,
+                parts,
+                final,
+                member_keys,
+                remote_keys,
+            )
 
 
 def smart_parts(store, key, clock, member_keys, remote_keys) -> Parts:

@@ -56,7 +56,9 @@ def until(condition) -> bool:
 
 @pytest.fixture
 def kept():
-    return Kept(LONG_S)
+    made = Kept(LONG_S)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("content", [b"{}", b""], ids=["resource", "deletion"])
@@ -123,6 +125,15 @@ def test_what_is_asked_for_all_the_time_goes_as_well():
     kept = Kept(0.05)
     kept.keep(found(), b"{}")
     assert until(lambda: kept.find(found()) is None)
+
+
+def test_in_the_end_all_is_forgotten_at_once_and_nothing_goes_on(kept):
+    kept.keep(found(), b"{}")
+    timer = kept._timer  # noqa: SLF001  # what goes on
+    kept.close()
+    assert kept.find(found()) is None
+    timer.join(LONG_S)
+    kept.close()
 
 
 @pytest.mark.parametrize("starts", [0, 1], ids=["at once", "as it goes on"])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import os
+import threading
 
 import pytest
 
 from medchain.app import open_worker
 from medchain.errors import UnavailableError
+from medchain.node.config import load_config
 from medchain.node.fork_server import ForkServer
 from medchain.node.keystore import open_root_file, unlock
 from medchain.web.handover import CONFIG_VARIABLE, Handed, hand_over, take
@@ -25,16 +26,13 @@ def app(node, monkeypatch):
     hand_over(Handed(halves.web, forks, None))
     (node.parent / "run").mkdir(exist_ok=True)
     (node.parent / "logs").mkdir(exist_ok=True)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
+    # A worker has its process for itself, with its log, its garbage and its end: this one is that of all tests.
+    monkeypatch.setattr("medchain.app.begin", lambda _log_name: (take(), load_config(node, os.environ, {})))
+    monkeypatch.setattr("medchain.app.settle", lambda: None)
     made = open_worker().app
     yield made
     made.extensions["medchain-opened"].close()
     forks.close()
-    for handler in [handler for handler in root.handlers if handler not in before[0]]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(before[1])
 
 
 def test_a_worker_keeps_open_what_it_opened(app, run, node):
@@ -67,3 +65,10 @@ def test_a_proof_waits_for_the_daemon(app, run, node):
     place = made.headers["Location"].split("/_history")[0]
     answer = app.test_client().get(f"{place}/$proof", headers=headers)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_what_goes_on_in_a_worker_ends_before_what_it_opened_is_closed(app):
+    syncing = [thread for thread in threading.enumerate() if thread.name == "audit-sync"]
+    assert all(thread.is_alive() for thread in syncing)
+    app.extensions["medchain-opened"].close()
+    assert not all(thread.is_alive() for thread in syncing)
