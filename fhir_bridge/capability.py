@@ -38,6 +38,11 @@ _DOCUMENTED: Final = {
     "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
     "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
 }
+_SEARCHES: Final = (
+    "Searches have the modifiers, prefixes and chains of R4. `:above` and `:below` of codes need a code system that "
+    "HL7 publishes whole with R4, `:in` and `:not-in` a value set that HL7 lists or a ValueSet of this node; `:above` "
+    "of references, `_text`, `_content`, `_query` and `_filter` are refused."
+)
 _ANY: Final = "Resource"
 _EVERYWHERE: Final[tuple[Resource, ...]] = (
     {
@@ -123,6 +128,7 @@ def statement(
         "rest": [
             {
                 "mode": "server",
+                "documentation": _SEARCHES,
                 "security": _security(token_url),
                 "resource": [
                     _of_type(name, of_types, operations, registry(name), referring) for name in served_types()

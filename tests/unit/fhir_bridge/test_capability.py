@@ -156,6 +156,17 @@ def test_what_all_types_are_searched_by_is_told_and_answered(node, told):
     strictly(node, "", [("_type", "Patient,Observation"), *pairs[:6]], 7)
 
 
+def test_what_searches_are_refused_is_told(node, told):
+    """R4 CapabilityStatement.rest.documentation: what a search parameter's own entry has no place for."""
+    refused = ("_text=a", "_content=a", "_query=a", "_filter=a eq b", "organization:above=a", "language:below=urn:x|a")
+    for query in (*refused, "language:in=urn:x"):
+        name, _, modifier = query.partition("=")[0].partition(":")
+        assert f"`{':' * bool(modifier)}{modifier or name}`" in told["documentation"]
+        answer = node.call("GET", f"/fhir/Patient?{query}", Prefer="handling=lenient")
+        assert answer.status_code == 400
+        assert json.loads(answer.data)["issue"][0]["details"]["coding"][0]["code"] == "search.unsupported"
+
+
 def test_each_supported_profile_is_one_that_resources_are_judged_by(node, told):
     """R4 CapabilityStatement.rest.resource.supportedProfile: `$validate` with one that is not known is an error."""
     listed = {row["type"]: row["supportedProfile"] for row in told["resource"] if "supportedProfile" in row}
