@@ -30,7 +30,7 @@ from medchain.node.keystore import Layout, Unlock
 from medchain.node.peers import Limits
 from medchain.store.handing import WriterDoor
 from medchain.web.gateway import Gateway
-from medchain.web.handover import CONFIG_VARIABLE, begin
+from medchain.web.handover import begin
 from medchain.web.service import check_callers, health_blueprint, prepare
 
 _STATUS_LIMITS: Final = Limits(timeout_s=2.0)
@@ -97,9 +97,7 @@ def open_worker() -> Worker:
     node = opened.enter_context(open_web_node(config, halves, system_clock, writer, turns.aside))
     genesis, _ = read_genesis(layout)
     secret = bytes(halves.web).hex().encode("ascii")
-    arguments = (os.environ[CONFIG_VARIABLE],)
-    forks = handed.forks
-    jobs = None if forks is None else JobPool(forks, arguments, secret, layout.run / "job", config.web_jobs)
+    jobs = None if handed.forks is None else JobPool(handed.forks, secret, config.web_jobs)
     fronts: list[Front] = []
     app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs, turns)),))
     opened.callback(fronts[0].close)

@@ -172,13 +172,9 @@ def _taker(context: Context, config: NodeConfig, halves: Unlock, workers: int) -
         with open_web_node(config, halves, context.clock) as node:
             yield FileImporter(node, genesis).take
         return
-    layout.run.mkdir(mode=0o700, exist_ok=True)
     secret = bytes(halves.web).hex().encode()
-    arguments = (str(context.config_path()),)
-    with (
-        closing(ForkServer.spawned(MODULE)) as server,
-        closing(JobPool(server, arguments, secret, layout.run / "import", workers)) as pool,
-    ):
+    with closing(ForkServer.spawned(MODULE, str(context.config_path()))) as server:
+        pool = JobPool(server, secret, workers)
 
         def take(path: Path, *, may_wait: bool) -> Outcome:
             # A name is bytes, which may be no text.

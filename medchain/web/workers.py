@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     signs = arguments[1:] == [SIGN_SIDE]
     load((SIGNING if signs else APPLICATION).partition(":")[0])
     # Before there is a key here, or a thread.
-    forks = None if signs else ForkServer.forked(JOBS)
+    forks = None if signs else ForkServer.forked(JOBS, arguments[0])
     line = sys.stdin.buffer.readline()
     if not line:
         return 0

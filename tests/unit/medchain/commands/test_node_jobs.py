@@ -50,11 +50,8 @@ def transaction(size: int, kind: str = "transaction") -> bytes:
 def jobs(node, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     secret = bytes(web_half(node)).hex().encode()
-    with (
-        closing(ForkServer.spawned(JOBS)) as server,
-        closing(JobPool(server, (str(node),), secret, node.parent / "job", 1)) as pool,
-    ):
-        yield pool
+    with closing(ForkServer.spawned(JOBS, str(node))) as server:
+        yield JobPool(server, secret, 1)
 
 
 def process_of(jobs: JobPool) -> int:

@@ -22,7 +22,7 @@ from medchain.web.workers import JOBS
 def app(node, monkeypatch):
     halves = unlock(open_root_file(node.parent / "keys" / "root.key", None))
     monkeypatch.setenv(CONFIG_VARIABLE, str(node))
-    forks = ForkServer.spawned(JOBS)
+    forks = ForkServer.spawned(JOBS, str(node))
     hand_over(Handed(halves.web, forks, None))
     (node.parent / "run").mkdir(exist_ok=True)
     (node.parent / "logs").mkdir(exist_ok=True)

@@ -1,35 +1,47 @@
-"""The fork server: processes that are there at once, hold nothing of others, and end with who asked for them."""
+"""The fork server: processes that are there at once, shared by all who ask, bounded, and ended with who has them."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from medchain.errors import UnavailableError
-from medchain.node.fork_server import ForkServer
+from medchain.node.fork_server import GIVEN, ForkServer, comes
 
 PROGRAM = """
 import json, os, sys
-from medchain.node.fork_server import end_unheard
+from medchain.node.fork_server import heard, tell_free, wait_for_next
+
+if sys.argv[-1] == "idle":
+    # Loaded by the server.
+    sys.modules["__main__"].IDLE_S = 0.2
 
 def main(arguments):
-    if arguments[0] == "fail":
+    if arguments == ["fail"]:
         raise ValueError("张三")
-    end_unheard()
-    held = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
-    seen = {"arguments": arguments, "held": held, "key": getattr(sys.modules["__main__"], "key", None)}
-    os.write(1, json.dumps({**seen, "parent": os.getppid(), "pid": os.getpid()}).encode() + b"\\n")
-    sys.stdin.readline()
-    return 0
+    while True:
+        with heard():
+            held = sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}"))
+            seen = {"arguments": arguments, "held": held, "key": getattr(sys.modules["__main__"], "key", None)}
+            os.write(1, json.dumps({**seen, "parent": os.getppid(), "pid": os.getpid()}).encode() + b"\\n")
+            word = os.read(0, 100)
+        if word != b"again":
+            os.write(1, word)
+            return 0
+        tell_free()
+        if not wait_for_next():
+            return 0
 """
 
 PREPARING = """
@@ -55,19 +67,40 @@ def program(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def server(program):
-    with closing(ForkServer.spawned(program)) as made:
-        yield made
+def make(program):
+    made = []
+
+    def server(*arguments: str) -> ForkServer:
+        made.append(ForkServer.spawned(program, *arguments))
+        return made[-1]
+
+    yield server
+    for one in made:
+        one.close()
 
 
-def told(server: ForkServer, *arguments: str) -> tuple[dict, list]:
-    """Start a process; returns what it tells and its pipes."""
-    place = os.open(os.devnull, os.O_RDONLY)
-    try:
-        pipes = server.start(arguments, place)
-    finally:
-        os.close(place)
-    return json.loads(pipes[1].readline() or b"{}"), list(pipes)
+class Asker:
+    """Somebody who asks, and what the process says that was given."""
+
+    def __init__(self, server: ForkServer, first: bytes = b"", most: int = 1) -> None:
+        """Ask, and have the process read this first."""
+        self.to_it, self.from_it = server.ask(most, first)
+
+    def is_given(self, patience_s: float = 60) -> bool:
+        return comes(self.from_it, patience_s)
+
+    def seen(self) -> dict:
+        assert self.from_it.read(1) == GIVEN
+        return json.loads(self.from_it.readline() or b"{}")
+
+    def free(self) -> None:
+        """Have the process do what it was asked for; it may do more."""
+        self.to_it.write(b"again")
+        self.to_it.flush()
+
+    def close(self) -> None:
+        self.from_it.close()
+        self.to_it.close()
 
 
 def ended(pid: int) -> bool:
@@ -81,79 +114,222 @@ def ended(pid: int) -> bool:
     return False
 
 
+def processes(server: ForkServer) -> set[int]:
+    """Return the pids of a server's processes."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    return {int(pid) for pid in children.split()}
+
+
+def open_files(server: ForkServer) -> int:
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+
+
 def run(script: str) -> str:
     """Run a program that forks its server from itself; returns what it prints."""
     words = [sys.executable, "-c", textwrap.dedent(script)]
     return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
-def test_a_process_has_its_arguments_its_pipes_and_its_place_and_nothing_else(server):
-    seen, pipes = told(server, "a", "二")
+def test_a_process_has_its_arguments_its_pipes_and_its_way_to_the_server_and_nothing_else(make):
+    server = make("a", "二")
+    asker = Asker(server, b"again")
+    seen = asker.seen()
     assert seen["arguments"] == ["a", "二"]
-    # Standard input, output and error; the place; the folder that it looks at just then has gone again.
-    assert len(seen["held"]) == 4
     assert seen["parent"] == server.pid
-    pipes[0].close()
-    assert ended(seen["pid"])
-    pipes[1].close()
+    # Standard input, output and error; the way to its server; what tells the watch of its output to stop.
+    assert seen["held"] == [0, 1, 2, 3, 4]
+    after = Asker(server)
+    assert after.seen() == seen
+    after.close()
+    asker.close()
 
 
-def test_a_process_ends_once_nobody_reads_it_whatever_it_waits_for(server):
-    seen, (to_it, from_it) = told(server, "a")
-    from_it.close()
-    assert ended(seen["pid"])
-    to_it.close()
+def test_a_process_ends_once_nobody_reads_it_whatever_it_waits_for(make):
+    asker = Asker(make())
+    pid = asker.seen()["pid"]
+    asker.from_it.close()
+    assert ended(pid)
+    asker.to_it.close()
 
 
-def test_what_threads_ask_for_at_once_stays_apart(server):
-    found = {}
+def test_a_process_that_is_free_is_given_before_there_is_another(make):
+    server, askers, pids = make(), [], []
+    deadline = time.monotonic() + 60
+    while len(pids) == len(set(pids)) and time.monotonic() < deadline:
+        askers.append(Asker(server, b"again", most=1000))
+        pids.append(askers[-1].seen()["pid"])
+        # It is told that it is free some time after what it was asked for is done.
+        time.sleep(0.1)
+    assert len(pids) == len(set(pids)) + 1
+    for asker in askers:
+        asker.close()
+
+
+def test_there_are_no_more_processes_than_there_may_be_and_who_came_first_is_served_first(make):
+    server = make()
+    askers = [Asker(server, most=2) for _ in range(5)]
+    pids = {asker.seen()["pid"] for asker in askers[:2]}
+    assert not any(asker.is_given(0.1) for asker in askers[2:])
+    assert processes(server) == pids
+    for done, served, waiting in ((0, 2, (3, 4)), (1, 3, (4,)), (2, 4, ())):
+        askers[done].free()
+        assert askers[served].is_given()
+        assert not any(askers[number].is_given(0.1) for number in waiting)
+        assert askers[served].seen()["pid"] in pids
+    assert processes(server) == pids
+    for asker in askers:
+        asker.close()
+
+
+def test_who_waits_has_the_place_of_a_process_that_was_killed(make):
+    server = make()
+    first, second = Asker(server), Asker(server)
+    pid = first.seen()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert second.seen()["pid"] != pid
+    assert first.from_it.read() == b""
+    for asker in (first, second):
+        asker.close()
+
+
+def test_who_asks_has_the_place_of_a_process_that_was_killed_while_it_was_free(make):
+    server = make()
+    first = Asker(server, b"again")
+    pid = first.seen()["pid"]
+    second = Asker(server, b"again")
+    assert second.seen()["pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+    assert ended(pid)
+    third = Asker(server)
+    assert third.seen()["pid"] != pid
+    for asker in (first, second, third):
+        asker.close()
+
+
+def test_who_goes_while_it_waits_is_not_waited_for(make):
+    server = make()
+    askers = [Asker(server) for _ in range(4)]
+    pid = askers[0].seen()["pid"]
+    askers[1].close()
+    askers[2].close()
+    askers[0].free()
+    assert askers[3].seen()["pid"] == pid
+    for asker in askers:
+        asker.close()
+
+
+def test_those_who_went_while_they_waited_are_not_kept(make):
+    server = make()
+    first = Asker(server)
+    first.seen()
+    for _ in range(50):
+        Asker(server).close()
+    # If one of those were the first of the row still, it would wait for it.
+    last = Asker(server, most=2)
+    last.seen()
+    assert open_files(server) < 50
+    for asker in (first, last):
+        asker.close()
+
+
+def test_who_asks_without_its_pipes_harms_nobody(make):
+    server = make()
+    with Path(os.devnull).open() as one:
+        socket.send_fds(server.asking, [b"\0\1"], [one.fileno()])
+    server.asking.send(b"\0\1")
+    asker = Asker(server)
+    assert asker.seen()["parent"] == server.pid
+    asker.close()
+
+
+def test_a_process_that_is_free_for_long_ends_and_another_takes_its_place(make):
+    server = make("idle")
+    first = Asker(server, b"again")
+    pid = first.seen()["pid"]
+    # Not because nobody reads it any more.
+    assert ended(pid)
+    second = Asker(server)
+    assert second.seen()["pid"] != pid
+    for asker in (first, second):
+        asker.close()
+
+
+def test_what_threads_ask_for_at_once_stays_apart(make):
+    server, found = make(), {}
 
     def ask(number: int) -> None:
-        found[number], pipes = told(server, str(number) * 1000)
-        for pipe in pipes:
-            pipe.close()
+        asker = Asker(server, b"%d" % number, most=4)
+        asker.seen()
+        found[number] = asker.from_it.read()
+        asker.close()
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(10, 26)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {number: seen["arguments"] for number, seen in found.items()} == {
-        number: [str(number) * 1000] for number in range(10, 26)
-    }
-    assert len({seen["pid"] for seen in found.values()}) == 16
+    assert found == {number: b"%d" % number for number in range(10, 26)}
 
 
-def test_a_process_that_fails_takes_nobody_with_it(server):
-    _, failed = told(server, "fail")
-    seen, pipes = told(server, "a")
-    assert seen["arguments"] == ["a"]
-    for pipe in (*failed, *pipes):
-        pipe.close()
+def test_who_asks_from_other_processes_has_the_same_processes_and_leaves_them_when_it_is_killed(make):
+    server = make()
+    asking = server.asking.fileno()
+    script = f"""
+        import socket, sys
+        from medchain.node.fork_server import ForkServer
+        to_it, from_it = ForkServer(socket.socket(fileno={asking}), 0).ask(1)
+        from_it.read(1)
+        print(from_it.readline().decode(), end="", flush=True)
+        sys.stdin.read()
+    """
+    first = Asker(server, b"again")
+    pid = first.seen()["pid"]
+    words = [sys.executable, "-c", textwrap.dedent(script)]
+    other = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(asking,))
+    assert json.loads(other.stdout.readline())["pid"] == pid
+    waiting = Asker(server)
+    assert not waiting.is_given(0.1)
+    other.kill()
+    assert other.wait() == -signal.SIGKILL
+    assert waiting.seen()["pid"] != pid
+    assert ended(pid)
+    other.stdin.close()
+    other.stdout.close()
+    for asker in (first, waiting):
+        asker.close()
 
 
-def test_a_process_that_fails_says_where_and_nothing_of_what_it_was_given(program, capfd):
-    with closing(ForkServer.spawned(program)) as server:
-        for pipe in told(server, "fail")[1]:
-            pipe.close()
-    line = json.loads(capfd.readouterr().err)
+def test_a_process_that_fails_takes_nobody_with_it_and_says_where_and_nothing_of_what_it_was_given(make, capfd):
+    server = make("fail")
+    for _ in range(2):
+        asker = Asker(server)
+        assert asker.seen() == {}
+        asker.close()
+    line = json.loads(capfd.readouterr().err.splitlines()[0])
     assert (line["event"], line["error"]["type"]) == ("process.failed", "ValueError")
     assert line["error"]["at"][-1].startswith("forked_for_tests.py:")
     assert "张三" not in json.dumps(line, ensure_ascii=False)
 
 
-def test_a_server_ends_when_nobody_is_left_who_could_ask(program):
-    server = ForkServer.spawned(program)
+def test_a_server_ends_when_nobody_is_left_who_could_ask(make):
+    server = make()
     server.close()
     assert ended(server.pid)
 
 
-def test_who_asks_a_spawned_server_that_was_killed_is_told(server):
+def test_a_server_that_is_killed_takes_its_processes_with_it_and_who_asks_a_spawned_one_is_told(make):
+    """Or who follows it would have as many again beside them."""
+    server = make()
+    free, working = Asker(server, b"again", most=2), Asker(server, most=2)
+    pids = {asker.seen()["pid"] for asker in (working, free)}
     os.kill(server.pid, signal.SIGKILL)
-    assert ended(server.pid)
+    assert all(ended(pid) for pid in (server.pid, *pids))
+    assert working.from_it.read() == b""
     with pytest.raises(UnavailableError) as caught:
-        told(server, "a")
+        server.ask(1)
     assert caught.value.code == "job.died"
+    for asker in (free, working):
+        asker.close()
 
 
 def test_a_forked_server_knows_no_key_and_holds_no_file_of_the_process_that_it_was_forked_from(program):
@@ -167,7 +343,8 @@ def test_a_forked_server_knows_no_key_and_holds_no_file_of_the_process_that_it_w
         key = "secret"
 
         def ask():
-            pipes = server.start(["a"], os.open(os.devnull, os.O_RDONLY))
+            pipes = server.ask(1)
+            pipes[1].read(1)
             print(pipes[1].readline().decode(), end="")
             for pipe in pipes:
                 pipe.close()
@@ -180,8 +357,8 @@ def test_a_forked_server_knows_no_key_and_holds_no_file_of_the_process_that_it_w
         ask()
     """)
     first, second = map(json.loads, printed.splitlines())
-    assert (first["key"], len(first["held"])) == (None, 4)
-    assert len(second["held"]) == 4
+    assert (first["key"], first["held"]) == (None, [0, 1, 2, 3, 4])
+    assert second["held"] == [0, 1, 2, 3, 4]
     assert first["parent"] != second["parent"]
 
 
@@ -199,12 +376,9 @@ def test_a_server_makes_in_its_spare_time_what_each_process_would_make_for_itsel
     with closing(ForkServer.spawned(program)) as server:
         made = 0
         for number in range(1200):
-            place = os.open(os.devnull, os.O_RDONLY)
-            pipes = server.start(["a"], place)
-            os.close(place)
-            made = int(pipes[1].readline())
-            for pipe in pipes:
-                pipe.close()
+            asker = Asker(server)
+            made = asker.seen()
+            asker.close()
             if number == 0:
                 assert made == 0
             if made == 3:

@@ -20,7 +20,7 @@ from medchain.node.fork_server import ForkServer
 from medchain.node.jobs import JobPool
 
 WORKER = """
-import glob, os, signal, sys, time
+import os, signal, sys, time
 from medchain.errors import ConflictError, InputError
 from medchain.node.jobs import bound, read_secret, serve
 
@@ -36,10 +36,6 @@ def handle(document, content):
         return {}, bytes(4 << 30)
     if do == "sleep":
         time.sleep(document["s"])
-    if do == "meet":
-        open(f"{document['place']}-{os.getpid()}", "x").close()
-        while len(glob.glob(f"{document['place']}-*")) < document["count"]:
-            time.sleep(0.01)
     return {}, b""
 
 def main(arguments):
@@ -59,17 +55,9 @@ def worker(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def make(tmp_path, worker):
-    made = []
-
-    def pool(count: int = 1) -> JobPool:
-        made.append(JobPool(server, (), b"secret", tmp_path / "job", count))
-        return made[-1]
-
+def pool(worker):
     with closing(ForkServer.spawned(worker)) as server:
-        yield pool
-        for one in made:
-            one.close()
+        yield JobPool(server, b"secret", 1)
 
 
 def echo(pool: JobPool, content=()):
@@ -87,19 +75,17 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def test_a_job_gets_its_content_and_its_secret_and_answers(make):
-    done = echo(make(), [b"ab", b"", b"c" * 100_000])
+def test_a_job_gets_its_content_and_its_secret_and_answers(pool):
+    done = echo(pool, [b"ab", b"", b"c" * 100_000])
     assert done.content == b"c" * 100_000 + b"ba"
     assert (done.document["secret"], done.document["size"]) == ("secret", 100_002)
 
 
-def test_jobs_one_after_the_other_share_a_process(make):
-    pool = make()
+def test_jobs_one_after_the_other_share_a_process(pool):
     assert len({echo(pool).document["pid"] for _ in range(3)}) == 1
 
 
-def test_what_a_job_raises_is_raised_and_its_process_lives_on(make):
-    pool = make()
+def test_what_a_job_raises_is_raised_and_its_process_lives_on(pool):
     pid = echo(pool).document["pid"]
     with pytest.raises(ConflictError) as caught:
         pool.run({"do": "conflict"})
@@ -107,8 +93,7 @@ def test_what_a_job_raises_is_raised_and_its_process_lives_on(make):
     assert echo(pool).document["pid"] == pid
 
 
-def test_a_job_whose_process_is_killed_is_told_as_such_and_the_next_has_a_new_one(make):
-    pool = make()
+def test_a_job_whose_process_is_killed_is_told_as_such_and_the_next_has_a_new_one(pool):
     pid = echo(pool).document["pid"]
     with pytest.raises(UnavailableError) as caught:
         pool.run({"do": "die"})
@@ -116,71 +101,100 @@ def test_a_job_whose_process_is_killed_is_told_as_such_and_the_next_has_a_new_on
     assert echo(pool).document["pid"] != pid
 
 
-def test_a_process_that_died_while_it_waited_is_replaced_unseen(make):
-    pool = make()
+def test_a_process_that_died_while_it_waited_is_replaced_unseen(pool):
     pid = echo(pool).document["pid"]
     os.kill(pid, signal.SIGKILL)
     assert echo(pool).document["pid"] != pid
 
 
-def test_a_job_that_wants_too_much_memory_is_refused_and_the_node_is_not_harmed(make):
-    pool = make()
+def test_a_job_that_wants_too_much_memory_is_refused_and_the_node_is_not_harmed(pool):
     with pytest.raises(InputError) as caught:
         pool.run({"do": "memory"})
     assert caught.value.code == "job.memory"
     assert echo(pool).content == b""
 
 
-def test_a_process_that_has_grown_large_ends_after_its_job(make):
-    pool = make()
+def test_a_process_that_has_grown_large_ends_after_its_job(pool):
     done = echo(pool, [bytes(1 << 20)] * 150)
     assert done.document["size"] == 150 << 20
     assert is_gone(done.document["pid"])
     assert echo(pool).document["pid"] != done.document["pid"]
 
 
-def test_places_are_shared_by_all_pools_of_a_node(make, monkeypatch):
-    first, second = make(), make()
-    echo(first)
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs, "WAIT_S", 0.3)
-        with pytest.raises(UnavailableError) as caught:
-            echo(second)
-    assert caught.value.code == "job.busy"
-    first.close()
-    assert echo(second).content == b""
+def test_the_processes_of_a_server_are_shared_by_all_pools(worker):
+    with closing(ForkServer.spawned(worker)) as server:
+        assert len({echo(JobPool(server, b"secret", 1)).document["pid"] for _ in range(3)}) == 1
 
 
-def test_jobs_run_side_by_side_as_far_as_there_are_places(make, tmp_path):
-    pool = make(2)
-    # Each ends once the other has begun.
-    meeting = {"do": "meet", "place": str(tmp_path / "met"), "count": 2}
-    threads = [threading.Thread(target=pool.run, args=(meeting,), daemon=True) for _ in range(2)]
+def test_two_jobs_of_a_pool_run_at_once_where_another_pool_had_a_process_just_now(worker):
+    """What other web workers had does not hold up the one that has all the work."""
+    with closing(ForkServer.spawned(worker)) as server:
+        first, second = JobPool(server, b"secret", 2), JobPool(server, b"secret", 2)
+        together(first, 2)
+        assert together(second, 2) == together(first, 2)
+
+
+def together(pool: JobPool, count: int) -> set[int]:
+    """Run so many jobs at once, none of which ends before all have begun; returns the pids of their processes."""
+    all_begun, found = threading.Barrier(count), set()
+
+    def content():
+        all_begun.wait(120)
+        yield b"x"
+
+    def run() -> None:
+        found.add(pool.run({"do": "echo"}, content()).document["pid"])
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    assert len(set(pool._idle)) == 2  # noqa: SLF001  # both were used
+        thread.join()
+    assert len(found) == count
+    return found
 
 
-def test_a_process_that_idles_ends_and_frees_its_place(make, tmp_path, worker):
-    (tmp_path / f"{worker}.py").write_text(
-        WORKER.replace("    bound()\n", "    import medchain.node.jobs as j; j.IDLE_S = 0.2\n    bound()\n")
-    )
-    pool = make()
-    pid = echo(pool).document["pid"]
-    assert is_gone(pid)
-    assert echo(pool).document["pid"] != pid
+def test_a_job_that_no_process_is_free_for_is_refused_in_time_and_holds_up_none_after_it(pool, monkeypatch):
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def content():
+        has_begun.set()
+        may_end.wait(120)
+        yield b"x"
+
+    thread = threading.Thread(target=echo, args=(pool, content()))
+    thread.start()
+    assert has_begun.wait(120)
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "WAIT_S", 0.2)
+        with pytest.raises(UnavailableError) as caught:
+            echo(pool)
+    assert (caught.value.code, caught.value.retry_after_s) == ("job.busy", 5)
+    may_end.set()
+    thread.join()
+    assert echo(pool).content == b""
 
 
-def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(tmp_path, worker):
+def test_a_job_that_whoever_asked_gives_up_leaves_its_place_to_the_next(pool):
+    class GoneError(Exception):
+        """As where a client goes in the middle of its Bundle."""
+
+    def content():
+        yield b"x"
+        raise GoneError
+
+    for _ in range(3):
+        with pytest.raises(GoneError):
+            echo(pool, content())
+    assert echo(pool).content == b""
+
+
+def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(worker):
     script = textwrap.dedent(f"""
         import sys, threading, time
-        from pathlib import Path
         from medchain.node.fork_server import ForkServer
         from medchain.node.jobs import JobPool
-        pool = JobPool(ForkServer.spawned({worker!r}), (), b"s", Path({str(tmp_path / "job")!r}), 1)
+        pool = JobPool(ForkServer.spawned({worker!r}), b"s", 1)
         print(pool.run({{"do": "echo"}}).document["pid"], flush=True)
         threading.Thread(target=pool.run, args=({{"do": "sleep", "s": 600}},), daemon=True).start()
         time.sleep(600)
@@ -194,10 +208,9 @@ def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(tmp_path, worke
     assert is_gone(pid)
 
 
-def test_a_module_that_cannot_start_is_told(tmp_path):
-    with closing(ForkServer.spawned("medchain.no_such_module")) as server:
-        pool = JobPool(server, (), b"s", tmp_path / "job", 1)
-        with pytest.raises(UnavailableError) as caught:
-            echo(pool)
+def test_a_module_that_cannot_start_is_told():
+    server = ForkServer.spawned("medchain.no_such_module")
+    with closing(server), pytest.raises(UnavailableError) as caught:
+        echo(JobPool(server, b"s", 1))
     assert caught.value.code == "job.died"
     assert json.dumps(caught.value.fields) == "{}"
