@@ -238,8 +238,11 @@ def _plan(
 
 
 def _beside_targets(records: Sequence[NewRecord], resolver: Resolver) -> list[NewRecord]:
-    """Have each Provenance fall under the key of the patient whose records it is about, some of which come with it."""
-    written = {(one.type, one.id): one.patient for one in records}
+    """Have each Provenance fall under the key of the patient whose records it is about, some of which come with it.
+
+    Whose a record is that goes with it, the store tells.
+    """
+    written = {(one.type, one.id): one.patient for one in records if one.content}
     settled = list(records)
     for at, one in enumerate(records):
         if one.type == PROVENANCE and one.content:
@@ -308,12 +311,21 @@ def _context(
         return reader.patched.get(entry.index) or resource_of(rows[entry.index])
 
     written = [one for one in entries if one.writes]
-    own = Own(reader.named.found, frozenset((one.type, one.id) for one in written), frozenset(reader.deleted))
-    context = _Context(
+    places, resolver = _Places(entries), reader.resolver
+
+    def of_type(own: Own, type_name: str) -> Iterator[Resource]:
+        return _rewritten([one for one in written if one.type == type_name], given, places, own, resolver)
+
+    return _Context(
         given=given,
-        places=_Places(entries),
-        own=own,
-        resolver=reader.resolver,
+        places=places,
+        own=Own(
+            reader.named.found,
+            frozenset((one.type, one.id) for one in written),
+            frozenset(reader.deleted),
+            of_type,
+        ),
+        resolver=resolver,
         now=now,
         validation=mode.validation,
         repeats=Repeats(),
@@ -321,8 +333,6 @@ def _context(
         labeller=mode.labeller,
         births=reader.named.births,
     )
-    own.of_type = lambda type_name: _resources_of([one for one in written if one.type == type_name], context)
-    return context
 
 
 def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | None:
@@ -340,19 +350,29 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
         context.validation,
         repeats=context.repeats,
         forgets=context.forgets,
-        whose=lambda: context.resolver.whose(entry.type, resource, context.own),
+        whose=lambda: _whose(entry, resource, context),
     )
     if entry.type != binary.TYPE:
         entry.content = made.content
     return made
 
 
-def _resources_of(entries: Iterable[Entry], context: _Context) -> Iterator[Resource]:
+def _whose(entry: Entry, resource: Resource, context: _Context) -> str:
+    """Find the patient whom an entry names without a reference; of a Provenance `_beside_targets` does.
+
+    A Provenance has hundreds of targets, most of which are not there yet.
+    """
+    return "" if entry.type == PROVENANCE else context.resolver.whose(entry.type, resource, context.own)
+
+
+def _rewritten(
+    entries: Iterable[Entry], given: Callable[[Entry], Resource], places: _Places, own: Own, resolver: Resolver
+) -> Iterator[Resource]:
     """Give what entries write with its id, its references replaced; the entries themselves stay as they are."""
     for entry in entries:
-        made = copy.deepcopy(context.given(entry))
+        made = copy.deepcopy(given(entry))
         try:
-            rewrite(made, context.places.seen_from(entry.full_url), context.own, context.resolver)
+            rewrite(made, places.seen_from(entry.full_url), own, resolver)
         except (InputError, ConflictError) as error:
             # It is refused when its own turn comes, with its own place.
             if error.code == "store.conflict":

@@ -412,14 +412,15 @@ class Own:
         named: identifiers of what they write, folded → id, empty for one that two of them have.
         written: types and ids of what they write.
         deleted: types and ids of what they delete.
-        of_type: gives what they write of a type, as it will be stored but for its labels.
+        of_type: gives what they write of a type, as it will be stored but for its labels; is given this, and does not
+            hold it: what holds itself stays, with the whole Bundle, until garbage is looked for.
         settled: conditions that were resolved → id, empty for nothing: each once.
     """
 
     named: Mapping[Identifier, str] = field(default_factory=dict)
     written: frozenset[tuple[str, str]] = frozenset()
     deleted: frozenset[tuple[str, str]] = frozenset()
-    of_type: Callable[[str], Iterable[Resource]] = lambda _type: ()
+    of_type: Callable[[Own, str], Iterable[Resource]] = lambda _own, _type: ()
     settled: dict[Wanted, str] = field(default_factory=dict)
     _subjects: dict[str, list[Subject] | None] = field(default_factory=dict)
 
@@ -435,7 +436,7 @@ class Own:
         """
         if type_name not in self._subjects:
             self._subjects[type_name] = None
-            self._subjects[type_name] = [judge.subject(type_name, one) for one in self.of_type(type_name)]
+            self._subjects[type_name] = [judge.subject(type_name, one) for one in self.of_type(self, type_name)]
         return self._subjects[type_name]
 
 

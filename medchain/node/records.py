@@ -355,8 +355,10 @@ class RecordService:
                 known is so no more; nothing is stored then.
             UnavailableError: see `RecordStore.put_versions`.
         """
+        # Most of what is stored together is one patient's.
+        tokens = {one: self.patient_token(one) for one in {record.patient for record in records}}
         return self._storing(
-            [(record, record.token or self.patient_token(record.patient)) for record in records],
+            [(record, record.token or tokens[record.patient]) for record in records],
             deadline,
             None if unit is None else (unit, self._clock(), refused),
             known,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -786,6 +788,26 @@ def test_records_of_a_large_bundle_do_not_hold_what_was_parsed(server):
     kept = Document(bundle.resource, list(bundle.rows))
     assert [record.document for record in collect(bundle, resolver, server.time[0]).records] == [None, None]
     assert None not in [record.document for record in collect(kept, resolver, server.time[0]).records]
+
+
+def test_a_bundle_goes_as_soon_as_nobody_holds_it(server):
+    """What holds itself would stay until garbage is looked for, which takes longer than letting go of it at once."""
+
+    class Row(dict):
+        """An entry that tells when it has gone."""
+
+    resolver = Resolver(server.core.search, server.store, identifier_key(b"k" * 32))
+    bundle = parse_bundle(json.dumps(transaction(PATIENT, DOCTOR, observation(DOCTOR["fullUrl"]))).encode())
+    kept = Document(bundle.resource, [Row(one) for one in bundle.rows])
+    alive = [weakref.ref(one) for one in kept.rows]
+    gc.disable()
+    try:
+        plan = collect(kept, resolver, server.time[0])
+        assert len(plan.records) == 3
+        del plan, kept
+        assert [one() for one in alive] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_a_stored_bundle_keeps_references_among_its_own_entries(server):

@@ -183,3 +183,19 @@ def test_a_provenance_may_come_with_what_it_is_about(server):
     answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
     name = json.loads(answer.data)["entry"][0]["response"]["location"].split("/")[-3]
     assert key_of(server, "Provenance", name) == server.core.service.patient_token("her")
+
+
+def test_a_provenance_of_what_is_deleted_with_it_goes_with_whose_it_was(server):
+    put_patient(server, "her", MRN)
+    for name in ("hers", "more"):
+        server.call("PUT", f"/fhir/Observation/{name}", observation(name, "her"))
+    entries = [
+        {
+            "request": {"method": "POST", "url": "Provenance"},
+            "resource": provenance("Observation/hers", "Observation/more"),
+        },
+        {"request": {"method": "DELETE", "url": "Observation/hers"}},
+    ]
+    answer = server.call("POST", "/fhir", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    name = json.loads(answer.data)["entry"][0]["response"]["location"].split("/")[-3]
+    assert key_of(server, "Provenance", name) == server.core.service.patient_token("her")
