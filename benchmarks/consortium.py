@@ -61,6 +61,8 @@ STOP_TIMEOUT_S = 20.0
 LOOK_S = 0.1
 UNTIL_S = 55
 _TICKS = os.sysconf("SC_CLK_TCK")
+# An installed node finds the bytecode of its modules; where it may not be written each start compiles all of them.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def now() -> int:
@@ -284,7 +286,13 @@ class Consortium:
             words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config)]
         with (node.layout.folder / "console.log").open("ab") as console:
             node.process = subprocess.Popen(  # our own program, no shell
-                words, stdin=subprocess.PIPE, stdout=console, stderr=console, start_new_session=True, cwd=ROOT
+                words,
+                stdin=subprocess.PIPE,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                cwd=ROOT,
+                env=_ENVIRONMENT,
             )
         if node.process.stdin is not None and not self.full:
             node.process.stdin.write(encode_unlock(node.halves))
