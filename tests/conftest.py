@@ -54,8 +54,11 @@ hypothesis.settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--floors`, and the data of others that tests can be given."""
+    """Add `--floors` and `--leftovers`, and the data of others that tests can be given."""
     parser.addoption("--floors", default="", help="comma-separated groups of setup.cfg's [floors] to enforce")
+    parser.addoption(
+        "--leftovers", action="store_true", help="fail each file of unit tests that leaves threads, processes, settings"
+    )
     parser.addoption("--fhir-examples", default="", help="HL7's R4 examples, a folder or archive, instead of a choice")
     parser.addoption("--synthea", default="", help="folder of Synthea's FHIR bundles, instead of our own sample data")
 
