@@ -4,6 +4,8 @@
 .DELETE_ON_ERROR:
 # What needs nothing of each other is made beside each other: most of it waits for the network, on a fresh clone.
 MAKEFLAGS += --no-print-directory --jobs=4
+# A node has seven processes: where bytecode may not be written, each compiles all its modules at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV := .venv

@@ -281,6 +281,21 @@ def test_make_has_the_target(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
 
 
+def test_programs_that_make_starts_write_the_bytecode_that_the_next_ones_load():
+    shown = 'shown:\n\t@echo "[$$PYTHONDONTWRITEBYTECODE]"'
+    environment = _without_make() | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["make", "--eval", shown, "shown"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["[]"]
+
+
 def _suite(folder: Path, test: str, *words: str, settings: str = "") -> subprocess.CompletedProcess[str]:
     """Run a suite of one test file in a process of its own, with our conftest.py."""
     (folder / "tests").mkdir()
