@@ -659,7 +659,7 @@ def test_what_another_process_took_meanwhile_is_no_error(server, monkeypatch, ca
     server.call("GET", "/fhir/Patient/none")
     monkeypatch.setattr(audit_job, "sizes", lambda _folder: {"0" * 32 + ".journal": 500})
     drain.catch_up()
-    assert caplog.records == []
+    assert [one for one in caplog.records if one.name == "medchain.audit"] == []
     # Nor one that is removed between the list and the look at it.
     monkeypatch.setattr(journal, "names", lambda _folder: ["0" * 32 + ".journal"])
     assert journal.sizes(server.folder / "audit") == {}

@@ -315,11 +315,13 @@ def ordering(tmp_path, store_engine):
 @pytest.mark.parametrize("code", ["ordering.thread", "ordering.failed"])
 def test_a_thread_that_died_ends_the_job_and_with_it_the_daemon(ordering, monkeypatch, code):
     monkeypatch.setattr(ledger_driver, "_POLL_S", 0.01)
+    before = {*threading.enumerate()}
     ordering.driver._raise_alarm(Alarm(code, 0, {"name": "cosigner"}, latched=True))  # noqa: SLF001  # as a thread does
     with pytest.raises(UnavailableError) as caught:
         ordering.run(threading.Event())
     assert caught.value.code == "ordering.dead"
-    assert all(thread.name not in {"follower", "cosigner", "outbox"} for thread in threading.enumerate())
+    begun = {thread.name for thread in {*threading.enumerate()} - before}
+    assert begun.isdisjoint({"follower", "cosigner", "outbox"})
 
 
 def test_an_alarm_that_needs_a_person_does_not_end_the_daemon(ordering):

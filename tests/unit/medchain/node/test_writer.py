@@ -431,4 +431,4 @@ def test_the_few_that_wait_are_merged_by_and_by_also_after_a_failure(path, merge
         with served(own):
             until(lambda: len(merged) > 2)
     assert merged[:3] == [-1, 1, 0]
-    assert [record.message for record in caplog.records] == ["merging.delayed"]
+    assert [one.message for one in caplog.records if one.name == "medchain.writer"] == ["merging.delayed"]
