@@ -26,7 +26,6 @@ from fhir_bridge.definitions.parameters import compartment, parameters_of
 from fhir_bridge.document import Element, Resource, write
 from fhir_bridge.references import instant
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.read import zip_bundle
 from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.patients import name_text
@@ -34,6 +33,7 @@ from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
 from medchain.node.looks import covered_looks, looks_proof
 from medchain.node.own_consents import RECORD_TYPE, is_kept
+from medchain.node.proofs import zip_bundle
 from medchain.store.accounts import Role
 from medchain.store.records import CONCERN
 
@@ -59,6 +59,7 @@ _REFUSED: Final = "4"
 _ELSEWHERE: Final = frozenset({"AuditEvent", "Provenance"})
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _MAX_NAMES: Final = 50
+_STAFF: Final = re.compile(r"Practitioner(?:Role)?/[A-Za-z0-9.-]{1,64}")
 
 
 class RecordsOfPatients:
@@ -185,9 +186,7 @@ class RecordsOfPatients:
 
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
-        reading = Reading(
-            self._core, Access(CLIENT, _AUDIT, user=f"Patient/{self._reader or patient}", role="auditor"), language
-        )
+        reading = self._auditing(patient, language)
         day = datetime.fromtimestamp(since, UTC).isoformat().replace("+00:00", "Z")
         # What went to other organisations is told from the ledger, with its proof.
         query = urlencode({"patient": f"Patient/{patient}", "date": f"ge{day}", "type": REST_TYPE})
@@ -197,6 +196,10 @@ class RecordsOfPatients:
             # Events that are still to be made: the page says that there may be more, and never that there are none.
             raise NotFoundError("patient.audit_behind") from None
         return list(self._looks(reading, found, patient))
+
+    def staff(self, patient: str, reference: str, language: str) -> str:
+        """Name one of the staff; see the port."""
+        return _name_of(self._auditing(patient, language), reference) if _STAFF.fullmatch(reference) else reference
 
     def entered(self, patient: str) -> Collection[str]:
         """Give the ids of events and refusals that are entered in the patient's list under a final root."""
@@ -218,6 +221,11 @@ class RecordsOfPatients:
         if stored is None:
             raise NotFoundError("concern.unknown")
         return zip_bundle(self._core.prove(stored))
+
+    def _auditing(self, patient: str, language: str) -> Reading:
+        """Ask in the patient's name for what the audit has, and for who that was."""
+        access = Access(CLIENT, _AUDIT, user=f"Patient/{self._reader or patient}", role="auditor")
+        return Reading(self._core, access, language)
 
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
         """Read events; the patient's own looks are left out."""

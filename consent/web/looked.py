@@ -36,7 +36,15 @@ def looked_at(site: PatientSite, me: Patient, given: Sequence[Given]) -> tuple[l
         looks, is_whole = (), False
     noted = site.links.accesses(me.token)
     named = [_named(site, one) for one in looks]
-    return events_of(given, noted, named, site.org_id, site.records_of(me).entered(me.id)), is_whole
+    events = events_of(given, noted, named, site.org_id, site.records_of(me).entered(me.id))
+    return [_of_staff(site, me, one) for one in events], is_whole
+
+
+def _of_staff(site: PatientSite, me: Patient, event: Event) -> Event:
+    """Name who broke the glass here; of another hospital's staff nobody here knows more than it says."""
+    if not event.emergency or event.organisation != site.org_id:
+        return event
+    return replace(event, who=site.records_of(me).staff(me.id, event.who, language()))
 
 
 def _named(site: PatientSite, look: Look) -> Look:

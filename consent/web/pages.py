@@ -8,9 +8,7 @@ Source: `docs/spec/patient-pages.md`; WCAG 2.2.
 
 from __future__ import annotations
 
-import io
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -29,17 +27,19 @@ from consent.web.kinds import SENSITIVE, kinds_of
 from consent.web.leave import LeavePages
 from consent.web.looked import looked_at
 from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
+from consent.web.proofs import ProofPages
 from consent.web.receipt import consent_receipt
 from consent.web.record import RecordPages, record_row
 from consent.web.restoring import RestoringPages, is_attested
 from consent.web.settings import SettingsPages
 from consent.web.sign_in import sign_in_blueprint
 from consent.web.signing import Signing, let_in
-from consent.web.site import QUICK, SLOW, Patient, PatientSite
+from consent.web.site import SLOW, Patient, PatientSite
 from consent.web.view import (
     EMERGENCY,
     Event,
     Given,
+    by_insurer,
     by_kind,
     by_organisation,
     find_given,
@@ -47,14 +47,13 @@ from consent.web.view import (
     people_in,
     sensitive_of,
 )
-from medchain.encoding import Json, canonical, unbase64, unhex
+from medchain.encoding import Json, canonical, unhex
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
 from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN, READ, STOP
 from medchain.ledger.kinds.content import DAY_S, names
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
-from medchain.node.proofs import PROVE
 from medchain.web.pages import attached, language, redirected
 from medchain.web.routing import Caller, callers
 
@@ -91,7 +90,6 @@ class PatientPages:
             ("/my/access/<key>/withdraw", self.withdraw, "POST"),
             ("/my/access/<key>/open", self.open, "POST"),
             ("/my/access/<key>/receipt", self.receipt, "GET"),
-            ("/my/access/<key>/proof", self.proof, "GET"),
             ("/my/asks/<name>", self.ask, "GET"),
             ("/my/asks/<name>", self.choose, "POST"),
             ("/my/notices/<name>", self.acknowledge, "POST"),
@@ -175,6 +173,7 @@ class PatientPages:
                 }
                 for one in given.releases
             ],
+            grants=given.grants_of(self._site.org_id),
             missing=given.missing,
             broken=given.is_broken,
             may_stop=me.may(STOP),
@@ -212,19 +211,6 @@ class PatientPages:
         document = consent_receipt(given, content, self._site.genesis.ledger, origin, language())
         return attached(canonical(document), "application/json", f"receipt-{key[:16]}.json")
 
-    def proof(self, key: str) -> Response:
-        """Give the proof of a consent's state, to be verified anywhere."""
-        me = self._site.require()
-        if not self._site.consent(me, key):
-            raise NotFoundError("page.unknown")
-        answer = self._site.local.call(PROVE, {"key": key}, QUICK)
-        files = answer.get("files") if isinstance(answer, dict) else None
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in sorted(files.items() if isinstance(files, dict) else ()):
-                archive.writestr(zipfile.ZipInfo(name), unbase64(content, max_bytes=64 << 20))
-        return attached(packed.getvalue(), "application/zip", f"consent-{key[:16]}.proof.zip")
-
     def ask(self, name: str) -> Response:
         """Show what is asked for, all of it chosen but what is sensitive."""
         me = self._site.require()
@@ -258,9 +244,13 @@ class PatientPages:
         me = self._site.require()
         given = given_of(self._site.consents(me))
         events, is_whole = looked_at(self._site, me, given)
+        is_by_insurer = request.args.get("by") == "insurer"
+        insurers = by_insurer(self._site.consents(me), given, events) if is_by_insurer else {}
         return self._site.render(
             "looked.html",
             me,
+            is_by_insurer=is_by_insurer,
+            insurers=[self._insurer_row(me, org_id, rows, given) for org_id, rows in insurers.items()],
             events=[self._event_row(me, one, given) for one in events],
             is_whole=is_whole,
             has_list=any(one.is_entered for one in events),
@@ -489,6 +479,18 @@ class PatientPages:
             "name": event.name,
         }
 
+    def _insurer_row(
+        self, me: Patient, org_id: str, events: Sequence[Event], given: Sequence[Given]
+    ) -> dict[str, object]:
+        """Word what an insurer got."""
+        got = [one for one in events if not one.is_refused]
+        return {
+            "name": self._site.organisation(me, org_id),
+            "times": len(got),
+            "count": sum(one.count or 0 for one in got),
+            "events": [self._event_row(me, one, given) for one in events],
+        }
+
 
 def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
     """Make all blueprints of the patient's pages, their errors shown as pages.
@@ -505,6 +507,7 @@ def patient_blueprints(site: PatientSite) -> Sequence[Blueprint]:
         ConcernPages,
         HidingPages,
         LeavePages,
+        ProofPages,
         RestoringPages,
         CustodyPages,
     )

@@ -175,6 +175,10 @@ class PatientRecords(Protocol):
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
         ...
 
+    def staff(self, patient: str, reference: str, language: str) -> str:
+        """Name one of this organisation's staff to a patient; as it is referred to where it has no name here."""
+        ...
+
     def entered(self, patient: str) -> Collection[str]:
         """Give the ids of events and refusals that are entered in the patient's list under a final root."""
         ...

@@ -27,6 +27,7 @@ REFUSED: Final = "refused"
 EMERGENCY: Final = "emergency"
 """Direction of what is noted of an emergency (`medchain.node.emergency`)."""
 
+_INSURER: Final = "insurer"
 _MAX_DETAIL: Final = 1 << 20
 _OF_OTHERS: Final = frozenset({Ending.ATTESTED.value, Ending.ORGANISATION.value, Ending.SUPERSEDED.value})
 
@@ -68,6 +69,19 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """What lets the recipient of a consent in at one custodian.
+
+    Attributes:
+        key: map key, hexadecimal.
+        custodian: org_id.
+    """
+
+    key: str
+    custodian: str
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """A consent, or a mandate of the law.
 
@@ -100,6 +114,7 @@ class Given:
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
         law: what it rests on where it is no consent; None for a consent.
         hides: what it hides; None for what permits something.
+        grants: under it, those that this node knows.
     """
 
     key: str
@@ -129,6 +144,11 @@ class Given:
     withdrawn_by: str = ""
     law: Law | None = None
     hides: Hidden | None = None
+    grants: tuple[Grant, ...] = ()
+
+    def grants_of(self, org_id: str) -> list[str]:
+        """List the grants by which a custodian lets the recipient in: map keys, hexadecimal."""
+        return [one.key for one in self.grants if one.custodian == org_id]
 
     @property
     def last_used(self) -> int | None:
@@ -245,6 +265,26 @@ def people_in(events: Iterable[Event], since: int) -> int:
     )
 
 
+def by_insurer(answer: Mapping[str, Json], given: Iterable[Given], events: Sequence[Event]) -> dict[str, list[Event]]:
+    """Group what went to insurers, and what they were refused, by who it was.
+
+    Those that were permitted something and got nothing are named as well.
+
+    Args:
+        answer: of ``patient.consents``.
+        given: the patient's consents.
+        events: from `events_of`.
+    """
+    known = answer.get("organisations")
+    insurers = [
+        org_id
+        for org_id, row in (known.items() if isinstance(known, dict) else ())
+        if isinstance(row, dict) and row.get("role") == _INSURER
+    ]
+    asked = {one.recipient for one in given} | {one.organisation for one in events}
+    return {org_id: [one for one in events if one.organisation == org_id] for org_id in insurers if org_id in asked}
+
+
 def by_organisation(given: Iterable[Given]) -> dict[str, list[Given]]:
     """Group consents in force by who may see."""
     found: dict[str, list[Given]] = {}
@@ -340,6 +380,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         withdrawn_by=str(row.get("withdrawn_by") or ""),
         law=_law(content.get("basis")),
         hides=hidden_in(content),
+        grants=tuple(Grant(str(one.get("key")), str(one.get("custodian"))) for one in _objects(row.get("grants"))),
     )
 
 

@@ -303,6 +303,19 @@ PATIENT_WORDS: Final[Words] = {
     "consent.releases": ("依此许可给出的记录", "What was given under it"),
     "consent.releases.none": ("没有登记任何给出。", "No disclosure is recorded."),
     "consent.releases.back": ("已经给出的记录无法收回。", "What was given cannot be called back."),
+    "consent.releases.lead": (
+        (
+            "每份证明对应本院的一次开通，可以离线核验（medchain verify）：截至其中的检查点，"
+            "这次开通之下没有登记其他给出。给出与收到的两家机构合谋则可能隐瞒。"
+        ),
+        (
+            "Each proof is of one time that this hospital let the recipient in, and can be checked offline (medchain "
+            "verify): up to its checkpoint no other disclosure is recorded under it. Giver and receiver together could "
+            "hide one."
+        ),
+    ),
+    "consent.releases.proof": ("下载给出登记的证明", "Download the proof of what was given"),
+    "consent.releases.proof.of": ("下载给出登记的证明（{number}）", "Download the proof of what was given ({number})"),
     "consent.keep": ("留存凭据", "Keep your receipt"),
     "consent.keep.lead": (
         "收据写明您同意了什么；证明包可以离线核验，不必相信本院。",
@@ -431,6 +444,16 @@ PATIENT_WORDS: Final[Words] = {
             "The newest first: what other organisations received, requests that were refused, and looks by this "
             "hospital's staff and systems and by who acts for you."
         ),
+    ),
+    "looked.all": ("全部", "All"),
+    "looked.by_insurer": ("按保险公司", "By insurer"),
+    "looked.got": (
+        "共得到 {count} 条记录（分 {times} 次，重复计入）",
+        "records given: {count}, counting each time; disclosures: {times}",
+    ),
+    "looked.no_insurer": (
+        "没有保险公司得到过许可，也没有保险公司请求过。",
+        "No insurer was permitted anything, and none has asked.",
     ),
     "looked.none": ("没有登记任何查看。", "No look is recorded."),
     "looked.system": ("系统", "a system"),

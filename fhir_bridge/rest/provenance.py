@@ -22,7 +22,7 @@ from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.history import covers
 from fhir_bridge.rest.pages import bundle
-from fhir_bridge.rest.read import http_date, zip_bundle
+from fhir_bridge.rest.read import http_date
 from fhir_bridge.rest.shape import part
 from fhir_bridge.search.cursor import Position
 from fhir_bridge.search.service import DEFAULT_COUNT, MAX_COUNT
@@ -30,7 +30,7 @@ from fhir_bridge.search.terms import Modifier, ReferenceTerm, TokenTerm
 from fhir_bridge.search.tree import Condition, Criterion, InCompartment, Query, Summary, Total
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import ConflictError, InputError, NotFoundError
-from medchain.node.proofs import Traced
+from medchain.node.proofs import Traced, zip_bundle
 from medchain.store.finding import NEWEST
 from medchain.store.records import NO_RESOURCES, RecordVersion
 

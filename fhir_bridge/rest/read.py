@@ -7,9 +7,6 @@ Source: FHIR R4 §3.1.0.2 (read), §3.1.0.3 (vread), §3.1.0.5.4 (conditional re
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
@@ -22,6 +19,7 @@ from fhir_bridge.rest.negotiate import FORMATS, Format, media_type, prefers_fhir
 from fhir_bridge.rest.shape import part
 from fhir_bridge.xml import FHIR_XML
 from medchain.errors import NotFoundError
+from medchain.node.proofs import zip_bundle
 from medchain.store.records import RecordVersion
 from medchain.store.versions import Found
 
@@ -147,12 +145,3 @@ def version_of(text: str) -> int:
 def http_date(time: int) -> str:
     """Write Unix seconds as RFC 9110 does."""
     return formatdate(time, usegmt=True)
-
-
-def zip_bundle(files: Mapping[str, bytes]) -> bytes:
-    """Pack a proof bundle; the same files give the same bytes."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
-            archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
-    return packed.getvalue()

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 from fhir_bridge.references import instant
 from fhir_bridge.resources import ID_PATTERN, TYPE_PATTERN
-from fhir_bridge.rest.read import zip_bundle
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.new_file import new_file, write_new
@@ -25,7 +24,7 @@ from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
 from medchain.node.looks import looks_proof
-from medchain.node.proofs import PROVE_DISCLOSURES, opening_of, proof_files, record_proof
+from medchain.node.proofs import PROVE_DISCLOSURES, opening_of, proof_files, record_proof, zip_bundle
 from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
 from medchain.tlog.note import MAX_NOTE_BYTES

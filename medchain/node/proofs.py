@@ -6,6 +6,8 @@ Source: `docs/spec/proof-bundle.md`.
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -215,6 +217,15 @@ def proof_files(answer: Json) -> Mapping[str, bytes]:
     if not isinstance(files, dict):
         raise VerificationError("encoding.members", member="files")
     return {name: unbase64(text, max_bytes=_MAX_FILE_BYTES) for name, text in files.items()}
+
+
+def zip_bundle(files: Mapping[str, bytes]) -> bytes:
+    """Pack a proof bundle; the same files give the same bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,17 @@ from fhir_bridge.search.service import SearchService
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
 from medchain.encoding import base64url, unbase64url
-from medchain.node.proofs import PROVE, TRACE, RecordTracer, opening_of, prove_object, record_proof, trace_record
+from medchain.node.proofs import (
+    PROVE,
+    PROVE_DISCLOSURES,
+    TRACE,
+    RecordTracer,
+    opening_of,
+    prove_disclosures,
+    prove_object,
+    record_proof,
+    trace_record,
+)
 from medchain.node.records import RecordService
 from medchain.store.accounts import Passkey
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
@@ -218,6 +228,7 @@ def made(desks: Desks) -> Iterator[World]:
     audit = JournalAudit(folder, KEY, clock)
     local = desks.local()
     local.operations[PROVE] = partial(prove_object, site.replica)
+    local.operations[PROVE_DISCLOSURES] = partial(prove_disclosures, site.replica, site.node.shelf)
     local.operations[TRACE] = partial(trace_record, site.replica)
     with closing(audit):
         index = SearchIndex(site.records, bases=frozenset({f"{PORTAL}/fhir"}))

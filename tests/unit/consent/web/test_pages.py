@@ -6,6 +6,8 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +16,7 @@ from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.reading import Reading
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
+from medchain.encoding import canonical, parse_canonical
 from medchain.errors import NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
@@ -69,7 +72,8 @@ def condition(patient: str, number: int, label: str = "") -> dict:
 
 
 def english(browser, path: str, status: int = 200) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", browser.text(f"{path}?lang=en", status)))
+    page = browser.text(f"{path}{'&' if '?' in path else '?'}lang=en", status)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
 def noticed(world, name: str) -> list[dict]:
@@ -304,6 +308,48 @@ def test_a_consents_proof_is_given_as_files(world, monkeypatch):
         assert archive.read("asked.txt") == b"x"
 
 
+def test_what_was_given_under_a_permission_is_proven_with_that_nothing_else_is_recorded(world):
+    records(world, "counts", condition("counts", 1))
+    browser = world.patient("counts")
+    consent = world.give(browser, world.ask("counts"))
+    page = f"/my/access/{consent}"
+    (place,) = re.findall(rf'href="({page}/disclosures/[0-9a-f]{{64}})"', browser.text(page))
+    for count in (0, 1, 2):
+        answer = browser.get(place)
+        assert (answer.status_code, answer.content_type) == (200, "application/zip")
+        with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        verdict = verify_bundle(files, trusted_policy_text(genesis().members, genesis().origin), now=world.time)
+        told = [(one.recipient, one.access.count) for one in verdict.disclosures.listed]
+        assert (verdict.answer, told) == ("disclosures", [(ANXIN, 2)] * count)
+        world.read(consent)
+    # It stays once the permission has ended.
+    browser.post(f"{page}/stop", {"csrf": browser.csrf()})
+    assert browser.get(place).status_code == 200
+
+
+def test_the_proof_of_what_was_given_is_of_the_patients_own_permission_here(world, monkeypatch):
+    browser, other = world.patient("own-proof"), world.patient("others-proof")
+    mine, theirs = (world.give(one, world.ask(name)) for one, name in ((browser, "own-proof"), (other, "others-proof")))
+    (place,) = re.findall(r'href="([^"]+/disclosures/[0-9a-f]{64})"', browser.text(f"/my/access/{mine}"))
+    grant = place.rpartition("/")[2]
+    for path in (place.replace(mine, theirs), place[:-1] + ("0" if grant[-1] != "0" else "1"), f"{place}/x"):
+        assert browser.get(path).status_code == 404
+    assert other.get(place).status_code == 404
+    # What another custodian gives, that one proves.
+    before = world.local.operations["patient.consents"]
+
+    def elsewhere(document):
+        answer = before(document)
+        for row in answer["consents"]:
+            row["grants"] = [one | {"custodian": TONGJI} for one in row["grants"]]
+        return answer
+
+    monkeypatch.setitem(world.local.operations, "patient.consents", elsewhere)
+    assert "disclosures/" not in browser.text(f"/my/access/{mine}")
+    assert browser.get(place).status_code == 404
+
+
 def test_who_can_see_is_shown_by_organisation_and_by_kind(world):
     browser = world.patient("sees")
     world.give(browser, world.ask("sees"), kind=["tests"])
@@ -437,6 +483,28 @@ def test_a_patient_sees_an_emergency_with_its_reason_and_objects_once(world):
     assert document["reason"] == "I was awake"
 
 
+def test_who_broke_the_glass_here_is_named_and_nobody_of_another_hospital(world):
+    records(world, "named")
+    browser = world.patient("named")
+    doctor = {"resourceType": "Practitioner", "id": "d55", "name": [{"text": "陈静"}]}
+    content = json.dumps(doctor, ensure_ascii=False).encode()
+    world.server.service.create(NewRecord("Practitioner", "d55", content, "", document=doctor))
+    site = world.desks.federation.sites[RENHE]
+    desk = EmergencyDesk(RENHE, site.records, world.server.service, world.desks.federation.clock, fresh)
+    desk.declare("named", "Practitioner/d55", "unconscious")
+    page = english(browser, "/my/looked")
+    assert "陈静" in page
+    assert "Practitioner/d55" not in page
+    # There, the same reference is of somebody else.
+    (noted,) = [one for one in site.records.accesses(world.server.service.patient_token("named")) if one.detail]
+    detail = parse_canonical(noted.detail, max_bytes=1 << 20) | {"recipient": TONGJI}
+    elsewhere = replace(noted, detail=canonical(detail))
+    with patch.object(type(site.records), "accesses", lambda *_: [elsewhere]):
+        page = english(browser, "/my/looked")
+    assert "Practitioner/d55" in page
+    assert "陈静" not in page
+
+
 def test_one_who_is_no_party_reads_nothing_under_a_patients_consent(world):
     records(world, "party")
     browser = world.patient("party")
@@ -465,6 +533,30 @@ def entered(world) -> None:
     while site.records.pending(1, kind="anchor"):
         site.node.anchor.round()
         world.desks.federation.wait()
+
+
+def test_what_each_insurer_got_is_listed_by_insurer(world):
+    records(world, "insured", condition("insured", 1))
+    browser = world.patient("insured")
+    page = "/my/looked?by=insurer"
+    assert "No insurer was permitted anything" in english(browser, page)
+    consent = world.give(browser, world.ask("insured"))
+    assert "No disclosure is recorded." in english(browser, page)
+    for _ in range(2):
+        world.read(consent)
+    seen_by_staff(world, "Observation/insured-o1")
+    shown = english(browser, page)
+    assert "records given: 4, counting each time; disclosures: 2" in shown
+    assert "Practitioner/d17" not in shown
+    assert "Practitioner/d17" in english(browser, "/my/looked")
+    browser.post(f"/my/access/{consent}/stop", {"csrf": browser.csrf()})
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        world.read(consent)
+    # What it was refused is no disclosure, and what it got stays.
+    shown = english(browser, page)
+    assert "disclosures: 2" in shown
+    assert "refused" in shown
+    assert "共得到 4 条记录（分 2 次，重复计入）" in browser.text(f"{page}&lang=zh")
 
 
 def seen_by_staff(world, path: str, user: str = "Practitioner/d17") -> None:

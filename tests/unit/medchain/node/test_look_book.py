@@ -10,7 +10,6 @@ from itertools import count
 
 import pytest
 
-from fhir_bridge.rest.read import zip_bundle
 from medchain.cli import main
 from medchain.encoding import base64_text, canonical, parse_canonical, unbase64
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
@@ -21,7 +20,7 @@ from medchain.node import look_book
 from medchain.node.crowding import Crowding
 from medchain.node.look_book import LookBook
 from medchain.node.looks import ROOTS, covered_looks, looks_proof, pack_looks
-from medchain.node.proofs import opening_of, prove_object, record_proof
+from medchain.node.proofs import opening_of, prove_object, record_proof, zip_bundle
 from medchain.node.records import NewRecord
 from medchain.node.refusing import REFUSED
 from medchain.store.accesses import Access
