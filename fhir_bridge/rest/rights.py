@@ -29,14 +29,15 @@ _ACTIONS: Final = {
 }
 _TYPE: Final = re.compile(r"([A-Za-z]+)")
 _REPLACING: Final = frozenset({DELETE, "PATCH", "PUT"})
+_OF_WHAT_IS_THERE: Final = frozenset({DELETE, "PATCH"})
 
 
 def check_hidden(core: Core, access: Access, given: Document, requests: Sequence[tuple[str, str]]) -> list[int]:
     """See that no entry is about a record that is hidden from the caller, before anything is made of its content.
 
     Returns:
-        Numbers of the record versions that are to be deleted and that consents keep from the caller: as what is not
-        there, they are as good as deleted.
+        Numbers of the record versions that are to be deleted or patched and that consents keep from the caller: they
+        are taken for what is not there.
 
     Raises:
         NotFoundError: ``record.unknown`` with the entry's number; as for what is not there.
@@ -63,11 +64,9 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
         if not record_id or not _is_hidden(core, access, method, type_name, record_id):
             continue
         newest = core.store.get(type_name, record_id)
-        if (method, type_name) in free and newest is None:
-            # Who may write all of the type may choose an id.
-            continue
-        if (method, type_name) in free and method == DELETE and newest is not None:
-            kept.append(newest.seq)
+        if (method, type_name) in free and (newest is None or method in _OF_WHAT_IS_THERE):
+            # Who may write all of the type may choose an id; what is kept back is done to as to what is not there.
+            kept += [] if newest is None else [newest.seq]
             continue
         if isinstance(request, dict) and member(request, "ifMatch"):
             raise ConflictError("bundle.version", entry=index)

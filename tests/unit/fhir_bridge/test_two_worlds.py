@@ -375,6 +375,8 @@ def test_writes_tell_of_none(fresh):
     patching = {"method": "PATCH", "url": "Observation/secret"}
     for row in (
         {"request": patching, "resource": {"resourceType": "Binary", **content}},
+        {"request": {**patching, "ifMatch": 'W/"1"'}, "resource": {"resourceType": "Binary", **content}},
+        {"request": {**patching, "ifMatch": 'W/"2"'}, "resource": {"resourceType": "Binary", **content}},
         {"request": {"method": "DELETE", "url": f"Observation?{by}"}},
         changed("", "Observation", method="POST", ifNoneExist=by),
         changed("", f"Observation?{by}", method="PUT"),
