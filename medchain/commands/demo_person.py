@@ -1,4 +1,4 @@
-"""The demo's other patient: a person with a link and a passkey of the own, an ask and a correction that wait.
+"""The demo's other patient: a person with a link and a passkey of the own, an ask, a correction and an emergency.
 
 Keeps true: the passkey is the person's own; the insurer reads once when it is let in, and once more when the person has
 stopped that; another insurer tries the same and is refused. All of it goes through the nodes. Trusts the consortium.
@@ -7,12 +7,14 @@ Source: `docs/spec/patient-pages.md`.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from medchain.commands import account as accounts
 from medchain.commands import demo_texts as texts
+from medchain.commands import messages
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import Consortium, call
 from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Story
@@ -20,8 +22,12 @@ from medchain.encoding import Json, as_list, as_object, unhex
 from medchain.errors import MedchainError, NotFoundError
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking, concerns
+from medchain.node.assembly import open_web_node
 from medchain.node.concern import ConcernKind
+from medchain.node.config import load_config
+from medchain.node.emergency import EmergencyDesk
 from medchain.node.peers import Limits
+from medchain.node.records import RecordService
 
 _QUICK: Final = Limits(timeout_s=5.0)
 _DAYS: Final = 30
@@ -72,6 +78,9 @@ class Person:
         if self.consortium.facts.get("corrects") != patient:
             self._correct(patient)
             self.consortium.remember(corrects=patient)
+        if self.consortium.facts.get("opened") != patient:
+            self._break_glass(patient)
+            self.consortium.remember(opened=patient)
         answer = call(("account", "invite"), [patient, f"--config={home.config_path}"], self.context, accounts.COMMANDS)
         url = str(answer["url"]) if isinstance(answer, dict) else ""
         return {"patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
@@ -100,6 +109,15 @@ class Person:
             "text": f"{texts.CORRECTION_TEXT.zh} {texts.CORRECTION_TEXT.en}",
         }
         self.consortium.nodes[CUSTODIAN].local.call(concerns.OPEN, asked)
+
+    def _break_glass(self, patient: str) -> None:
+        """Have a clinician of the hospital break the glass for the person; nobody has reviewed that yet."""
+        home, clock = self.consortium.nodes[CUSTODIAN], self.context.clock
+        config = load_config(home.config_path, self.context.environment, {})
+        with open_web_node(config, self.context.halves(config, messages.PASSPHRASE), clock) as node:
+            service = RecordService(node.records, self.consortium.genesis.ledger, node.keys.records, clock)
+            desk = EmergencyDesk(CUSTODIAN, node.records, service, clock, secrets.token_bytes)
+            desk.declare(patient, f"{texts.CLINICIAN.zh} {texts.CLINICIAN.en}", f"{texts.GLASS.zh} {texts.GLASS.en}")
 
     def _look(self, grant: str, consent: str) -> None:
         """Read under a new grant, and have another insurer try the same."""

@@ -178,6 +178,8 @@ CORRECTION_TEXT: Final = Text(
     "我已搬家，登记的住址是旧的，请更正。",
     "I have moved; the address here is the old one. Please correct it.",
 )
+CLINICIAN: Final = Text("李医生（急诊科）", "Dr Li, emergency department")
+GLASS: Final = Text("送来时昏迷，无法询问本人。", "Brought in unconscious; nobody could be asked.")
 DESK: Final = Text(
     "\n登记窗口（发放登记码、恢复、没有手机者的纸质登记和许可）：两位工作人员，各有一个账号，各用一个浏览器：\n"
     "  {command} account add desk-1 --role desk --fhir-user Practitioner/desk-1 --config {config}\n"
@@ -192,12 +194,13 @@ DESK: Final = Text(
 PERSON: Final = Text(
     "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"
     "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。\n"
-    "  另有一项更正请求等医院答复。\n"
+    "  另有一项更正请求等医院答复，一次紧急查看等待审查，您可以提出异议。\n"
     "  {url}\n"
     "  以后登录：{sign_in}",
     "\nBe one of the patients in your own browser: open this address and enrol a passkey (good once).\n"
     "  An insurer's request waits for your decision; once you agree the insurer reads, you see it, and can stop it.\n"
-    "  A correction that you asked for waits for the hospital's answer.\n"
+    "  A correction that you asked for waits for the hospital's answer, and an emergency access for its review;\n"
+    "  you can object to it.\n"
     "  {url}\n"
     "  to sign in later: {sign_in}",
 )

@@ -129,6 +129,11 @@ class Browser:
         asked = {"text": text}
         _patiently(lambda: self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/value", asked))
 
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, wherever the focus is."""
+        rows = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self._call("POST", f"{self._session}/actions", {"actions": [{"actions": rows, "id": "keys", "type": "key"}]})
+
     def wait_for(self, selector: str) -> str:
         """Wait for an element that can be seen."""
         deadline = time.monotonic() + WAIT_S

@@ -40,7 +40,7 @@ SAYS = {
         "refused": "被拒绝",
     },
     "en": {
-        "waits": "needs your attention",
+        "waits": "your attention",
         "open": "asks to see your record",
         "given": "Your permission is in force",
         "read": "records",
@@ -166,8 +166,8 @@ def places(browser: Browser, home: str) -> list[str]:
     visit = browser.script("return document.querySelector('.mc-line a[href*=\"/Encounter/\"]').getAttribute('href')")
     browser.open(f"{home}/record/kinds/tests?lang=en")
     record = browser.script("return document.querySelector('.mc-line a').getAttribute('href')")
-    fixed = ["", "/access", "/access?by=kind", "/looked", "/concerns", "/verify", "/family", "/settings", "/leave"]
-    fixed += ["/record", "/record?by=kind", "/record/outside", "/record/kinds/tests"]
+    fixed = ["", "/access", "/access?by=kind", "/looked", "/looked?by=insurer", "/concerns", "/verify", "/family"]
+    fixed += ["/settings", "/leave", "/record", "/record?by=kind", "/record/outside", "/record/kinds/tests"]
     fixed.append("/access/" + "0" * 64)
     return [*(home + one for one in fixed), *(home.removesuffix("/my") + one for one in (consent, visit, record))]
 
@@ -571,11 +571,62 @@ def test_a_first_page_weighs_less_than_seventy_kibibytes(phone, home):
     assert 0 < sum(sizes) < 70 * 1024
 
 
-def test_a_permission_is_reached_and_its_stop_pressed_by_keyboard_alone(phone, home):
+def test_pages_are_printed_without_what_is_pressed(phone, home):
     phone.open(f"{home}/access?lang=en")
-    phone.script("document.querySelector('.mc-nav a').focus()")
-    phone.type(".mc-nav a", "\ue004")
-    assert phone.script("return document.activeElement.getAttribute('href')") == "/my/access"
     phone.media("print")
     assert phone.script("return document.querySelector('.mc-nav').offsetHeight") == 0
     phone.media("")
+
+
+TAB, ENTER = "\ue004", "\ue007"
+WATCH_FOCUS = """
+    const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary")];
+    const order = all.filter((one) => one.checkVisibility() && !one.disabled && one.type !== "hidden");
+    // Of a checkbox it is the label that is drawn.
+    const drawn = (one) => one.matches(".nhsuk-checkboxes__input, .nhsuk-radios__input")
+      ? getComputedStyle(one.labels[0], "::before") : getComputedStyle(one);
+    const isSeen = (style) => style.boxShadow !== "none" || !["none", ""].includes(style.outlineStyle);
+    window.walked = [];
+    document.addEventListener("focusin", (event) => {
+      window.walked.push([order.indexOf(event.target), isSeen(drawn(event.target))]);
+    });
+    return order.length;
+"""
+
+
+def test_every_page_is_walked_by_keyboard_alone_and_shows_where_one_is(phone, home):
+    found = []
+    for place in places(phone, home):
+        phone.open(f"{place}{'&' if '?' in place else '?'}lang=en")
+        count = phone.script(WATCH_FOCUS)
+        phone.press(*[TAB] * count)
+        if phone.script("return window.walked") != [[number, True] for number in range(count)]:
+            found.append((place, phone.script("return window.walked")))
+    assert found == []
+
+
+def reach(browser: Browser, selector: str) -> None:
+    """Press Tab until an element has the focus, and then Enter."""
+    browser.wait_for(selector)
+    for _ in range(200):
+        if browser.script(f"return document.activeElement.matches({json.dumps(selector)})"):
+            browser.press(ENTER)
+            return
+        browser.press(TAB)
+    pytest.fail(f"{selector} is not reached at {browser.url}")
+
+
+def test_a_permission_is_given_and_stopped_by_keyboard_alone(consortium, demo, phone, home):
+    wish = {"custodian": HOSPITAL, "days": 30, "patient": demo.said["person"]["patient"], "person": ""}
+    wish |= {"purpose": PURPOSE, "reason": "To settle your claim", "resource_types": list(RESOURCE_TYPES)}
+    ask = consortium.nodes[RECIPIENT].local.call("ask.send", wish)["id"]
+    phone.open(f"{home}?lang=en")
+    reach(phone, f"a[href='/my/asks/{ask}']")
+    reach(phone, "button[name=step][value=sign]")
+    reach(phone, "[data-passkey=sign] button")
+    phone.wait_until(SAYS["en"]["given"])
+    consent = re.search(r"/my/access/([0-9a-f]{64})", phone.url)[1]
+    reach(phone, ".mc-nav a[href='/my/access']")
+    reach(phone, f"form[action='/my/access/{consent}/withdraw'] button")
+    reach(phone, "[data-passkey=sign] button")
+    phone.wait_until(SAYS["en"]["ended"])
