@@ -25,7 +25,7 @@ help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
 	@echo "make test         everything: style, types, imports, all tests (what CI runs)"
 	@echo "make check        the same without browsers and engines, for the inner loop"
-	@echo "make soak         long seeds and races"
+	@echo "make soak         long seeds, races, and new examples each time: takes some hours"
 	@echo "make clean        remove what make and the tools have made, the demo's data included"
 	@echo "make requirements compile requirements/*.in anew"
 

@@ -47,7 +47,8 @@ FIRST = ("tests/e2e/", "tests/unit/test_consortium.py")
 
 _GROUP_OF = {f"tests/e2e/{file}.py": group for group, files in GROUPS.items() for file in files}
 
-# Derandomised: a change is judged by the same examples everywhere; `make soak` looks for new ones.
+# Derandomised: a change is judged by the same examples everywhere; `make soak` looks for new ones, and for more
+# (`tests.tries` where their number is a test's own).
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("default")

@@ -35,6 +35,7 @@ from tests.consortium import (
     is_level,
     log_signer,
 )
+from tests.tries import tries
 from tests.unit.medchain.ledger.world import key
 
 NAMES = [f"org-{number}" for number in range(5)]
@@ -782,7 +783,7 @@ class Life(RuleBasedStateMachine):
 # 1,000 steps by default (20 examples of 50), 50,000 in `make soak`.
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=settings().max_examples // 5,
+    max_examples=tries(20),
     stateful_step_count=50,
     deadline=None,
     # It counts seconds, which say how busy the machine is.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from consent.cases import rule_case
 from consent.decision import Deny, Filter, Permit, Policy, Request, Resource, compile_consent, decide, judge, passes
 from consent.receipt import receipt, residual
 from medchain.dates import span_of
+from tests.tries import tries
 from tests.unit.consent import oracle
 from tests.unit.consent.writing import ACT, CONFIDENTIALITY, IRCP, REASON, case, consent
 
@@ -164,20 +164,13 @@ BOUNDED = settings(
 )
 
 
-@settings(BOUNDED, max_examples=300)
+@settings(BOUNDED, max_examples=tries(300))
 @given(CASES)
 def test_both_evaluators_agree(found: Json) -> None:
     assert rule_case(found).is_permitted == oracle.permits(found)
 
 
-@pytest.mark.slow
-@settings(BOUNDED, max_examples=12_000)
-@given(CASES)
-def test_both_evaluators_agree_on_many(found: Json) -> None:
-    assert rule_case(found).is_permitted == oracle.permits(found)
-
-
-@settings(BOUNDED, max_examples=80)
+@settings(BOUNDED, max_examples=tries(80))
 @given(CASES, st.data())
 def test_adding_a_deny_never_permits_more(found: Json, data: st.DataObject) -> None:
     before = rule_case(found).is_permitted
@@ -195,7 +188,7 @@ def _all_rules(rule: Json) -> list[Json]:
     return [] if rule is None else [rule, *(one for inner in rule.get("provision", []) for one in _all_rules(inner))]
 
 
-@settings(BOUNDED, max_examples=80)
+@settings(BOUNDED, max_examples=tries(80))
 @given(CASES, st.randoms(use_true_random=False))
 def test_neither_the_order_of_consents_nor_that_of_rules_and_entries_matters(found: Json, random: Json) -> None:
     turned = copy.deepcopy(found)
@@ -209,7 +202,7 @@ def test_neither_the_order_of_consents_nor_that_of_rules_and_entries_matters(fou
     assert (one.is_permitted, one.basis, one.obligations) == (other.is_permitted, other.basis, other.obligations)
 
 
-@settings(BOUNDED, max_examples=80)
+@settings(BOUNDED, max_examples=tries(80))
 @given(CASES)
 def test_withdrawal_ends_all_that_was_permitted(found: Json) -> None:
     found["request"]["implicitPolicy"] = "Policy-deny"
@@ -218,7 +211,7 @@ def test_withdrawal_ends_all_that_was_permitted(found: Json) -> None:
     assert not rule_case(found).is_permitted
 
 
-@settings(BOUNDED, max_examples=80)
+@settings(BOUNDED, max_examples=tries(80))
 @given(CASES, consents("h"), consents("h"), st.sampled_from(["2024-01-01", "2026-02-11", "2026-03"]))
 def test_what_held_at_an_instant_is_what_was_recorded_then(
     found: Json, first: Json, second: Json, recorded: str
@@ -264,7 +257,7 @@ def _parts(found: Json) -> tuple[Request, Resource, list[Any]]:
     return request, record, [compile_consent(item) for item in found["consents"]]
 
 
-@settings(BOUNDED, max_examples=80)
+@settings(BOUNDED, max_examples=tries(80))
 @given(CASES)
 def test_an_answer_for_all_records_is_the_answer_for_each(found: Json) -> None:
     request, record, directives = _parts(found)
@@ -278,7 +271,7 @@ def test_an_answer_for_all_records_is_the_answer_for_each(found: Json) -> None:
     assert receipt(whole) == receipt(decide(request, directives[::-1], Policy(found["request"]["implicitPolicy"])))
 
 
-@settings(BOUNDED, max_examples=150)
+@settings(BOUNDED, max_examples=tries(150))
 @given(CASES)
 def test_a_token_lets_no_more_flow_than_the_decision(found: Json) -> None:
     request, record, directives = _parts(found)

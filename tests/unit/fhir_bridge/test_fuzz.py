@@ -24,6 +24,7 @@ from fhir_bridge.smart.scopes import parse_asked
 from fhir_bridge.validation.check import check
 from fhir_bridge.xml import parse_xml, write_xml
 from medchain.errors import MedchainError
+from tests.tries import tries
 from tests.unit.fhir_bridge.examples import examples
 
 # Of a processor: a small input that takes longer than this has found something that grows.
@@ -138,7 +139,7 @@ def bounded(parser: Callable[[], object]) -> object:
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(mutated(SMALL))
 def test_json_gives_what_is_written_again_or_one_of_our_errors(data):
     resource = bounded(lambda: parse(data))
@@ -149,7 +150,7 @@ def test_json_gives_what_is_written_again_or_one_of_our_errors(data):
     bounded(lambda: list(parse_bundle(data).rows))
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(mutated(XML))
 def test_xml_gives_a_resource_that_can_be_judged_or_one_of_our_errors(data):
     resource = bounded(lambda: parse_xml(data))
@@ -158,20 +159,20 @@ def test_xml_gives_a_resource_that_can_be_judged_or_one_of_our_errors(data):
         assert parse(write(resource)) == resource
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(texts(EXPRESSIONS))
 def test_fhirpath_gives_a_tree_or_one_of_our_errors(text):
     bounded(lambda: parse_fhirpath(text))
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(texts(QUERIES), st.sampled_from(["Patient", "Observation", ""]))
 def test_a_search_is_understood_or_refused(text, type_name):
     pairs = bounded(lambda: parse_pairs(text))
     bounded(lambda: parse_query(pairs or parse_qsl(text), type_name))
 
 
-@settings(max_examples=300)
+@settings(max_examples=tries(300))
 @given(texts(["launch/patient openid patient/*.rs", "user/Observation.rs?category=a|b system/*.cruds patient/*.*"]))
 def test_scopes_are_understood_or_refused(text):
     bounded(lambda: parse_asked(text))
@@ -191,13 +192,13 @@ FHIRPATH_PATCH = [
 PATIENT = b'{"resourceType":"Patient","active":true,"name":[{"family":"a","given":["b","c"]}]}'
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(mutated(JSON_PATCH))
 def test_a_json_patch_is_applied_or_refused(data):
     bounded(lambda: apply_json_patch(parse(PATIENT), parse_json_patch(data)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=tries(400))
 @given(mutated(FHIRPATH_PATCH))
 def test_a_fhirpath_patch_is_applied_or_refused(data):
     bounded(lambda: apply_fhirpath_patch(parse(PATIENT), parse(data)))

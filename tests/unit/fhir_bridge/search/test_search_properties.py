@@ -17,6 +17,7 @@ from fhir_bridge.search.tree import ByType, Either, InCompartment
 from medchain.dates import span_of
 from medchain.store import placing
 from medchain.store.engine import FileKind, open_database
+from tests.tries import tries
 from tests.unit.fhir_bridge.search.naive import Naive
 from tests.unit.fhir_bridge.search.nodes import FILE_KEY
 
@@ -145,7 +146,7 @@ rights = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(resources, st.lists(st.tuples(asked, rights), min_size=1, max_size=12), booleans)
 def test_sql_answers_what_looking_at_every_resource_answers(node, stored, questions, others_write):
     node.wipe()

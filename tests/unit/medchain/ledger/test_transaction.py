@@ -30,6 +30,7 @@ from medchain.ledger.transaction import (
     seal,
     transaction_id,
 )
+from tests.tries import tries
 from tests.unit.medchain.ledger.world import RENHE, World, fresh, rows, sign
 
 ids = st.binary(min_size=16, max_size=16)
@@ -442,14 +443,14 @@ def test_what_members_write_is_read_without_the_parser(payload):
     assert slowly(parse_payload, data) == payload
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(st.data(), plain_transactions)
 def test_a_payload_is_judged_alike_with_and_without_the_parser(data, payload):
     changed = data.draw(mutated(payload_bytes(payload)))
     assert outcome(parse_payload, changed) == slowly(parse_payload, changed)
 
 
-@settings(max_examples=150)
+@settings(max_examples=tries(150))
 @given(st.data(), plain_transactions)
 def test_an_envelope_is_judged_alike_with_and_without_the_parser(data, payload):
     leaf = seal(payload_bytes(payload), [(signer.key_id, bytes(64)) for signer in payload.signers]).leaf
@@ -457,7 +458,7 @@ def test_an_envelope_is_judged_alike_with_and_without_the_parser(data, payload):
     assert outcome(parse_envelope, changed) == slowly(parse_envelope, changed)
 
 
-@settings(max_examples=100)
+@settings(max_examples=tries(100))
 @given(st.data(), plain_transactions)
 def test_an_envelope_around_a_changed_payload_is_judged_alike_with_and_without_the_parser(data, payload):
     inner = base64_text(data.draw(mutated(payload_bytes(payload))))

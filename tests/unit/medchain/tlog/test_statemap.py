@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.tlog.mapnode import EMPTY_NODE, MapNode, leaf_node_hash, parent
 from medchain.tlog.statemap import MapProof, MapRoot, check_ways, held, lookup, prove, repair, update, verify_map
+from tests.tries import tries
 
 # Keys that share long prefixes, so that buckets overflow into chains of pages, beside keys as hashes give them.
 NEAR_KEYS = st.builds(
@@ -54,7 +55,7 @@ def key_of(bits):
     return int(bits.ljust(256, "0"), 2).to_bytes(32, "big")
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(blocks=BLOCKS, asked=st.lists(KEYS, max_size=10))
 def test_the_map_answers_like_a_dictionary_and_hashes_like_the_definition(naive_map, blocks, asked):
     pages, model = FromDisk(), {}
@@ -72,7 +73,7 @@ def test_the_map_answers_like_a_dictionary_and_hashes_like_the_definition(naive_
         assert MapProof.from_json(proof.to_json()) == proof
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(blocks=BLOCKS, asked=st.lists(KEYS, max_size=40))
 def test_of_many_keys_those_are_found_that_are_there(blocks, asked):
     pages, model = FromDisk(), {}
@@ -98,7 +99,7 @@ def build_on(root, pages, block):
     return changed.root
 
 
-@settings(max_examples=30)
+@settings(max_examples=tries(30))
 @given(blocks=BLOCKS)
 def test_how_changes_were_divided_into_blocks_changes_neither_root_nor_pages(pages_factory, blocks):
     together, apart, cached = FromDisk(), FromDisk(), pages_factory()
@@ -191,7 +192,7 @@ def deepest_first(pages):
     return sorted(pages, key=lambda key: (-int.from_bytes(key, "big").bit_length(), key))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(60))
 @given(blocks=BLOCKS, cuts=st.lists(st.integers(0, 400), min_size=2, max_size=2))
 def test_a_writing_broken_off_anywhere_twice_is_finished(naive_map, blocks, cuts):
     old, *later = blocks
