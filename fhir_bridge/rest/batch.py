@@ -238,7 +238,7 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
         rights.check_right(core, ask.who, record, rights.action_of(entry.method))
     _check_attachments(core, ask.who, plan)
     stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
-    numbers = [*kept, *(row.seq for row in stored)]
+    numbers = list(dict.fromkeys((*kept, *(row.seq for row in stored), *_met(core, plan))))
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)
     for index, (method, _) in enumerate(requests):
@@ -249,6 +249,13 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     body = plans.response(plan, now, others, whole=returned is Returned.REPRESENTATION, told=told)
     first, last = (stored[0].seq, stored[-1].seq) if stored else (0, 0)
     return Done(200, body, first, last, "transaction", numbers, answers.query)
+
+
+def _met(core: Core, plan: plans.Plan) -> list[int]:
+    """Number the records that conditions of creates found: the answer tells that they are there, and where."""
+    found = dict.fromkeys((one.type, one.id) for one in plan.entries if one.present and one.method != DELETE)
+    rows = (core.store.get(*name) for name in found)
+    return [row.seq for row in rows if row is not None]
 
 
 def _told(language: str, entry: Entry) -> Resource:

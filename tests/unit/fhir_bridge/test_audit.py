@@ -96,6 +96,25 @@ def test_a_transaction_is_one_event_with_all_its_versions(server):
     assert [one.split("/")[0] for one in told] == ["Basic", "Basic", "Patient", "Patient"]
 
 
+def test_attack_a_transaction_asks_by_conditions_of_creates_who_is_here(server):
+    """FHIR R4 §3.1.0.8.1: each answer says where the one is that is there already, so that the event names it."""
+    identifier = [{"system": "urn:mrn", "value": "7"}]
+    server.call("PUT", "/fhir/Patient/p1", PATIENT | {"identifier": identifier})
+    rows = [
+        {
+            "resource": {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": value}]},
+            "request": {"method": "POST", "url": "Patient", "ifNoneExist": f"identifier=urn:mrn|{value}"},
+        }
+        for value in ("7", "8", "8")
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": rows}
+    answers = json.loads(server.call("POST", "/fhir", bundle).data)["entry"]
+    assert [answer["response"]["status"][:3] for answer in answers] == ["200", "201", "200"]
+    named = [row["what"].get("reference", "") for row in events(server)[-1]["entity"] if "what" in row]
+    versions = sorted(name for name in named if "/_history/" in name)
+    assert versions == sorted({"Patient/p1/_history/1", answers[1]["response"]["location"]})
+
+
 def test_a_refused_request_is_kept_and_one_of_nobody_is_not(server):
     server.call("DELETE", "/fhir/Patient/p1", scope="system/*.r")
     server.client.get("/fhir/Patient/p1")
