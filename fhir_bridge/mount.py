@@ -118,6 +118,7 @@ def desk_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
         Attested.CHILD: appointment,
         Attested.CONSENT: consent,
         Attested.CONTACT: contacts,
+        Attested.CONTACT_GONE: contacts,
         Attested.DEATH: appointment,
         Attested.DISPUTE: appointment,
         Attested.ENROLMENT: PaperEnrolment(counter),

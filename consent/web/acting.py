@@ -19,6 +19,9 @@ from medchain.ledger.kinds.capacity import DEAD, STOP
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.web.session import LONGEST_S, SignedIn, Site
 
+FAMILY: Final = "/my/family"
+"""Where it is chosen."""
+
 OWN: Final = "own"
 """What nobody may who acts for the person: passkeys, helpers, acknowledging notices."""
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
-from consent.web.acting import OWN, begin_acting, end_acting
+from consent.web import joint, restoring
+from consent.web.acting import FAMILY, OWN, begin_acting, end_acting
 from consent.web.kinds import KINDS, kinds_of
 from consent.web.person import Delegation, Person
 from consent.web.signing import Signing, Way
@@ -31,9 +32,6 @@ from medchain.node import asking
 from medchain.node.log import Log
 from medchain.store.accounts import Role
 from medchain.web.pages import add_views, language, redirected
-
-FAMILY: Final = "/my/family"
-"""Where they are."""
 
 CODE_S: Final = 3600
 """How long a helper's code counts."""
@@ -189,7 +187,7 @@ class FamilyPages:
             "family.html",
             me,
             delegates=[self._helper_row(me, one, given) for one in (person.delegations if person else ())],
-            represented=[self._row(one) for one in self._site.represented(me)],
+            represented=[{**self._row(one), "restoring": self._restoring(one)} for one in self._site.represented(me)],
             kinds=[(kind, self._site.pages.say(f"kind.{kind}")) for kind in KINDS],
             days=[(one, self._site.pages.say("ask.days", days=one)) for one in DAYS],
             may_name=person is not None and person.is_able and person.enroller == self._site.org_id,
@@ -272,6 +270,14 @@ class FamilyPages:
             "is_ended": one.is_ended,
             "is_ordered": one.is_ordered,
         }
+
+    def _restoring(self, one: Delegation) -> str:
+        """Tell whether a guardian is to sign that a child's death is taken back, or waits for others who must."""
+        if not restoring.is_attested_child(self._site, one):
+            return ""
+        site = self._site.pages.site
+        kept = joint.find(site.accounts, restoring.joint_name(one.person.hex()), site.clock())
+        return "sign" if kept is None or one.delegate.hex() in kept.missing else "waits"
 
     def _name(self, patient: str) -> str:
         """Name somebody for whom the patient acts and who does not sign in here: a child, for example."""

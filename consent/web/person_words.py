@@ -261,6 +261,14 @@ PERSON_WORDS: Final[Words] = {
     "family.confirm.no": ("不指定", "Do not name this person"),
     "family.for": ("我可以替谁办理", "For whom I act"),
     "family.for.nobody": ("您没有替任何人办理。", "You act for nobody."),
+    "family.restoring": ("请签名撤销{name}的去世登记", "Sign that the recorded death of {name} is taken back"),
+    "family.restoring.lead": (
+        "登记窗口的两名工作人员已证明登记有误。全体监护人签名后撤销。",
+        (
+            "Two members of the desk's staff attest that it was a mistake. It is taken back once all guardians have "
+            "signed."
+        ),
+    ),
     "family.act": ("替{name}办理", "Act for {name}"),
     "family.leave": ("不再替{name}办理……", "Act for {name} no more …"),
     "family.leave.lead": (

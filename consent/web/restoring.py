@@ -1,8 +1,8 @@
-"""A declared death or incapacity is taken back: two of the staff attest it, and the person signs it.
+"""A declared death or incapacity is taken back: two of the staff attest it; the person, or a child's guardians, sign.
 
-Keeps true: neither is enough alone, since a dead person's passkey may be in anybody's hands; what was attested counts
-for one subject, for a day, and once. Trusts `fhir_bridge.staff.restorations` for who attests, and the endorsers to
-check signature and attestation again.
+Keeps true: neither is enough alone, since a dead person's passkey may be in anybody's hands; of a child all guardians
+sign, one after another; what was attested counts for one subject, for a day, and once. Trusts
+`fhir_bridge.staff.restorations` for who attests, and the endorsers to check signature and attestation again.
 Source: `docs/spec/subject.md` 1, 7; `docs/spec/patient-pages.md` 23.
 """
 
@@ -13,14 +13,19 @@ from typing import Final
 
 from flask import Blueprint, Response
 
-from consent.web.acting import OWN
+from consent.web import joint
+from consent.web.acting import FAMILY, OWN
+from consent.web.joint import Joint
+from consent.web.person import Delegation
 from consent.web.signing import Signing, Way
 from consent.web.site import QUICK, Patient, PatientSite
 from consent.web.ticket import Act
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError
+from medchain.ledger.kinds.capacity import CONSENT, GUARDIAN
 from medchain.ledger.kinds.content import names
 from medchain.ledger.kinds.subject import Operation
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.store.accounts import AccountStore
 from medchain.web.pages import add_views, redirected
 
@@ -58,8 +63,9 @@ def attested(accounts: AccountStore, subject: str, now: int) -> tuple[str, ...]:
 
 
 def use_up(accounts: AccountStore, subject: str, now: int) -> None:
-    """Have what was attested count no more; arguments as of `attest`."""
+    """Have what was attested count no more, nor what guardians have signed of it; arguments as of `attest`."""
     accounts.take_ticket(_TICKET, _secret(subject), now)
+    joint.drop(accounts, joint_name(subject), now)
 
 
 def _secret(subject: str) -> str:
@@ -79,7 +85,11 @@ class RestoringPages:
 
     def blueprint(self) -> Blueprint:
         """Make the routes."""
-        rows = ((RESTORATION, self.back, "GET"), (RESTORATION, self.restore, "POST"))
+        rows = (
+            (RESTORATION, self.back, "GET"),
+            (RESTORATION, self.restore, "POST"),
+            (f"{RESTORATION}/<person>", self.restore_child, "POST"),
+        )
         return add_views(Blueprint("patient_restoring", __name__), rows)
 
     def back(self) -> Response:
@@ -100,8 +110,42 @@ class RestoringPages:
         draft = self._site.local.call("subject.draft", asked, QUICK)
         return self._signing.lead(me, subject, draft, Act.RESTORE, Way(_HOME, _HOME, subject.hex()))
 
+    def restore_child(self, person: str) -> Response:
+        """Draft the same of a child, and lead a guardian to where each of them signs it.
+
+        Raises:
+            ConflictError: ``patient.restoration`` where no two of the staff attest it, or who asks is no guardian.
+        """
+        own, site = self._site.check_form(OWN), self._site.pages.site
+        me = self._site.acting_for(own, unhex(person, HASH_BYTES))
+        if me.acting is None or not is_attested_child(self._site, me.acting.delegation):
+            raise ConflictError("patient.restoration")
+        signers = self._site.require_person(me).guardians
+        asked: Json = {
+            "operation": Operation.RESTORE.value,
+            "signers": [one.hex() for one in signers],
+            "subject": person,
+        }
+        answer = self._site.local.call("subject.draft", asked, QUICK)
+        fresh = Joint(str(answer.get("draft")) if isinstance(answer, dict) else "", {}, 0)
+        chosen = joint.begun(site.accounts, joint_name(person), fresh, site.clock())
+        signer = self._signing.signer(me)
+        draft: Json = {"challenge": chosen.challenge(signer.hex()), "draft": chosen.draft}
+        return self._signing.lead(me, signer, draft, Act.RESTORE, Way(FAMILY, FAMILY, person, CONSENT))
+
+
+def joint_name(subject: str) -> str:
+    """Name what a child's guardians sign one after another; `subject` is the child's map key, hexadecimal."""
+    return f"{_TICKET}-signed/{subject}"
+
 
 def is_attested(site: PatientSite, me: Patient) -> bool:
     """Tell whether the patient can take back what was declared; who acts for the patient cannot."""
     accounts, now = site.pages.site.accounts, site.pages.site.clock()
     return me.acting is None and any(attested(accounts, one.hex(), now) for one in me.subjects)
+
+
+def is_attested_child(site: PatientSite, delegation: Delegation) -> bool:
+    """Tell whether two of the staff attest it of a child, of whom somebody is a guardian."""
+    accounts, now = site.pages.site.accounts, site.pages.site.clock()
+    return delegation.role == GUARDIAN and bool(attested(accounts, delegation.person.hex(), now))

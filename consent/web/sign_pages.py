@@ -275,26 +275,34 @@ class SigningDesk:
         staff = restoring.attested(accounts, found.name, now)
         if not staff:
             raise AccessDeniedError("page.ended")
-        changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"], "staff": list(staff)}
-        self._parts.local.call("subject.change", changed, SLOW)
+        if not joint.is_joint(found.draft):
+            changed: Json = {"assertions": [signed["assertion"]], "draft": signed["draft"], "staff": list(staff)}
+            self._parts.local.call("subject.change", changed, SLOW)
+        elif not self._join(found, signed, restoring.joint_name(found.name), {"staff": list(staff)}):
+            return found.then
         restoring.use_up(accounts, found.name, now)
         return found.then
 
     def _settle(self, found: Ticket, signed: dict[str, Json]) -> str:
         """Keep that a guardian agrees again, and after the last one bring it to the ledger."""
+        self._join(found, signed, found.name, {})
+        return found.then
+
+    def _join(self, found: Ticket, signed: dict[str, Json], name: str, more: dict[str, Json]) -> bool:
+        """Keep a guardian's signature, and after the last one bring the change to the ledger; tells whether it was."""
         accounts, now = self._parts.pages.site.accounts, self._parts.pages.site.clock()
-        so_far = joint.add(accounts, found.name, found.draft, (found.delegate, signed["assertion"]), now)
+        so_far = joint.add(accounts, name, found.draft, (found.delegate, signed["assertion"]), now)
         if so_far.missing:
-            return found.then
-        changed: Json = {"assertions": so_far.assertions(), "draft": found.draft}
+            return False
+        changed: Json = {"assertions": so_far.assertions(), "draft": found.draft, **more}
         try:
             self._parts.local.call("subject.change", changed, SLOW)
         except (ConflictError, VerificationError):
             # The enrolment has changed since: they begin anew.
-            joint.drop(accounts, found.name, now)
+            joint.drop(accounts, name, now)
             raise
-        joint.drop(accounts, found.name, now)
-        return found.then
+        joint.drop(accounts, name, now)
+        return True
 
     def _add_passkey(self, found: Ticket, signed: dict[str, Json]) -> str:
         """Bring to the ledger that a passkey comes; this node knows from then on whose it is."""

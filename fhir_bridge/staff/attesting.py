@@ -39,6 +39,8 @@ class Attested(StrEnum):
     """That a person has signed a permission on paper."""
     CONTACT = "contact"
     """That they know whose an address is to which notices go, and that a code came back from it."""
+    CONTACT_GONE = "contact-gone"
+    """That they know whose notices are to go to an address no more."""
     DEATH = "death"
     """That a person has died."""
     DISPUTE = "dispute"

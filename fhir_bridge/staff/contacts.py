@@ -1,8 +1,8 @@
 """The desk's page of contacts, for who has no passkey: a code goes to the address, comes back, and two attest it.
 
-Keeps true: no notice goes to an address that nobody has shown to read; two of the staff attest that it comes, which the
-ledger takes for nobody who, or in whose stead somebody, can sign; no contact goes here. Trusts two of the staff for who
-stands before them.
+Keeps true: no notice goes to an address that nobody has shown to read; two of the staff attest that it comes, or that
+one goes, which the ledger takes for nobody who, or in whose stead somebody, can sign; the last one never goes, and the
+one that goes is told. Trusts two of the staff for who stands before them.
 Source: `docs/spec/smart.md` 31; `docs/spec/subject.md` 10.
 """
 
@@ -49,6 +49,8 @@ class ContactPages:
             (f"{_PLACE}/code", self.code, "POST"),
             (f"{_PLACE}/confirm", self.back, "GET"),
             (f"{_PLACE}/confirm", self.confirm, "POST"),
+            (f"{_PLACE}/remove", self.back, "GET"),
+            (f"{_PLACE}/remove", self.remove, "POST"),
         )
         return self._counter.blueprint("desk_contacts", rows)
 
@@ -77,9 +79,16 @@ class ContactPages:
         self._codes.check_new(self._unable(attended), contact)
         if not self._codes.use(_who(attended), contact, request.form.get("code", "")):
             return self._page(me, attended, contact, status=400)
-        terms: Mapping[str, Json] = {"address": contact.address, "channel": contact.channel}
-        made = self._attesting.propose(me, Attested.CONTACT, attended.who.id, terms)
-        return redirected(f"/desk/proposed/{made.id}")
+        return self._propose(me, attended, Attested.CONTACT, contact)
+
+    def remove(self, case: str) -> Response:
+        """Propose that a contact goes, as the first of two."""
+        me = self._counter.check_form()
+        # As it stands there: what could not be sent to any more must go all the same.
+        contact = Contact(request.form.get("channel", ""), request.form.get("address", ""))
+        attended = self._counter.attended(me, case)
+        self._without(self._unable(attended), contact)
+        return self._propose(me, attended, Attested.CONTACT_GONE, contact)
 
     def preview(self, proposal: Proposal) -> dict[str, object]:
         """Word what the second hand confirms."""
@@ -89,7 +98,10 @@ class ContactPages:
         """Bring it to the ledger; final when this answers."""
         attended, contact = self._counter.open(me, confirmed.proposal.patient), _proposed(confirmed.proposal)
         person = self._unable(attended)
-        contacts = [*self._codes.check_new(person, contact), contact]
+        if confirmed.proposal.deed is Attested.CONTACT_GONE:
+            contacts = self._without(person, contact)
+        else:
+            contacts = [*self._codes.check_new(person, contact), contact]
         asked: Json = {
             "contacts": [one.to_json() for one in contacts],
             "staff": list(confirmed.staff),
@@ -97,6 +109,25 @@ class ContactPages:
         }
         self._counter.site.local.call("subject.attest-contacts", asked, SLOW)
         return redirected(f"{attended.place}/contacts")
+
+    def _propose(self, me: SignedIn, attended: Attended, deed: Attested, contact: Contact) -> Response:
+        """Propose what becomes of a contact."""
+        terms: Mapping[str, Json] = {"address": contact.address, "channel": contact.channel}
+        made = self._attesting.propose(me, deed, attended.who.id, terms)
+        return redirected(f"/desk/proposed/{made.id}")
+
+    def _without(self, person: Person, contact: Contact) -> list[Contact]:
+        """List somebody's contacts but for one that goes.
+
+        Raises:
+            ConflictError: ``contact.unknown`` for one that is none, ``contact.last`` for the only one.
+        """
+        known = self._codes.known(person)
+        if contact not in known:
+            raise ConflictError("contact.unknown")
+        if len(known) == 1:
+            raise ConflictError("contact.last")
+        return [one for one in known if one != contact]
 
     def _page(self, me: SignedIn, attended: Attended, asked: Contact | None = None, status: int = 200) -> Response:
         """Show the page; `asked` is a contact that a code was sent to."""

@@ -147,10 +147,11 @@ DESK_WORDS: Final[Words] = {
     "desk.deed.restoration": ("撤销去世或无法自行决定的登记", "A recorded death or incapacity is taken back"),
     "desk.restore": ("登记有误：撤销", "Recorded by mistake: take it back"),
     "desk.restore.lead": (
-        "由两名工作人员当面核对本人和证件并见证；之后本人须用自己的通行密钥签名，签名后才生效。成年人的监护人随之终止。",
+        "由两名工作人员当面核对本人和证件并见证；之后本人须用自己的通行密钥签名，未成年人由全体监护人签名，签名后才生效。成年人的监护人随之终止。",
         (
             "Two members of the staff see the person and the paper and attest it. It counts once the person has "
-            "signed it with a passkey of their own. Guardians of who is of age end with it."
+            "signed it with a passkey of their own; for a child, once all guardians have. Guardians of who is of age "
+            "end with it."
         ),
     ),
     "desk.restore.button": ("已核对，提出撤销", "It is right, propose to take it back"),
@@ -162,22 +163,53 @@ DESK_WORDS: Final[Words] = {
             "the signature with a passkey, and the record is taken back once it is given."
         ),
     ),
+    "restoration.title.guardians": ("等待{name}的监护人签名", "Waiting for the guardians of {name} to sign"),
+    "restoration.lead.guardians": (
+        "两名工作人员已见证。请每位监护人在自己的手机上登录，在“家人和协助人”页用通行密钥签名；全体签名后登记即被撤销。",
+        (
+            "Two members of the staff attest it. Have each guardian sign in on their own phone: the page of family and "
+            "helpers asks for the signature with a passkey, and the record is taken back once all have signed."
+        ),
+    ),
     "restoration.until": ("{until}前签名有效。", "The signature counts until {until}."),
     "error.desk.restoration": (
-        "只有登记此人的机构可以撤销，且须有死亡或无法自行决定的登记，本人须有通行密钥。",
+        "只有登记此人的机构可以撤销，且须有死亡或无法自行决定的登记；本人须有通行密钥，未成年人须有监护人。",
         (
             "The organisation that enrolled the person takes it back, where a death or incapacity is on record, and "
-            "where the person has a passkey to sign with."
+            "where the person has a passkey to sign with, or a child guardians who sign."
         ),
     ),
     "desk.deed.contact": ("接收通知的联系方式", "Where notices go"),
     "desk.contacts": ("接收通知的联系方式", "Where notices go"),
     "desk.contacts.lead": (
-        "此人没有通行密钥。先向本人的联系方式发一个验证码，本人当场读出，再由两名工作人员见证。已有的联系方式在这里不能移除。",
+        "此人没有通行密钥。先向本人的联系方式发一个验证码，本人当场读出，再由两名工作人员见证。移除联系方式也由两名工作人员见证。",
         (
             "This person has no passkey. A code goes to the person's contact first, and the person reads it out here; "
-            "then two members of the staff attest it. No contact is removed here."
+            "then two members of the staff attest it. Two attest also that a contact is removed."
         ),
+    ),
+    "desk.deed.contact-gone": ("移除接收通知的联系方式", "Removal of a contact for notices"),
+    "desk.contacts.remove": ("提出移除", "Propose to remove it"),
+    "desk.contacts.remove.of": ("提出移除 {address}", "Propose to remove {address}"),
+    "desk.contacts.gone": (
+        "一次移除一个，至少保留一个。被移除的联系方式还会收到最后一条通知。",
+        "One goes at a time, and one stays. The contact that is removed gets one last notice.",
+    ),
+    "desk.contacts.last": (
+        "唯一的联系方式不能移除：先增加另一个。",
+        "The only contact is not removed: add another one first.",
+    ),
+    "desk.contacts.gone.attested": (
+        "请核对本人和证件。确认后，有新情况时不再向此处发消息；此处还会收到最后一条通知。",
+        (
+            "See the person and the document. Once you confirm, word of what is new goes there no more; it gets one "
+            "last notice."
+        ),
+    ),
+    "error.contact.unknown": ("此联系方式不在列。", "That contact is not listed."),
+    "error.contact.last": (
+        "唯一的联系方式不能移除：先增加另一个。",
+        "The only contact is not removed: add another one first.",
     ),
     "desk.contacts.none": ("还没有联系方式。", "There is none yet."),
     "desk.contacts.sent": (

@@ -1,7 +1,8 @@
 """The desk's page by which a declared death or incapacity is taken back: two attest it, and the person signs it.
 
-Keeps true: it is the enroller's desk, of whom something is declared and who has a passkey to sign with; what two have
-confirmed changes nothing before the person has signed. Trusts two of the staff for who stands before them.
+Keeps true: it is the enroller's desk, of whom something is declared and who has a passkey to sign with, or of a child
+with guardians; what two have confirmed changes nothing before the person, or all guardians, have signed. Trusts two of
+the staff for who stands before them.
 Source: `docs/spec/smart.md` 31; `docs/spec/subject.md` 1, 7.
 """
 
@@ -50,8 +51,12 @@ class RestorationPages:
         site, person = self._counter.site.pages.site, self._restorable(attended)
         now = site.clock()
         attest(site.accounts, person.subject.hex(), confirmed.staff, now)
-        until = self._counter.site.moment(now + RESTORE_S)
-        return self._counter.site.pages.render("staff/restoration.html", one=attended, until=until)
+        return self._counter.site.pages.render(
+            "staff/restoration.html",
+            one=attended,
+            is_by_guardians=_is_by_guardians(person),
+            until=self._counter.site.moment(now + RESTORE_S),
+        )
 
     def _restorable(self, attended: Attended) -> Person:
         """Return the subject of somebody of whom something can be taken back here; raises `ConflictError`."""
@@ -62,5 +67,10 @@ class RestorationPages:
 
 
 def can_restore(person: Person, org_id: str) -> bool:
-    """Tell whether the person can sign here that what was declared of it is taken back."""
-    return person.enroller == org_id and bool(person.standing) and bool(person.keys)
+    """Tell whether the person, or a child's guardians, can sign here that what was declared is taken back."""
+    return person.enroller == org_id and bool(person.standing) and (bool(person.keys) or _is_by_guardians(person))
+
+
+def _is_by_guardians(person: Person) -> bool:
+    """Tell whether guardians sign it, of a child who cannot."""
+    return not person.keys and person.is_minor and bool(person.guardians)

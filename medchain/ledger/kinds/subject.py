@@ -499,9 +499,13 @@ def _is_one_fewer(before: Sequence[object], after: Sequence[object]) -> bool:
 
 
 def _tells(before: Subject, after: Subject) -> bool:
-    """Tell whether notices go elsewhere; where nobody signed that, to all as before, so that none is turned away."""
-    kept = bool(after.signers) or set(before.contacts) <= set(after.contacts)
-    return before.contacts != after.contacts and kept
+    """Tell whether notices go elsewhere; where nobody signed that, to more, or to one fewer, and somewhere still.
+
+    What comes and what goes are two versions then, each of which all contacts before it are told of.
+    """
+    if after.signers or set(before.contacts) <= set(after.contacts):
+        return before.contacts != after.contacts
+    return bool(after.contacts) and _is_one_fewer(before.contacts, after.contacts)
 
 
 def _is_restored(before: Subject, after: Subject) -> bool:

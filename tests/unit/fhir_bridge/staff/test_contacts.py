@@ -102,16 +102,75 @@ def test_attack_the_desk_turns_no_notice_of_who_can_sign_to_an_address(world, to
         world.local.call("subject.attest-contacts", asked | {"subject": signs.subject})
 
 
-def test_attack_a_contact_that_is_there_is_taken_away_by_no_staff(world, box):
+def attested(world, subject: bytes, version: int, *names: str) -> None:
+    """Have two attest what the contacts are, without the desk."""
+    named = [{"address": f"{name}@mail.example", "channel": "email"} for name in names]
+    asked = {"contacts": named, "staff": ["a", "b"], "subject": subject.hex()}
+    world.local.call("subject.attest-contacts", asked)
+    world.desks.everywhere(subject.hex(), version)
+
+
+def removed(browser, place: str, address: str):
+    return sent(browser, place, "remove", address)
+
+
+@pytest.mark.usefixtures("box")
+def test_a_contact_is_removed_once_two_attest_it_and_is_told_so(world):
+    subject, _ = on_paper(world, "moves")
+    attested(world, subject, 2, "old")
+    attested(world, subject, 3, "old", "new")
+    first, second = world.staff(Role.DESK, "Practitioner/c1"), world.staff(Role.DESK, "Practitioner/c2")
+    place = opened(first, "moves")
+    assert "Propose to remove old@mail.example" in first.get(f"{place}/contacts?lang=en").text
+    waiting = removed(first, place, "old@mail.example").headers["Location"]
+    page = text_of(second.get(f"{waiting}?lang=en"))
+    assert "Removal of a contact for notices" in page
+    assert "old@mail.example" in page
+    assert code_of(decided(first, waiting)) == "attesting.same"
+    assert contacts(world, subject) == ["old@mail.example", "new@mail.example"]
+    assert decided(second, waiting).status_code == 303
+    assert contacts(world, subject) == ["new@mail.example"]
+    world.desks.everywhere(subject.hex(), 4)
+    body = world.desks.federation.sites[RENHE].node.shelf.head(subject)[1]
+    assert body.evidence.value == {"attested_by": ["Practitioner/c1", "Practitioner/c2"]}
+    world.desks.nodes[RENHE].notices.round()
+    notices = world.local.call("notices.list", {"subjects": [subject.hex()]})["notices"]
+    (told,) = (one for one in notices if one["version"] == 4)
+    assert told["kind"] == "subject.change-contacts"
+    assert {one["address"] for one in told["contacts"]} == {"old@mail.example", "new@mail.example"}
+
+
+@pytest.mark.usefixtures("box")
+def test_the_last_contact_is_not_removed_nor_one_that_is_none(world):
+    subject, _ = on_paper(world, "one-left")
+    attested(world, subject, 2, "only")
+    first, second = world.staff(Role.DESK, "Practitioner/c1"), world.staff(Role.DESK, "Practitioner/c2")
+    place = opened(first, "one-left")
+    assert "The only contact is not removed" in text_of(first.get(f"{place}/contacts?lang=en"))
+    assert code_of(removed(first, place, "only@mail.example")) == "contact.last"
+    assert code_of(removed(first, place, "other@mail.example")) == "contact.unknown"
+    # Nor where the other one has gone since it was proposed.
+    attested(world, subject, 3, "only", "more")
+    waiting = [removed(first, place, f"{name}@mail.example").headers["Location"] for name in ("only", "more")]
+    assert decided(second, waiting[0]).status_code == 303
+    assert code_of(decided(second, waiting[1])) == "contact.last"
+    assert contacts(world, subject) == ["more@mail.example"]
+
+
+def test_attack_the_staff_turns_notices_away_at_once(world, box):
+    """A contact for another in one version, the last one, or two: who is told would be nobody who knows."""
     subject, _ = on_paper(world, "kept-address")
     asked = {"staff": ["a", "b"], "subject": subject.hex()}
-    one, other = ({"address": f"{name}@mail.example", "channel": "email"} for name in ("kept", "thief"))
-    world.local.call("subject.attest-contacts", asked | {"contacts": [one]})
-    world.desks.everywhere(subject.hex(), 2)
+    one, more, other = ({"address": f"{name}@mail.example", "channel": "email"} for name in ("kept", "more", "thief"))
+    attested(world, subject, 2, "kept")
     for named in ([], [other]):
         with pytest.raises(VerificationError, match=r"subject\.changed"):
             world.local.call("subject.attest-contacts", asked | {"contacts": named})
-    assert contacts(world, subject) == ["kept@mail.example"]
+    attested(world, subject, 3, "kept", "more")
+    for named in ([], [one, other], [other, more], [other]):
+        with pytest.raises(VerificationError, match=r"subject\.changed"):
+            world.local.call("subject.attest-contacts", asked | {"contacts": named})
+    assert contacts(world, subject) == ["kept@mail.example", "more@mail.example"]
     assert box.said == []
 
 

@@ -207,6 +207,25 @@ def test_a_mistaken_death_waits_for_the_persons_signature_once_two_attest_it(wor
     assert world.local.call("subject.show", {"subject": one.subject})["standing"]["state"] == "dead"
 
 
+def test_a_childs_mistaken_death_waits_for_its_guardians_once_two_attest_it(world, tongji):  # noqa: F811  # the fixture
+    lost(world, tongji, "ward-keeper")
+    child, first, second = world.patient("ward-9", BORN), world.staff(Role.DESK), world.staff(Role.DESK)
+    assert decided(second, proposed(first, child, "MRN-ward-keeper")).status_code == 303
+    (subject,) = world.patients.links.subjects_of(world.patients.token(child))
+    declared_dead(world, subject.hex())
+    world.desks.everywhere(subject.hex(), 2)
+    place = opened(first, child)
+    waiting = first.post(f"{place}/restoration", form_of(first, place) | {"method": "identity-card"}).headers[
+        "Location"
+    ]
+    assert "for a child, once all guardians have" in text_of(second.get(f"{waiting}?lang=en"))
+    page = text_of(decided(second, waiting))
+    assert "Waiting for the guardians of" in page
+    assert "the page of family and helpers asks for the signature" in page
+    assert len(attested_of(world, subject.hex())) == 2
+    assert shown_of(world, child)["standing"]["state"] == "dead"
+
+
 def test_attack_what_was_attested_before_a_death_takes_it_back_in_the_hands_of_an_heir(world, tongji):  # noqa: F811  # the fixture
     """That an incapacity was over waited for a signature when the person died: it would have been the death's end."""
     one = lost(world, tongji, "ward-heir")

@@ -40,6 +40,7 @@ DEAD = Standing("dead", "death-certificate", TIME - 10)
 INCAPABLE = Standing("incapable", "court-order", TIME - 10)
 MAIL = Contact("email", "li@mail.example")
 MOBILE = Contact("sms", "+8613800000000")
+OTHER_MAIL = Contact("email", "zhang@mail.example")
 OTHER = b"\x01" * 32
 
 
@@ -327,14 +328,20 @@ def test_a_hospital_cannot_turn_notices_away(case, patient):
     assert code(*changed(case, patient, "change-contacts", signers=[], contacts=(MAIL,))) == "subject.unsigned"
 
 
-def test_two_of_the_staff_attest_a_further_contact_of_whom_nobody_can_sign_for(case, patient, child):
+def test_two_of_the_staff_attest_a_contact_more_or_one_fewer_of_whom_nobody_can_sign_for(case, patient, child):
     more, attested = {"contacts": (MAIL, MOBILE)}, {"attested_by": ("doctor", "nurse")}
     paper = Person(case, "paper", passkeys=(), contacts=(MAIL,))
     assert code(*changed(case, paper, "change-contacts", [], **more, **attested)) == ""
     assert code(*changed(case, paper, "change-contacts", [], **more)) == "subject.attested"
     # Attack: no notice is turned away so, nor one of who can sign, or in whose stead somebody does.
-    for fewer in ((), (MOBILE,)):
+    for fewer in ((), (MOBILE,), (MAIL,)):
         assert code(*changed(case, paper, "change-contacts", [], contacts=fewer, **attested)) == "subject.changed"
+    both = Person(case, "both", passkeys=(), contacts=(MAIL, MOBILE))
+    for left in ((MAIL,), (MOBILE,)):
+        assert code(*changed(case, both, "change-contacts", [], contacts=left, **attested)) == ""
+        assert code(*changed(case, both, "change-contacts", [], contacts=left)) == "subject.attested"
+    for left in ((), (MAIL, OTHER_MAIL), (OTHER_MAIL,), (MAIL, MOBILE)):
+        assert code(*changed(case, both, "change-contacts", [], contacts=left, **attested)) == "subject.changed"
     dead = Person(case, "dead", passkeys=(), capacity=able(standing=DEAD))
     for person in (patient, child, dead):
         assert code(*changed(case, person, "change-contacts", [], **more, **attested)) == "subject.unsigned"
