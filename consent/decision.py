@@ -1023,8 +1023,11 @@ def _data_test(rows: Sequence[tuple[str, str | None]]) -> Data:
 
 
 def unversioned(reference: str) -> str:
-    """Return a reference without the version that it may name."""
-    return reference.partition("/_history/")[0]
+    """Return a reference without the version, the fragment and the question that it may name."""
+    place, question, _ = reference.partition("#")[0].partition("?")
+    # A condition stands behind a type alone, and names no record.
+    is_condition = question and "/" not in place
+    return reference if is_condition else place.partition("/_history/")[0].rstrip("/")
 
 
 def coding_key(system: str | None, code: str) -> str:

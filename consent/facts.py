@@ -8,7 +8,7 @@ Source: `docs/spec/consent.md` D9, D13, D14; FHIR R4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -22,13 +22,14 @@ AUTHORS: Final = frozenset({"asserter", "author", "enterer", "performer", "recor
 """Elements of R4's types that say who wrote a record, or stands for it."""
 
 
-def facts_of(content: bytes, patient: str, span: Span | None) -> Resource:
+def facts_of(content: bytes, patient: str, span: Span | None, meant: Collection[str] = ()) -> Resource:
     """Read a record.
 
     Args:
         content: FHIR JSON.
         patient: reference of whose it is.
         span: when what it tells of happened; None where nobody can tell.
+        meant: references to the records that it means by an identifier alone.
 
     Returns:
         What the decision asks of it; of what is no FHIR JSON nothing is known.
@@ -52,22 +53,25 @@ def facts_of(content: bytes, patient: str, span: Span | None) -> Resource:
         labels=_labels(meta),
         authors=frozenset(authors) or None,
         span=span,
-        related=frozenset(_references(inside)),
+        related=frozenset((*_references(inside), *meant)),
     )
 
 
-def facts_told(resource_type: str | None, span: Period | None, content: bytes | None) -> Resource:
+def facts_told(
+    resource_type: str | None, span: Period | None, content: bytes | None, meant: Collection[str] = ()
+) -> Resource:
     """Read what is told of a record of `SUBJECT`, such as to a custodian's release.
 
     Args:
         resource_type: its FHIR type, None for one that is not known.
         span: when what it tells of happened, Unix seconds; None where nobody can tell.
         content: FHIR JSON; None where no more than that is known.
+        meant: as `facts_of` takes it.
     """
     when = None if span is None else span_of_seconds(span)
     if content is None:
         return Resource(None, resource_type, SUBJECT, codes=None, labels=None, authors=None, span=when)
-    return facts_of(content, SUBJECT, when)
+    return facts_of(content, SUBJECT, when, meant)
 
 
 def _labels(meta: object) -> frozenset[str] | None:

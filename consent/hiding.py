@@ -136,7 +136,22 @@ def decide_hidden(request: Request, hidden: Collection[Hidden]) -> Decision:
         The decision: permitted is all that is neither hidden nor refers to a record that is.
     """
     custodian = (request.custodian or "").removeprefix("Organization/")
-    return decide_inside(request, [_compiled(one, custodian) for one in sorted(hidden)])
+    return decide_inside(request, directives_of(hidden, custodian))
+
+
+def directives_of(hidden: Iterable[Hidden], custodian: str) -> list[Directive]:
+    """Read hidings as the decision does, to stand beside other consents.
+
+    Args:
+        hidden: what is hidden.
+        custodian: org_id of the organisation that has it.
+    """
+    return [_compiled(one, custodian) for one in sorted(hidden)]
+
+
+def hidden_by(contents: Iterable[Mapping[str, Json]]) -> set[Hidden]:
+    """List what the contents of consent objects hide."""
+    return {found for content in contents if (found := hidden_in(content)) is not None}
 
 
 def _compiled(hidden: Hidden, custodian: str) -> Directive:

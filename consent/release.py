@@ -9,13 +9,13 @@ Source: `docs/spec/release.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from consent.decision import Decision, Permit, Reason, Request, passes
 from consent.directive import SUBJECT, LedgerDecision, compile_content
 from consent.facts import facts_told
-from consent.hiding import decide_hidden, hidden_in
+from consent.hiding import decide_hidden, hidden_by
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.node.release_ports import ConsentInForce, Question, Ruling
 
@@ -39,9 +39,11 @@ class DecisionRuling:
         """Whether more matters of a record than its type."""
         return any(found.needs_content or not isinstance(self.hidden, Permit) for found in self.decisions)
 
-    def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
+    def passes(
+        self, resource_type: str, span: Period | None, content: bytes | None, meant: Collection[str] = ()
+    ) -> bool:
         """Tell whether a record may be read; what is not told of it passes no rule that asks for it."""
-        record = facts_told(resource_type, span, content)
+        record = facts_told(resource_type, span, content, meant)
         is_permitted = record.type == resource_type and any(found.passes(record) for found in self.decisions)
         return is_permitted and passes(self.hidden, record)
 
@@ -73,7 +75,7 @@ class ReleaseRules:
         found = [compile_content(item.content, item.key.hex(), str(item.version)).decide(request) for item in given]
         asked = [facts_told(None if name == ANY_TYPE else name, None, None) for name in question.resource_types]
         standing = [one for one in found if one.denial is None and any(one.may_pass(record) for record in asked)]
-        hidden = decide_hidden(request, {one for item in inside if (one := hidden_in(item.content))})
+        hidden = decide_hidden(request, hidden_by(item.content for item in inside))
         if standing:
             return DecisionRuling(tuple(standing), None, hidden)
         reasons = [one.denial.reason.value for one in found if one.denial is not None]

@@ -7,18 +7,19 @@ Source: `docs/spec/emergency-release.md`; `docs/spec/consent.md` C2, C3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
 from consent.decision import Decision, Deny, Permit, passes
 from consent.facts import facts_told
+from consent.hiding import hidden_by
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.service import SearchService
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import Period
-from medchain.node.release_ports import Ruling
+from medchain.node.release_ports import ConsentInForce, Ruling
 
 _DENIED: Final = "consent.denied"
 _MANY: Final = 2
@@ -40,11 +41,13 @@ class EmergencyRuling:
         """Whether more matters of a record than its type."""
         return not isinstance(self.decision, Permit)
 
-    def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
+    def passes(
+        self, resource_type: str, span: Period | None, content: bytes | None, meant: Collection[str] = ()
+    ) -> bool:
         """Tell whether a record may be read; of what is no FHIR JSON nothing is known."""
         if isinstance(self.decision, Permit):
             return True
-        record = facts_told(resource_type, span, content)
+        record = facts_told(resource_type, span, content, meant)
         return record.type == resource_type and passes(self.decision, record)
 
 
@@ -71,6 +74,7 @@ class EmergencyRules:
         except InputError:
             return []
 
-    def rule(self, recipient: str, patient: str) -> Ruling:
+    def rule(self, recipient: str, patient: str, inside: Sequence[ConsentInForce]) -> Ruling:
         """Decide; arguments and errors as the port says."""
-        return EmergencyRuling(self._enforcement.in_emergency(recipient, patient))
+        hidden = hidden_by(item.content for item in inside)
+        return EmergencyRuling(self._enforcement.in_emergency(recipient, patient, hidden))

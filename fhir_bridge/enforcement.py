@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from itertools import chain
 from threading import RLock
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from consent.decision import (
 )
 from consent.directive import SUBJECT
 from consent.facts import facts_told
+from consent.hiding import Hidden, directives_of
 from consent.receipt import receipt
 from fhir_bridge.consent_records import is_of_releases
 from fhir_bridge.joint_provenance import JointProvenances
@@ -48,7 +50,8 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.node.telling import DEPENDENT, PROVENANCE, Attachments, Telling
+from medchain.node.telling import DEPENDENT, PROVENANCE, Telling
+from medchain.store.accounts import Role
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -107,8 +110,13 @@ class Sight:
     owners: frozenset[str]
     condition: Sighted
 
+    @property
+    def is_of_events(self) -> bool:
+        """Whether AuditEvents are kept back as well, by what they tell of."""
+        return bool(self.condition.names)
+
     def hides(self, row: RecordVersion) -> bool:
-        """Tell whether a record version is kept back."""
+        """Tell whether a record version is kept back, of an AuditEvent not by what it tells of."""
         return row.seq in self.hidden or (row.seq > self.upto and row.patient in self.owners and row.type != _CONSENT)
 
 
@@ -164,7 +172,7 @@ class Enforcement:
         self._service = service
         self._clock = clock
         self._rows = ConsentRows(store.database)
-        self._telling = Telling(store, service, Attachments(store, service))
+        self._telling = Telling(store, service)
         self._joint = JointProvenances(store, service)
         self._lock = RLock()
         self._upto = -1
@@ -243,7 +251,7 @@ class Enforcement:
         when = event_span(content, self._clock(), self._zone())
         return not passes(decision, facts_told(None, when, content))
 
-    def in_emergency(self, organisation: str, patient: str) -> Decision:
+    def in_emergency(self, organisation: str, patient: str, hidden: Collection[Hidden]) -> Decision:
         """Decide what a clinician of another organisation may see of a patient, as of one here who breaks the glass.
 
         Nothing more is known of that person: a consent that asks who it is denies (D20).
@@ -251,6 +259,7 @@ class Enforcement:
         Args:
             organisation: org_id.
             patient: keyed token.
+            hidden: what the patient hides as far as this node has heard, which a moment later the records say as well.
 
         Raises:
             UnavailableError, VerificationError: as `sight`.
@@ -269,7 +278,7 @@ class Enforcement:
         )
         with self._lock:
             given = [one.directive for one in self._given.get(patient, {}).values()]
-        return decide_inside(request, given)
+        return decide_inside(request, [*given, *directives_of(hidden, self._organisation)])
 
     def _decision(self, access: Access, patient: str) -> Decision | None:
         """Return what was decided about a patient, None where all is permitted."""
@@ -419,14 +428,26 @@ class Enforcement:
             if row.patient in view.decisions and row.type != _CONSENT:
                 names.setdefault(row.patient, set()).add((row.type, row.id))
         for patient, touched in names.items():
+            decision = view.decisions[patient]
+            again = touched | self._referring(patient, decision)
             # A Binary is as the record of its security context and those that have it as an attachment, a Provenance
             # as its targets.
             rows = [
-                row for row in self._rows.of_patient(patient) if (row.type, row.id) in touched or row.type in DEPENDENT
+                row for row in self._rows.of_patient(patient) if (row.type, row.id) in again or row.type in DEPENDENT
             ]
-            kept = self._kept_of(rows, view.decisions[patient])
+            kept = self._kept_of(rows, decision)
             view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}
         self._see(view, fresh[-1].seq, is_same=not names and not is_joint)
+
+    def _referring(self, patient: str, decision: Decision) -> frozenset[_Name]:
+        """List the records of a patient that may mean another one now by an identifier alone, if that matters."""
+        if isinstance(decision, Deny):
+            return frozenset()
+        try:
+            return self._telling.referring(patient)
+        except VerificationError:
+            # Which do nobody knows.
+            return frozenset((row.type, row.id) for row in self._rows.of_patient(patient))
 
     def _see(self, view: _View, upto: int, *, is_same: bool = False) -> None:
         """Tell what is kept back of all, which may be what it was."""
@@ -436,11 +457,13 @@ class Enforcement:
         if known is not None and is_same:
             view.sight = replace(known, upto=upto, condition=replace(known.condition, upto=upto))
             return
-        numbers_kept = (seq for records in view.kept.values() for kept in records.values() for seq in kept)
-        hidden = frozenset((*numbers_kept, *self._joint.kept_back(self._gone(view))))
+        kept = {name: kept for records in view.kept.values() for name, kept in records.items() if kept}
+        kept |= self._joint.kept_back(self._gone(view))
+        hidden = frozenset(chain.from_iterable(kept.values()))
         owners = frozenset(view.decisions)
-        numbers, tokens = orjson.dumps(sorted(hidden)).decode(), orjson.dumps(sorted(owners)).decode()
-        view.sight = Sight(hidden, upto, owners, Sighted(numbers, upto, tokens, _CONSENT))
+        # Who looks at who looked sees all of it.
+        names = "" if view.asker.role == Role.AUDITOR else _array("/".join(one) for one in kept)
+        view.sight = Sight(hidden, upto, owners, Sighted(_array(hidden), upto, _array(owners), _CONSENT, names))
 
     def _gone(self, view: _View) -> Iterator[_Name]:
         """List the records of which Provenances of several patients are and which, as they are now, are kept back."""
@@ -486,8 +509,13 @@ class Enforcement:
             told = None
         if told is None:
             return (facts_told(type_name, None, None),)
-        return tuple(facts_told(one.type, one.span, one.content) for one in told) or None
+        return tuple(facts_told(one.type, one.span, one.content, one.meant) for one in told) or None
 
     def _zone(self) -> tzinfo:
         """Return the zone of dates without one."""
         return self._searches.index.setting.zone
+
+
+def _array(values: Iterable[int] | Iterable[str]) -> str:
+    """Write what a search compares with as a JSON array."""
+    return orjson.dumps(sorted(values)).decode()

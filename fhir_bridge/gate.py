@@ -22,7 +22,7 @@ from typing import Final
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import compartment
 from fhir_bridge.document import Resource, parse
-from fhir_bridge.enforcement import Enforcement
+from fhir_bridge.enforcement import Enforcement, Sight
 from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.provenance import named
 from fhir_bridge.references import PATIENT_MEMBERS, subject_of
@@ -32,7 +32,7 @@ from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import ByType, Condition, Either, InCompartment
 from fhir_bridge.smart.access import BY_CONTEXT_TYPE, Access, Clause, Permit, permit
 from fhir_bridge.smart.scopes import Action
-from medchain.errors import AccessDeniedError, NotFoundError
+from medchain.errors import AccessDeniedError, NotFoundError, VerificationError
 from medchain.node.own_consents import RECORD_TYPE as CONSENT
 from medchain.node.own_consents import is_kept
 from medchain.node.records import RecordService
@@ -101,14 +101,13 @@ class Gate:
         return [
             (found := permits[row.type]) is not None
             and (found.is_whole or self._is_shown(found, row, admitted) or self._is_of_context(access, found, row))
-            and (sight is None or not sight.hides(row))
+            and not self._is_kept(sight, row)
             for row in rows
         ]
 
     def is_hidden(self, access: Access, row: RecordVersion) -> bool:
         """Tell whether consents keep a record version from a caller."""
-        sight = self._enforcement.sight(access)
-        return sight is not None and sight.hides(row)
+        return self._is_kept(self._enforcement.sight(access), row)
 
     def receipt(self, access: Access) -> str:
         """Return the hash over the decisions about a caller, in hex; empty where no consent is in force here."""
@@ -292,6 +291,24 @@ class Gate:
         if clause.query:
             found += self._searches.condition(type_name, clause.query).conditions
         return tuple(found)
+
+    def _is_kept(self, sight: Sight | None, row: RecordVersion) -> bool:
+        """Tell whether consents keep a record version from somebody."""
+        if sight is None:
+            return False
+        return sight.hides(row) or (row.type == _EVENT and sight.is_of_events and self._tells(sight, row))
+
+    def _tells(self, sight: Sight, row: RecordVersion) -> bool:
+        """Tell whether an AuditEvent tells of what is kept back, in any version of it that a client has stored."""
+        if row.seq > sight.upto:
+            return True
+        versions = [row] if _EVENT_ID.fullmatch(row.id) else self._service.history(_EVENT, row.id)
+        try:
+            contents = [said(self._service, one) for one in versions]
+        except (NotFoundError, VerificationError):
+            return True
+        told = (parse(content) for content in contents if content)
+        return not all(self._judge.fulfils(_EVENT, one, (sight.condition,)) for one in told)
 
     def _admitted(self, access: Access, rows: Sequence[RecordVersion], action: Action) -> Mapping[tuple[str, str], int]:
         """Find those of some records that the clauses admit as they are now: by type and id, the newest's number."""

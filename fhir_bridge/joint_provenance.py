@@ -8,7 +8,7 @@ Source: `docs/spec/consent.md` C4.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, TypeAlias
 
 import orjson
@@ -67,18 +67,19 @@ class JointProvenances:
         """List those of some records that any of them is of."""
         return [name for name in names if name in self._holders]
 
-    def kept_back(self, names: Iterable[Name]) -> Iterator[int]:
+    def kept_back(self, names: Iterable[Name]) -> Mapping[Name, tuple[int, ...]]:
         """Number the versions that are kept back with some records, of which one of these may itself be one."""
-        kept = set(names)
+        kept, found = set(names), dict[Name, tuple[int, ...]]()
         waiting = list(kept)
         while waiting:
             for one in self._holders.get(waiting.pop(), ()):
-                numbers = self._kept_of(one, kept)
-                yield from numbers
-                is_newest = numbers[-1:] == [self._versions[one][-1][0]]
-                if is_newest and (PROVENANCE, one) not in kept:
-                    kept.add((PROVENANCE, one))
-                    waiting.append((PROVENANCE, one))
+                name = (PROVENANCE, one)
+                found[name] = numbers = tuple(self._kept_of(one, kept))
+                is_newest = numbers[-1:] == (self._versions[one][-1][0],)
+                if is_newest and name not in kept:
+                    kept.add(name)
+                    waiting.append(name)
+        return found
 
     def _kept_of(self, name: str, kept: Collection[Name]) -> list[int]:
         """Number the versions of one that are kept back: all with the newest, and a deletion is as what it deletes."""

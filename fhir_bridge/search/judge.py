@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, assert_never
+
+import orjson
 
 from fhir_bridge.document import Resource
 from fhir_bridge.search.by_url import named_by_url, of_url
@@ -27,6 +30,7 @@ from medchain.store.finding import (
     Ids,
     Linked,
     Match,
+    Naming,
     Not,
     OfType,
     Referred,
@@ -165,6 +169,8 @@ class Judge:
             case Sighted():
                 # What is not stored was kept back from nobody.
                 return True
+            case Naming(numbers, names, _):
+                return any(row[0] in numbers and row[2] in _array(_text(names)) for row in one.rows)
         assert_never(condition)
 
     def _is_linked(self, condition: Linked, one: Subject) -> bool:
@@ -220,3 +226,9 @@ def _text(value: str | Slot) -> str:
     if isinstance(value, Slot):
         raise InputError("search.unsupported")
     return value
+
+
+@lru_cache(maxsize=8)
+def _array(values: str) -> frozenset[str]:
+    """Read a JSON array, which may be long, and is asked for with each of many resources."""
+    return frozenset(orjson.loads(values))

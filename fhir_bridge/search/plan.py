@@ -71,6 +71,7 @@ from medchain.store.finding import (
     Ids,
     Linked,
     Match,
+    Naming,
     Not,
     OfType,
     Order,
@@ -83,6 +84,9 @@ from medchain.store.finding import (
     merged,
 )
 
+_EVENT: Final = "AuditEvent"
+_REFUSED: Final = "4"
+_DELETION: Final = "D"
 _FEW: Final = 8
 _ITSELF: Final = "{def}"
 NEAR_M: Final = Decimal(50_000)
@@ -231,9 +235,26 @@ class Planner:
                 return AnyOf(tuple(self._of_type(one, allowed[one]) for one in types if one in allowed))
             case Either(conditions):
                 return AnyOf(tuple(self._limit(one, types) for one in conditions))
-            case Sighted(hidden, upto, owners, but):
-                return finding.Sighted(hidden, upto, owners, but)
+            case Sighted():
+                return self._sighted(condition, types)
         assert_never(condition)
+
+    def _sighted(self, one: Sighted, types: tuple[str, ...]) -> finding.Condition:
+        """Plan that nothing is kept back, of AuditEvents by what they tell of (`docs/spec/consent.md` C14)."""
+        seen = finding.Sighted(one.hidden, one.upto, one.owners, one.but)
+        if not one.names or _EVENT not in types:
+            return seen
+        named = tuple(self.number(_EVENT, code) * VARIANTS for code in ("agent", "entity"))
+        telling = (
+            Naming(named, one.names, one.upto),
+            # What is kept back of other organisations' records is not known by their addresses.
+            Row((Match(named[0], others=named[1:], contains="://"),)),
+            # Of a request that was refused, and of a deletion, which is answered as if it were done, the event tells
+            # whether there is what was asked for.
+            Row((Match(self.number(_EVENT, "outcome") * VARIANTS, keys=(token_key(_REFUSED),)),)),
+            Row((Match(self.number(_EVENT, "action") * VARIANTS, keys=(token_key(_DELETION),)),)),
+        )
+        return AllOf((seen, Not(AllOf((OfType((_EVENT,)), AnyOf(telling))))))
 
     def _chain(self, one: Chain, types: tuple[str, ...]) -> finding.Condition:
         """Plan a chain; what lies within a record is judged where that is opened (`rest/chained.py`)."""

@@ -166,12 +166,15 @@ class Sighted:
         upto: number of the last version that was looked at.
         owners: tokens of patients of whom later versions are kept back, a JSON array.
         but: type of which none is.
+        names: names of the records of which versions are, a JSON array: an AuditEvent that names one of them is kept
+            back, too; empty where none is.
     """
 
     hidden: str
     upto: int
     owners: str
     but: str
+    names: str
 
 
 Condition: TypeAlias = (

@@ -99,6 +99,7 @@ def reference_key(text: str, bases: frozenset[str]) -> tuple[str, str]:
     Returns:
         ``Type/id`` for a resource of this server, otherwise the URL; and the version, mostly empty.
     """
+    text = text.partition("#")[0]
     match = _HISTORY.fullmatch(text)
     key, version = (match[1], match[2]) if match else (text, "")
     if ":" in key:

@@ -196,7 +196,7 @@ class EmergencyCustodian:
             raise NotFoundError(UNKNOWN)
         request = signed.request
         self._check_same(request, patient)
-        ruling = emergencies.rule(request.recipient, patient)
+        ruling = emergencies.rule(request.recipient, patient, self._parts.inside(patient))
         choice = self._holdings.pick(request, request.resource_types, patient, ruling)
         made = self._made(request, key, patient, choice)
         self._note(signed, made)

@@ -6,7 +6,7 @@ Source: `docs/spec/release.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Protocol
@@ -134,13 +134,16 @@ class Ruling(Protocol):
         """Whether `passes` needs to know more of a record than its type."""
         ...
 
-    def passes(self, resource_type: str, span: Period | None, content: bytes | None) -> bool:
+    def passes(
+        self, resource_type: str, span: Period | None, content: bytes | None, meant: Collection[str] = ()
+    ) -> bool:
         """Tell whether a record may be read.
 
         Args:
             resource_type: its FHIR type.
             span: when what it tells of happened, Unix seconds; None where nobody can tell.
             content: FHIR JSON; None where it was not opened, or is none.
+            meant: as `medchain.node.telling.Told.meant`.
         """
         ...
 
@@ -159,12 +162,13 @@ class Emergencies(Protocol):
         """
         ...
 
-    def rule(self, recipient: str, patient: str) -> Ruling:
+    def rule(self, recipient: str, patient: str, inside: Sequence[ConsentInForce]) -> Ruling:
         """Decide what a clinician of another organisation may be given.
 
         Args:
             recipient: org_id of who asks.
             patient: keyed token.
+            inside: the patient's consents in force about the custodian alone, by which records may be hidden.
 
         Raises:
             UnavailableError: the records file cannot be read; nothing may leave then.

@@ -27,7 +27,7 @@ from medchain.ledger.transaction import Ref
 from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, commitments_root
 from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
-from medchain.node.telling import DEPENDENT, Attachments, Telling, Told
+from medchain.node.telling import DEPENDENT, Telling, Told
 from medchain.store.records import NO_RESOURCES, RecordVersion
 
 TOO_LARGE: Final = "release.too_large"
@@ -94,14 +94,14 @@ class _Sieve:
     def __init__(
         self,
         parts: CustodianParts,
-        attachments: Attachments,
+        telling: Telling,
         period: Period | None,
         ruling: Ruling,
         wanted: Selected | None,
     ) -> None:
         """Prepare for what a request asks for and the decision lets pass."""
         self._parts, self._period, self._ruling, self._wanted = parts, period, ruling, wanted
-        self._telling = Telling(parts.records, parts.service, attachments)
+        self._telling = telling
         self._is_by_type = period is None and wanted is None and not ruling.needs_content
         self._by_type: dict[str, bool] = {}
 
@@ -126,13 +126,13 @@ class _Sieve:
 
     def _is_permitted(self, told: Told) -> bool:
         """Tell whether the decision lets a record pass."""
-        return self._ruling.passes(told.type, told.span, told.content)
+        return self._ruling.passes(told.type, told.span, told.content, told.meant)
 
 
 class Holdings:
     """This node's records and permissions, as a release sees them. Threads may share it."""
 
-    __slots__ = ("_attachments", "_parts")
+    __slots__ = ("_parts", "_telling")
 
     def __init__(self, parts: CustodianParts) -> None:
         """Use parts.
@@ -140,8 +140,8 @@ class Holdings:
         Args:
             parts: what a custodian is made from.
         """
-        self._attachments = Attachments(parts.records, parts.service)
         self._parts = parts
+        self._telling = Telling(parts.records, parts.service)
 
     def standing(self, grant_key: bytes) -> Standing:
         """Find a grant and its consent in force.
@@ -235,7 +235,7 @@ class Holdings:
         if not self._hidings(standing, patient):
             return
         _, ruling = self._ruled(request, standing, patient)
-        sieve = _Sieve(self._parts, self._attachments, None, ruling, None)
+        sieve = _Sieve(self._parts, self._telling, None, ruling, None)
         rows = self._parts.records.by_objects(versions)
         if ruling.denial is not None or not all(row is not None and sieve.passes(row) for row in rows):
             raise AccessDeniedError("release.no_record")
@@ -275,7 +275,7 @@ class Holdings:
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
         wanted = self._parts.selection.of(types[0], request.query) if request.query else None
-        sieve = _Sieve(self._parts, self._attachments, request.period, ruling, wanted)
+        sieve = _Sieve(self._parts, self._telling, request.period, ruling, wanted)
         most = MAX_RECORDS if request.count is None else min(MAX_RECORDS, request.count)
         final = self.final_size()
         chosen: list[Chosen] = []

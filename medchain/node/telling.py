@@ -11,11 +11,9 @@ Source: FHIR R4 Binary.securityContext, Attachment.url, Provenance.target; `docs
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from threading import RLock
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -24,6 +22,8 @@ import orjson
 from medchain.errors import NotFoundError, VerificationError
 from medchain.ledger.kinds.content import Period
 from medchain.node.event_time import event_span
+from medchain.node.followed import Followed
+from medchain.node.identified import Identifiers
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -37,7 +37,6 @@ DEPENDENT: Final = frozenset({BINARY, PROVENANCE})
 """Types of which a record is judged by others as well."""
 
 _PATIENT: Final = "Patient"
-_PAGE: Final = 200
 _MAX_PATIENTS: Final = 4096
 _NAMED: Final = b"Binary"
 # Whatever the base, and whatever follows (a version, `?_format=`, `#page=`): what a record means elsewhere keeps back
@@ -54,11 +53,13 @@ class Told:
         type: its FHIR type.
         content: FHIR JSON; None where nothing more is known of it.
         span: when what it tells of happened; None where nobody can tell.
+        meant: the records that it means by references with an identifier alone (`medchain.node.identified`).
     """
 
     type: str
     content: bytes | None
     span: Period | None
+    meant: frozenset[str] = frozenset()
 
 
 _Name: TypeAlias = tuple[str, str]
@@ -69,12 +70,17 @@ class _Attached:
     """What a patient's records have as attachments.
 
     Attributes:
-        upto: number of the last record version that was looked at.
         binaries: a record's type and id → ids of the Binaries.
     """
 
-    upto: int = 0
     binaries: dict[_Name, set[str]] = field(default_factory=dict)
+
+    def take(self, name: _Name, content: bytes) -> None:
+        """Take over a version of a record."""
+        self.binaries.pop(name, None)
+        binaries = attached_in(orjson.loads(content)) if _NAMED in content else set()
+        if binaries:
+            self.binaries[name] = binaries
 
 
 class Attachments:
@@ -84,7 +90,38 @@ class Attachments:
     version once, when a Binary of its patient is asked for.
     """
 
-    __slots__ = ("_lock", "_patients", "_records", "_service")
+    __slots__ = ("_patients", "_records")
+
+    def __init__(self, records: RecordStore, service: RecordService) -> None:
+        """Use a node's records.
+
+        Args:
+            records: the records file.
+            service: opens them.
+        """
+
+        def read(row: RecordVersion) -> bytes:
+            return b"" if row.type == BINARY else said(service, row)
+
+        self._patients = Followed(records, service, _Attached, read, _MAX_PATIENTS)
+        self._records = records
+
+    def holders(self, binary: RecordVersion) -> list[RecordVersion]:
+        """List the records of a Binary's patient that have it as an attachment, as they are now.
+
+        Raises:
+            VerificationError: a record of the patient is damaged: what it has nobody knows.
+        """
+        with self._patients.of(binary.patient) as known:
+            names = [name for name, binaries in known.binaries.items() if binary.id in binaries]
+        rows = (self._records.get(*name) for name in names)
+        return [row for row in rows if row is not None and row.patient == binary.patient]
+
+
+class Telling:
+    """Tells of the records of a node."""
+
+    __slots__ = ("_attachments", "_identifiers", "_records", "_service")
 
     def __init__(self, records: RecordStore, service: RecordService) -> None:
         """Use a node's records.
@@ -95,63 +132,16 @@ class Attachments:
         """
         self._records = records
         self._service = service
-        self._patients: OrderedDict[str, _Attached] = OrderedDict()
-        self._lock = RLock()
+        self._attachments = Attachments(records, service)
+        self._identifiers = Identifiers(records, service)
 
-    def holders(self, binary: RecordVersion) -> list[RecordVersion]:
-        """List the records of a Binary's patient that have it as an attachment, as they are now.
+    def referring(self, patient: str) -> frozenset[_Name]:
+        """List the records of a patient (keyed token) whose references what is stored of others may lead elsewhere.
 
         Raises:
-            VerificationError: a record of the patient is damaged: what it has nobody knows.
+            VerificationError: as `of`.
         """
-        with self._lock:
-            known = self._caught_up(binary.patient)
-            names = [name for name, binaries in known.binaries.items() if binary.id in binaries]
-        rows = (self._records.get(*name) for name in names)
-        return [row for row in rows if row is not None and row.patient == binary.patient]
-
-    def _caught_up(self, patient: str) -> _Attached:
-        """Look at what was stored of a patient (keyed token) since the last look."""
-        known = self._patients.setdefault(patient, _Attached())
-        self._patients.move_to_end(patient)
-        if len(self._patients) > _MAX_PATIENTS:
-            self._patients.popitem(last=False)
-        while page := self._records.by_patient(patient, after=known.upto, limit=_PAGE):
-            for row in page:
-                known.binaries.pop((row.type, row.id), None)
-                binaries = self._binaries(row)
-                if binaries:
-                    known.binaries[row.type, row.id] = binaries
-                known.upto = row.seq
-        return known
-
-    def _binaries(self, row: RecordVersion) -> set[str]:
-        """List the ids of the Binaries that a record has as attachments."""
-        if row.type == BINARY:
-            return set()
-        try:
-            content = said(self._service, row)
-        except NotFoundError:
-            return set()
-        return attached_in(orjson.loads(content)) if _NAMED in content else set()
-
-
-class Telling:
-    """Tells of the records of a node."""
-
-    __slots__ = ("_attachments", "_records", "_service")
-
-    def __init__(self, records: RecordStore, service: RecordService, attachments: Attachments) -> None:
-        """Use a node's records.
-
-        Args:
-            records: the records file.
-            service: opens them.
-            attachments: knows which of them have a Binary as an attachment.
-        """
-        self._records = records
-        self._service = service
-        self._attachments = attachments
+        return self._identifiers.referring(patient)
 
     def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
         """Tell of a record version.
@@ -185,7 +175,8 @@ class Telling:
         if not content:
             # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
             return None if stored.head is None else Told(stored.type, None, None)
-        return Told(stored.type, content, event_span(content, stored.created, zone))
+        meant = frozenset[str]() if stored.type == BINARY else self._identifiers.meant(stored.patient, content)
+        return Told(stored.type, content, event_span(content, stored.created, zone), meant)
 
     def _around(self, binary: RecordVersion, shell: bytes, zone: tzinfo) -> Iterator[Told]:
         """Tell of what a Binary depends on."""

@@ -237,7 +237,24 @@ class Sighted:
     but: str
 
 
-Condition: TypeAlias = Row | Together | Linked | Referred | OfType | Ids | Updated | AnyOf | AllOf | Not | Sighted
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """The version refers to one of some records, or came later than another one.
+
+    Attributes:
+        numbers: of the reference parameters.
+        names: names of the records, a JSON array.
+        upto: number of that version.
+    """
+
+    numbers: tuple[int, ...]
+    names: str | Slot
+    upto: int | Slot
+
+
+Condition: TypeAlias = (
+    Row | Together | Linked | Referred | OfType | Ids | Updated | AnyOf | AllOf | Not | Sighted | Naming
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +387,8 @@ class Form:
                 return Not(self._condition(inner))
             case Sighted(hidden, upto, owners, but):
                 return Sighted(self._slot(hidden), self._slot(upto), self._slot(owners), but)
+            case Naming(numbers, names, upto):
+                return Naming(numbers, self._slot(names), self._slot(upto))
 
     def _row(self, row: Row) -> Row:
         """Take out those of a row."""

@@ -48,6 +48,7 @@ from medchain.store.finding import (
     Ids,
     Linked,
     Match,
+    Naming,
     Not,
     OfType,
     Order,
@@ -345,6 +346,11 @@ class _Writer:
                     later.c.seq == number, later.c.patient.in_(_listed(owners)), later.c.type != but
                 )
                 return and_(number.not_in(_listed(hidden)), or_(number <= _bound(upto), not_(watched)))
+            case Naming(numbers, names, upto):
+                row = entry.alias()
+                named = row.c.key.in_(_listed(names))
+                refers = exists().where(row.c.resource == number, row.c.number.in_(numbers), named)
+                return or_(number > _bound(upto), refers)
 
     def _links(self, condition: Linked, number: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
         """Ask whether a resource refers to one that fulfils a condition: by its id, by its URL."""
@@ -418,7 +424,7 @@ def _rank(condition: Condition) -> int:  # noqa: PLR0911  # one for each kind
             return max((_rank(one) for one in conditions), default=0)
         case AllOf(conditions):
             return min((_rank(one) for one in conditions), default=_NEVER_FIRST)
-        case Updated() | Not() | OfType() | Sighted():
+        case Updated() | Not() | OfType() | Sighted() | Naming():
             return _NEVER_FIRST
 
 

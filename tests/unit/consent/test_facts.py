@@ -44,6 +44,29 @@ def test_codes_and_references_are_found_however_deep() -> None:
     assert found.related == {"Encounter/e"}
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Encounter/e#part",
+        "Encounter/e/_history/2#part",
+        "Encounter/e?_format=json",
+        "Encounter/e/",
+        "Encounter/e/_history/2",
+    ],
+)
+def test_a_reference_means_the_same_record_whatever_it_names_of_it(written: str) -> None:
+    assert read(encounter={"reference": written}).related == {"Encounter/e"}
+
+
+def test_a_condition_in_place_of_a_reference_is_no_record() -> None:
+    assert read(encounter={"reference": "Encounter?identifier=a|b"}).related == {"Encounter?identifier=a|b"}
+
+
+def test_what_is_meant_by_identifiers_is_told_beside_the_references() -> None:
+    content = json.dumps({"resourceType": "Observation", "id": "r", "encounter": {"reference": "Encounter/e"}}).encode()
+    assert facts_of(content, "Patient/p", SPAN, {"Encounter/f"}).related == {"Encounter/e", "Encounter/f"}
+
+
 def test_labels_and_narrative_are_no_codes() -> None:
     found = read(
         meta={"security": [{"system": "s", "code": "R"}], "tag": [{"system": "t", "code": "x"}]}, text={"code": "y"}

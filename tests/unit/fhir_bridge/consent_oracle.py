@@ -167,6 +167,11 @@ class Oracle:
         record = facts_of(version.content, "Patient/p1", version.span)
         return isinstance(judge(self._decision, record), Permit)
 
+    @property
+    def permits_all(self) -> bool:
+        """Whether nothing of the patient's may be kept back."""
+        return isinstance(self._decision, Permit)
+
     def shows(self, version: Version) -> bool:
         """Tell whether a version may be seen."""
         return self._shown[version.name, version.number]

@@ -90,13 +90,29 @@ def test_a_hiding_takes_nothing_from_the_custodians_own_people_and_all_from_othe
     ward.call("PUT", "/fhir/Observation/o1", {**OBSERVATION, "subject": {"reference": "Patient/p1"}})
     enforcement = Enforcement(NODE, ward.core.search, ward.store, ward.service, ward.core.clock)
     patient = ward.service.patient_token("p1")
-    assert isinstance(enforcement.in_emergency("tongji-hospital", patient), Permit)
+    assert isinstance(enforcement.in_emergency("tongji-hospital", patient, set()), Permit)
     assert job(ward, [told(ward, hiding_of(Hidden.of_record("Observation/o1"), NODE))]).round() == 1
     for access in (Access("ehr", ()), Access("ehr", (), user="Practitioner/d1", role="clinician")):
         assert enforcement.sight(access) is None
-    decision = enforcement.in_emergency("tongji-hospital", patient)
+    decision = enforcement.in_emergency("tongji-hospital", patient, set())
     rows = [OBSERVATION, OBSERVATION | {"id": "o2"}]
     assert [passes(decision, facts_of(orjson.dumps(row), SUBJECT, None)) for row in rows] == [False, True]
+
+
+def test_what_is_hidden_beside_other_consents_is_kept_back_in_an_emergency_before_it_is_a_record(ward):
+    enforcement = Enforcement(NODE, ward.core.search, ward.store, ward.service, ward.core.clock)
+    patient = ward.service.patient_token("p1")
+    ward.call("PUT", "/fhir/Consent/c1", deny(code=[{"coding": [{"system": "urn:s", "code": "c"}]}]) | {"id": "c1"})
+    hidden = {Hidden.of_record("Observation/o1"), Hidden.of_types(["Claim"])}
+    decision = enforcement.in_emergency("tongji-hospital", patient, hidden)
+    rows = [
+        OBSERVATION,
+        OBSERVATION | {"id": "o2"},
+        {"resourceType": "Claim", "id": "x"},
+        OBSERVATION | {"id": "o3", "code": {"coding": [{"system": "urn:s", "code": "c"}]}},
+    ]
+    told = [facts_of(orjson.dumps(row), SUBJECT, None) for row in rows]
+    assert [passes(decision, one) for one in told] == [False, True, False, False]
 
 
 def test_a_start_anew_stores_nothing_twice(ward):

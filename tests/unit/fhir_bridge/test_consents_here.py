@@ -115,6 +115,54 @@ def test_a_record_that_gets_a_denied_label_is_hidden_with_all_its_versions(ward)
     assert [status(ward, f"/fhir/Observation/o1{one}") for one in ("", "/_history/1", "/_history/2")] == [404] * 3
 
 
+VISIT = {
+    "resourceType": "Encounter",
+    "id": "e1",
+    "status": "finished",
+    "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+    "subject": {"reference": "Patient/p1"},
+    "identifier": [{"system": "urn:visits", "value": "V-1"}],
+}
+BY_NUMBER = {"encounter": {"identifier": {"system": "urn:visits", "value": "V-1"}}}
+OF_VISIT = [{"meaning": "dependents", "reference": {"reference": "Encounter/e1"}}]
+
+
+def test_a_record_that_names_a_denied_visit_by_its_number_alone_is_kept_back_once_the_visit_is_here(ward):
+    """The visit may come later, get the number later, and lose it again."""
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", **BY_NUMBER))
+    give(ward, deny(data=OF_VISIT))
+    assert status(ward, "/fhir/Observation/o2") == 200
+    for version, (more, seen) in enumerate((({}, 404), ({"identifier": [{"value": "V-2"}]}, 200), ({}, 404)), 1):
+        ward.service.create(NewRecord("Encounter", "e1", json.dumps(VISIT | more).encode(), "p1", version))
+        assert status(ward, "/fhir/Observation/o2") == seen
+    assert status(ward) == 200
+
+
+def test_of_a_number_that_two_visits_have_a_denial_of_one_holds_and_a_permit_of_one_does_not(ward):
+    for name in ("e1", "e2"):
+        assert ward.call("PUT", f"/fhir/Encounter/{name}", {**VISIT, "id": name}).status_code == 201
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", **BY_NUMBER))
+    give(ward, deny(data=OF_VISIT))
+    assert status(ward, "/fhir/Observation/o2") == 404
+    give(ward, consent({"type": "permit", "data": OF_VISIT}))
+    assert [status(ward, f"/fhir/{one}") for one in ("Encounter/e1", "Observation/o2")] == [200, 404]
+    ward.core.service.delete("Encounter", "e2")
+    assert status(ward, "/fhir/Observation/o2") == 200
+
+
+def test_another_patients_visit_with_the_same_number_says_nothing(ward):
+    ward.call("PUT", "/fhir/Patient/p2", patient("p2"))
+    assert (
+        ward.call(
+            "PUT", "/fhir/Encounter/e2", {**VISIT, "id": "e2", "subject": {"reference": "Patient/p2"}}
+        ).status_code
+        == 201
+    )
+    ward.call("PUT", "/fhir/Observation/o2", observation("o2", **BY_NUMBER))
+    give(ward, deny(data=[{"meaning": "dependents", "reference": {"reference": "Encounter/e2"}}]))
+    assert status(ward, "/fhir/Observation/o2") == 200
+
+
 def test_a_search_under_way_shows_nothing_that_was_not_looked_at(ward):
     """Attack: a record that is stored between what is known of the patient and the search itself."""
     give(ward, deny(securityLabel=label("HIV")))

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from consent.hiding import Hidden, hiding_terms
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.rest.ask import Ask
@@ -17,7 +18,7 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from tests.unit.fhir_bridge.exchanging import api_of
 from tests.unit.medchain.ledger.world import seed
-from tests.unit.medchain.node.desks import running_desks
+from tests.unit.medchain.node.desks import phone_of, running_desks, signed
 from tests.unit.medchain.node.federation import RENHE, TONGJI
 from tests.unit.medchain.node.glass import Glass, given_key
 
@@ -89,6 +90,22 @@ def test_a_record_is_read_and_names_the_emergency_that_is_still_to_come(world, g
     assert (what["system"], what["value"]) == ("urn:medchain:emergency", f"{given_key(glass.desks.asked[-1]).hex()}/1")
     assert provenance["extension"][0]["valueString"] == "pending"
     assert provenance["reason"][0]["coding"][0]["code"] == "BTG"
+
+
+def test_what_the_patient_hides_is_not_given_from_its_place_on_the_ledger_on(world):
+    """Before it is kept as a record, by which this hospital's own people are judged."""
+    desks, phone = world[0].desks, phone_of("hides-abroad")
+    subject, hospital = desks.enrol(phone, "hides-abroad"), desks.local(RENHE)
+    glass = Glass(desks, local="hides-abroad")
+    glass.store()
+    glass.declare()
+    path = f"Observation?_custodian={RENHE}&patient={glass.local}"
+    assert len(matches(asked(world, glass, path))) == 2
+    hidden = Hidden.of_record(f"Observation/{glass.local}-o1")
+    draft = hospital.call("consent.draft", hiding_terms(hidden, RENHE, subject, desks.federation.time))
+    given = hospital.call("consent.give", signed(phone, draft))
+    assert [one["id"] for one in matches(asked(world, glass, path))] == [f"{glass.local}-o2"]
+    assert desks.federation.sites[RENHE].records.get("Consent", given["key"]) is None
 
 
 def test_pages_go_on_in_the_same_emergency(world, glass):

@@ -199,12 +199,16 @@ def by_name(ward: Ward) -> None:
         assert (len(orjson.loads(told.data).get("entry", [])) > 0) is ward.oracle.shows(one), one.name
 
 
+def shows_binary(ward: Ward) -> bool:
+    """Tell whether the Binary under the patient's security context may be seen."""
+    head = ward.server.service.head(ward.server.store.get("Binary", "b1")).text
+    version = Version("Binary/b1", 1, head, is_of_p1=True, span=None)
+    return Oracle([version], ward.stored, ward.caller).shows(version)
+
+
 def of_binary(ward: Ward) -> None:
     """The bytes of a Binary under the patient's security context."""
-    row = ward.server.store.get("Binary", "b1")
-    head = ward.server.service.head(row).text
-    version = Version("Binary/b1", 1, head, is_of_p1=True, span=None)
-    may = Oracle([version], ward.stored, ward.caller).shows(version)
+    may = shows_binary(ward)
     answer = ward.ask("Binary/b1")
     assert (answer.status_code, b"hello" in answer.data) == ((200, True) if may else (404, False))
 
@@ -321,7 +325,35 @@ def by_writing(ward: Ward) -> None:
         assert ward.server.store.get(type_name, record_id).version == before
 
 
-WAYS = (by_name, of_binary, of_histories, by_search, through_others, of_everything, by_writing)
+def of_events(ward: Ward) -> None:
+    """AuditEvents of what was done here: those that tell of nothing that is kept back."""
+    for path in ("Observation/sugar", "Condition/hiv", "Observation?code=2339-0"):
+        ward.ask(path)
+    ward.ask("Observation/absent", "DELETE")
+    server = ward.server
+    server.drain()
+    rows = server.store.by_patient(server.service.patient_token(""), ("AuditEvent",), limit=1000)
+    events = {row.id: orjson.loads(server.service.open(row).content) for row in rows}
+    may = {name for name, event in events.items() if not ward.caller.role and not tells(ward, event)}
+    assert ward.caller.role or may
+    found = ward.ask("AuditEvent?_count=1000")
+    shown = {row["resource"]["id"] for row in orjson.loads(found.data).get("entry", [])}
+    assert shown & events.keys() == may
+    answers = {name: ward.ask(f"AuditEvent/{name}").status_code for name in events}
+    assert answers == {name: 200 if name in may else 404 for name in events}
+
+
+def tells(ward: Ward, event: dict) -> bool:
+    """Tell whether an event is of a record of which a version is kept back, of what was refused, or of a deletion."""
+    kept = {one.name for one in ward.versions if not ward.oracle.shows(one)}
+    kept |= set() if shows_binary(ward) else {"Binary/b1"}
+    whats = [one["what"].get("reference", "") for one in event["entity"] if "what" in one]
+    is_telling = (event["outcome"] == "4" or event["action"] == "D") and not ward.oracle.permits_all
+    return is_telling or any("/".join(what.split("/")[:2]) in kept for what in whats)
+
+
+# What the others do here would be events, too, of which each is asked for.
+WAYS = (of_events, by_name, of_binary, of_histories, by_search, through_others, of_everything, by_writing)
 CASES = [(state, name) for state, name in product(STATES, CALLERS)]
 # One in eleven of all at every change, each caller among them; all of them are for `make soak`.
 CHOSEN = [case for place, case in enumerate(CASES) if place % 11 == zlib.crc32(b"few") % 11]
@@ -616,6 +648,66 @@ def test_attack_the_audit_tells_staff_of_a_record_that_is_kept_back_from_them(wa
     assert orjson.loads(seen.ask("Condition?_has:AuditEvent:entity:action=R&_total=accurate").data)["total"] == 0
     auditor = Ward(ward, Caller("Practitioner/a1", "auditor", "HCOMPL", frozenset(), "user/AuditEvent.rs"), [])
     assert auditor.ask(f"AuditEvent/{event}").status_code == 200
+
+
+def test_attack_the_audit_tells_a_system_of_a_record_that_is_kept_back_from_it(ward):
+    """By its scopes it reads all AuditEvents; whether a record is there is not to be learnt from them either."""
+    for path in ("Condition/hiv", "Condition/cold", "Condition?code=B20,J06.9"):
+        assert ward.call("GET", f"/fhir/{path}").status_code == 200
+    seen = Ward(ward, CALLERS["system"], [deny(securityLabel=label("HIV"))])
+    assert seen.ask("Condition/hiv").status_code == 404
+    for path in ("AuditEvent?entity=Condition/hiv", "AuditEvent?outcome=4"):
+        assert orjson.loads(seen.ask(f"{path}&_total=accurate").data)["total"] == 0, path
+    cold = seen.ask("AuditEvent?entity=Condition/cold&action=R&_total=accurate")
+    assert orjson.loads(cold.data)["total"] == 1
+    for path in ("AuditEvent?_count=500", "AuditEvent/_history?_count=500", "Condition?_revinclude=AuditEvent:entity"):
+        data = seen.ask(path).data
+        assert b"AuditEvent" in data, path
+        assert b"Condition/hiv" not in data, path
+    told = ward.core.store.by_patient(ward.service.patient_token(""), ("AuditEvent",), limit=1000)
+    of_hiv = [row for row in told if b"Condition/hiv/" in ward.service.open(row).content]
+    # A PUT, a read, a search, and the read that was refused.
+    assert len(of_hiv) == 4
+    for row in of_hiv:
+        for path in ("", "/_history", "/_history/1", "/$proof"):
+            assert seen.ask(f"AuditEvent/{row.id}{path}").status_code == 404, path
+    auditor = Ward(ward, Caller("Practitioner/a1", "auditor", "HCOMPL", frozenset(), "user/AuditEvent.rs"), [])
+    assert orjson.loads(auditor.ask("AuditEvent?entity=Condition/hiv&_total=accurate").data)["total"] == 4
+    for row in of_hiv:
+        assert auditor.ask(f"AuditEvent/{row.id}").status_code == 200
+
+
+def test_attack_an_event_that_a_client_stores_changes_and_deletes_tells_a_system_of_what_is_kept_back(ward):
+    def event(*places: str) -> dict:
+        made = orjson.loads(ward.call("GET", "/fhir/AuditEvent?_count=1").data)["entry"][0]["resource"]
+        entity = [{"what": {"reference": place}} for place in places]
+        return {**made, "id": "own", "source": {"observer": {"display": "x"}}, "entity": entity, "meta": {}}
+
+    address = "http://127.0.0.1:41000/fhir/Condition/hiv"
+    for place in (address, "Condition/hiv/_history/1", "Condition/cold"):
+        assert ward.call("PUT", "/fhir/AuditEvent/own", event(place)).status_code in (200, 201)
+    assert (
+        ward.call(
+            "PUT", "/fhir/AuditEvent/far", event("https://other.example/fhir/Condition/x") | {"id": "far"}
+        ).status_code
+        == 201
+    )
+    seen = Ward(ward, CALLERS["system"], [deny(securityLabel=label("HIV"))])
+    for path in ("own", "own/_history/1", "own/_history/2", "own/_history/3", "far"):
+        assert seen.ask(f"AuditEvent/{path}").status_code == 404, path
+    assert seen.ask("AuditEvent/own", "PUT", event("Condition/cold")).status_code == 404
+    ward.call("DELETE", "/fhir/AuditEvent/own")
+    assert seen.ask("AuditEvent/own").data == seen.ask("AuditEvent/absent").data
+
+
+def test_what_happens_after_a_search_has_begun_is_not_told_before_it_is_known_what_it_names(ward):
+    """Attack: a record that is stored, and read, between what is known of the patient and the search itself."""
+    ward.call("PUT", "/fhir/Consent/c0", deny(securityLabel=label("HIV")) | {"id": "c0"})
+    within = ward.core.gate.within(CALLERS["system"].access)
+    ward.call("PUT", "/fhir/Condition/new", condition("new", "B20", "2026-01-01"))
+    ward.drain()
+    assert ward.core.search.ids("AuditEvent", "entity=Condition/new", 10, within=within) == []
+    assert ward.core.search.ids("AuditEvent", "entity=Condition/new", 10) != []
 
 
 def test_a_purpose_alone_breaks_no_glass(ward):

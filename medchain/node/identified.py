@@ -1,0 +1,153 @@
+"""Which of a patient's records a reference means that names one by a business identifier alone.
+
+Keeps true: such a reference means the one record of the patient that has the identifier, as the records are now; where
+several may be meant, each may; of what no record here has, nothing is said. Trusts the records file for whose they are.
+Source: FHIR R4 §2.3.0.2 (logical references); `docs/spec/consent.md` D13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+import orjson
+
+from medchain.node.followed import Followed
+from medchain.node.records import RecordService
+from medchain.store.records import RecordStore, RecordVersion
+
+PERHAPS: Final = "urn:medchain:perhaps/"
+"""Before a record that may be meant, as well as another: of which a denial holds, and no permission."""
+
+_MAX_PATIENTS: Final = 512
+_NAMED: Final = b'"identifier"'
+
+_Name: TypeAlias = tuple[str, str]
+
+
+class Logical(NamedTuple):
+    """A reference by an identifier alone.
+
+    Attributes:
+        type: of what is meant; empty where it does not say.
+        system: of the identifier; empty likewise.
+        value: of the identifier, case-folded.
+    """
+
+    type: str
+    system: str
+    value: str
+
+
+@dataclass(slots=True)
+class Identified:
+    """What is kept of a patient's records.
+
+    Attributes:
+        names: value of an identifier → records that have it, each with its systems.
+        values: record → its values.
+        referring: records with references by an identifier alone.
+    """
+
+    names: dict[str, dict[_Name, set[str]]] = field(default_factory=dict)
+    values: dict[_Name, set[str]] = field(default_factory=dict)
+    referring: set[_Name] = field(default_factory=set)
+
+    def take(self, name: _Name, content: bytes) -> None:
+        """Take over a version of a record."""
+        for value in self.values.pop(name, ()):
+            del self.names[value][name]
+        self.referring.discard(name)
+        record = orjson.loads(content) if _NAMED in content else {}
+        for system, value in _identifiers(record):
+            self.names.setdefault(value, {}).setdefault(name, set()).add(system)
+            self.values.setdefault(name, set()).add(value)
+        if logical_in(record):
+            self.referring.add(name)
+
+    def meant(self, one: Logical) -> set[str]:
+        """List the records that a reference means: ``Type/id``, after `PERHAPS` where that is not certain."""
+        found = {
+            name: systems
+            for name, systems in self.names.get(one.value, {}).items()
+            if one.type in ("", name[0]) and (one.system in systems or not one.system or "" in systems)
+        }
+        is_certain = bool(one.system) and [one.system in systems for systems in found.values()] == [True]
+        return {("" if is_certain else PERHAPS) + "/".join(name) for name in found}
+
+
+class Identifiers:
+    """Knows the identifiers of patients' records. Threads may share it."""
+
+    __slots__ = ("_patients",)
+
+    def __init__(self, records: RecordStore, service: RecordService) -> None:
+        """Use a node's records."""
+
+        def read(row: RecordVersion) -> bytes:
+            # What is told beside the data of a Binary refers to nothing but its security context.
+            return service.open(row).content if row.head is None else b""
+
+        self._patients = Followed(records, service, Identified, read, _MAX_PATIENTS)
+
+    def meant(self, patient: str, content: bytes) -> frozenset[str]:
+        """List what a record means by references that have an identifier alone.
+
+        Args:
+            patient: whose record it is, keyed token.
+            content: its FHIR JSON.
+
+        Returns:
+            As `Identified.meant`.
+
+        Raises:
+            VerificationError: a record of the patient is damaged: which identifiers it has nobody knows.
+        """
+        wanted = logical_in(orjson.loads(content)) if _NAMED in content else ()
+        if not wanted:
+            return frozenset()
+        with self._patients.of(patient) as known:
+            return frozenset(name for one in wanted for name in known.meant(one))
+
+    def referring(self, patient: str) -> frozenset[_Name]:
+        """List a patient's records with such references; raises as `meant`."""
+        with self._patients.of(patient) as known:
+            return frozenset(known.referring)
+
+
+def logical_in(record: object) -> frozenset[Logical]:
+    """List the references by an identifier alone in a record, wherever in it."""
+    found: set[Logical] = set()
+    # An identifier of the record itself is none.
+    waiting = list(record.values()) if isinstance(record, dict) else []
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            identifier, type_name = one.get("identifier"), one.get("type")
+            if "reference" not in one and (read := _identifier(identifier)) is not None:
+                found.add(Logical(type_name if isinstance(type_name, str) else "", *read))
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return frozenset(found)
+
+
+def _identifiers(record: object) -> Iterator[tuple[str, str]]:
+    """List a record's own identifiers, of whatever sort: system and value."""
+    members = record if isinstance(record, dict) else {}
+    for name in ("identifier", "masterIdentifier"):
+        listed = members.get(name)
+        for one in listed if isinstance(listed, list) else [listed]:
+            if (read := _identifier(one)) is not None:
+                yield read
+
+
+def _identifier(value: object) -> tuple[str, str] | None:
+    """Read system and value of an identifier; None of one without a value."""
+    if not isinstance(value, dict):
+        return None
+    system, text = value.get("system"), value.get("value")
+    if not isinstance(text, str) or not text:
+        return None
+    return system if isinstance(system, str) else "", text.casefold()
