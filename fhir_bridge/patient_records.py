@@ -31,6 +31,7 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
+from medchain.node.identified import Identifiers
 from medchain.node.looks import covered_looks, looks_proof
 from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.node.proofs import zip_bundle
@@ -48,6 +49,7 @@ _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/Pract
 _COUNT: Final = "_count=200&_sort=-_lastUpdated"
 _NEWEST: Final = "-_lastUpdated"
 _VISIT: Final = "Encounter"
+_BESIDE: Final = " · "
 _VISITS: Final = 20
 _LISTED: Final = 50
 _SCANS: Final = 5
@@ -65,22 +67,24 @@ _STAFF: Final = re.compile(r"Practitioner(?:Role)?/[A-Za-z0-9.-]{1,64}")
 class RecordsOfPatients:
     """Asks in a patient's name."""
 
-    __slots__ = ("_core", "_reader")
+    __slots__ = ("_core", "_identifiers", "_reader")
 
-    def __init__(self, core: Core, reader: str = "") -> None:
+    def __init__(self, core: Core, reader: str = "", identifiers: Identifiers | None = None) -> None:
         """Use the REST server's parts.
 
         Args:
             core: the parts.
             reader: id of the patient who asks, where that is another one than the records are of; who may is decided
                 by the pages, from the ledger.
+            identifiers: what is known already of patients' records.
         """
         self._core = core
+        self._identifiers = identifiers or Identifiers(core.store, core.service)
         self._reader = reader
 
     def read_by(self, reader: str) -> RecordsOfPatients:
         """Give the same, read by another patient, who acts for the first one and is on the audit for it."""
-        return RecordsOfPatients(self._core, reader)
+        return RecordsOfPatients(self._core, reader, self._identifiers)
 
     def patient_of(self, token: str) -> str:
         """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
@@ -106,19 +110,19 @@ class RecordsOfPatients:
                 break
             found = reading.listed(place, urlencode({PARAMETER: found.cursor}))
             resources += found.resources
-        return _records(reading, resources), bool(found.cursor)
+        return self._records(patient, reading, resources), bool(found.cursor)
 
     def visits(self, patient: str, begin: str, language: str) -> Listing:
         """Give some of the patient's visits, the newest first; see the port."""
         reading = self._reading(patient, language)
         found = _page(reading, f"Patient/{patient}/{_VISIT}", begin, _sort="-date", _count=_VISITS)
-        return Listing(_records(reading, found.resources), found.cursor)
+        return Listing(self._records(patient, reading, found.resources), found.cursor)
 
     def in_visit(self, patient: str, visit: str, begin: str, language: str) -> Listing:
         """Give some of the records that belong to a visit; see the port."""
         reading, types = self._reading(patient, language), ",".join(sorted(_filed()))
         found = _page(reading, f"{_VISIT}/{visit}/*", begin, _sort=_NEWEST, _count=_LISTED, _type=types)
-        return Listing(_records(reading, found.resources), found.cursor)
+        return Listing(self._records(patient, reading, found.resources), found.cursor)
 
     def outside_visits(self, patient: str, begin: str, language: str) -> Listing:
         """Give some of the records that belong to no visit that is here; see the port."""
@@ -130,13 +134,13 @@ class RecordsOfPatients:
             begin = found.cursor
             if not begin or len(resources) >= _LISTED:
                 break
-        return Listing(_records(reading, resources), begin)
+        return Listing(self._records(patient, reading, resources), begin)
 
     def of_types(self, patient: str, types: Collection[str], begin: str, language: str) -> Listing:
         """Give some of the records of some FHIR types; see the port."""
         reading, named = self._reading(patient, language), ",".join(sorted(types))
         found = _page(reading, f"Patient/{patient}/*", begin, _sort=_NEWEST, _count=_LISTED, _type=named)
-        return Listing(_records(reading, found.resources), found.cursor)
+        return Listing(self._records(patient, reading, found.resources), found.cursor)
 
     def count(self, patient: str, types: Collection[str], language: str) -> int:
         """Count the patient's records of some FHIR types."""
@@ -163,7 +167,7 @@ class RecordsOfPatients:
             (row.depth, ELEMENTS.get(row.name, row.name) if language == "zh" else row.name, row.value)
             for row in rows_of(resource)
         ]
-        return Opened(_record(reading, resource), rows, versions)
+        return Opened(self._record(patient, reading, resource, _Names(reading)), rows, versions)
 
     def proof(self, patient: str, type_name: str, record_id: str, language: str) -> bytes:
         """Give a record's proof bundle (zip); raises as `one`."""
@@ -173,16 +177,19 @@ class RecordsOfPatients:
             raise NotFoundError("page.unknown") from error
         return reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
 
-    def bundle(self, patient: str, references: Sequence[str], language: str) -> bytes:
+    def bundle(self, patient: str, references: Iterable[str], language: str) -> Iterator[bytes]:
         """Give records as a FHIR Bundle with their Provenance; see the port."""
         reading = self._reading(patient, language)
-        try:
-            resources = [one for place in references for one in _with_provenance(reading, place)]
-        except RefusedError as error:
-            raise NotFoundError("page.unknown") from error
-        entries: list[Element] = [self._entry(one) for one in resources]
-        made: Resource = {"resourceType": "Bundle", "type": "collection", "timestamp": instant(self._core.clock())}
-        return write({**made, "entry": entries})
+        head = write({"resourceType": "Bundle", "type": "collection", "timestamp": instant(self._core.clock())})
+        before, end = head.removesuffix(b"}") + b',"entry":[', head
+        for place in references:
+            try:
+                entries = [write(self._entry(one)) for one in _with_provenance(reading, place)]
+            except RefusedError as error:
+                raise NotFoundError("page.unknown") from error
+            yield before + b",".join(entries)
+            before, end = b",", b"]}"
+        yield end
 
     def looks(self, patient: str, since: int, language: str) -> Sequence[Look]:
         """Give who of this organisation looked since a time (Unix seconds), the newest first."""
@@ -199,7 +206,8 @@ class RecordsOfPatients:
 
     def staff(self, patient: str, reference: str, language: str) -> str:
         """Name one of the staff; see the port."""
-        return _name_of(self._auditing(patient, language), reference) if _STAFF.fullmatch(reference) else reference
+        found = _Names(self._auditing(patient, language)).of(reference) if _STAFF.fullmatch(reference) else ""
+        return found or reference
 
     def entered(self, patient: str) -> Collection[str]:
         """Give the ids of events and refusals that are entered in the patient's list under a final root."""
@@ -227,9 +235,32 @@ class RecordsOfPatients:
         access = Access(CLIENT, _AUDIT, user=f"Patient/{self._reader or patient}", role="auditor")
         return Reading(self._core, access, language)
 
+    def _records(self, patient: str, reading: Reading, resources: Iterable[Resource]) -> list[PatientRecord]:
+        """Say what is shown of resources, the newest first; consents of the ledger have pages of their own."""
+        names = _Names(reading)
+        own = [one for one in resources if one.get("resourceType") not in _ELSEWHERE and not _is_kept(one)]
+        shown = (self._record(patient, reading, one, names) for one in own)
+        return sorted(shown, key=lambda one: one.when, reverse=True)
+
+    def _record(self, patient: str, reading: Reading, resource: Resource, names: _Names) -> PatientRecord:
+        """Say what is shown of a record."""
+        kind, record_id, meta = str(resource.get("resourceType")), str(resource.get("id")), resource.get("meta")
+        version = str(meta.get("versionId")) if isinstance(meta, dict) else "1"
+        content = write(resource)
+        return PatientRecord(
+            type=kind,
+            id=record_id,
+            version=version,
+            when=when_of(resource)[:10],
+            title=_title(resource, names),
+            content=content,
+            anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
+            meant=self._identifiers.meant(self._core.service.patient_token(patient), content),
+        )
+
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
         """Read events; the patient's own looks are left out."""
-        names: dict[str, str] = {}
+        names = _Names(reading)
         for event in found.resources:
             person = next((one for one in objects_in(event.get("agent")) if _is_person(one)), {})
             reference = _reference(person.get("who"))
@@ -237,13 +268,12 @@ class RecordsOfPatients:
                 continue
             # Another patient, who acts for this one, is named by the pages: asking for that record would be a look.
             is_staff = reference and not reference.startswith("Patient/")
-            if is_staff and reference not in names and len(names) < _MAX_NAMES:
-                names[reference] = _name_of(reading, reference)
+            name = names.of(reference) if is_staff else ""
             roles = objects_in(person.get("role"))
             codings = objects_in(roles[0].get("coding")) if roles else []
             yield Look(
                 time=str(event.get("recorded", "")),
-                who=names.get(reference, reference) or _identifier(person.get("who")),
+                who=name or reference or _identifier(person.get("who")),
                 role=str(codings[0].get("code", "")) if codings else "",
                 client=_client(event),
                 action=next((str(one.get("code")) for one in objects_in(event.get("subtype"))), ""),
@@ -277,12 +307,6 @@ def _page(reading: Reading, place: str, begin: str, **asked: str | int) -> Liste
         return reading.listed(place, urlencode({PARAMETER: begin} if begin else asked))
     except RefusedError as error:
         raise NotFoundError("page.unknown") from error
-
-
-def _records(reading: Reading, resources: Iterable[Resource]) -> list[PatientRecord]:
-    """Say what is shown of resources, the newest first; consents of the ledger have pages of their own."""
-    own = [one for one in resources if one.get("resourceType") not in _ELSEWHERE and not _is_kept(one)]
-    return sorted((_record(reading, one) for one in own), key=lambda one: one.when, reverse=True)
 
 
 @cache
@@ -325,26 +349,17 @@ def _outside(reading: Reading, patient: str, resources: Sequence[Resource]) -> l
     return [one for one in resources if not here & _visits_of(one)]
 
 
-def _record(reading: Reading, resource: Resource) -> PatientRecord:
-    """Say what is shown of a record."""
-    kind, record_id, meta = str(resource.get("resourceType")), str(resource.get("id")), resource.get("meta")
-    version = str(meta.get("versionId")) if isinstance(meta, dict) else "1"
-    names = objects_in(resource.get("name")) if kind == "Patient" else []
-    return PatientRecord(
-        type=kind,
-        id=record_id,
-        version=version,
-        when=when_of(resource)[:10],
-        title=name_text(names[0]) if names else line_of(resource),
-        content=write(resource),
-        anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
-    )
-
-
 def _with_provenance(reading: Reading, place: str) -> Iterator[Resource]:
     """Give a record, and what the ledger says of its versions; raises `RefusedError`."""
     yield reading.resource(place)[0]
     yield from reading.listed("Provenance", urlencode({"target": place, "_count": _VERSIONS})).resources
+
+
+def _words(concept: object) -> str:
+    """Read the words of a CodeableConcept, its own before those of its codes; empty for none."""
+    found = concept if isinstance(concept, dict) else {}
+    texts = (found.get("text"), *(one.get("display") for one in objects_in(found.get("coding"))))
+    return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def _is_kept(resource: Resource) -> bool:
@@ -352,14 +367,49 @@ def _is_kept(resource: Resource) -> bool:
     return is_kept(str(resource.get("resourceType")), str(resource.get("id")))
 
 
-def _name_of(reading: Reading, reference: str) -> str:
-    """Name a person by the resource that it is; as it is referred to where that has no name."""
-    try:
-        resource, _ = reading.resource(reference)
-    except RefusedError:
-        return reference
-    names = objects_in(resource.get("name"))
-    return name_text(names[0]) if names else reference
+class _Names:
+    """Names people and places by the resources that they are, each of which is asked for once."""
+
+    __slots__ = ("_found", "_reading")
+
+    def __init__(self, reading: Reading) -> None:
+        """Ask in somebody's name."""
+        self._found: dict[str, str] = {}
+        self._reading = reading
+
+    def of(self, reference: str) -> str:
+        """Name what a reference names; empty where that has no name, and where many were asked for."""
+        if reference not in self._found and len(self._found) < _MAX_NAMES:
+            self._found[reference] = self._asked(reference)
+        return self._found.get(reference, "")
+
+    def _asked(self, reference: str) -> str:
+        """Ask for a name."""
+        try:
+            resource, _ = self._reading.resource(reference)
+        except RefusedError:
+            return ""
+        name = resource.get("name")
+        people = objects_in(name)
+        return name_text(people[0]) if people else name if isinstance(name, str) else ""
+
+
+def _title(resource: Resource, names: _Names) -> str:
+    """Say in a line what a record is about, of a visit in which department it was."""
+    kind = resource.get("resourceType")
+    people = objects_in(resource.get("name")) if kind == "Patient" else []
+    title = name_text(people[0]) if people else line_of(resource)
+    parts = (title, *_departments(resource, names)) if kind == _VISIT else (title,)
+    return _BESIDE.join(dict.fromkeys(filter(None, parts)))
+
+
+def _departments(visit: Resource, names: _Names) -> Iterator[str]:
+    """Say in which department a visit was: by its service, by who was responsible for it, by where that was."""
+    yield _words(visit.get("serviceType"))
+    for place in (visit.get("serviceProvider"), *(one.get("location") for one in objects_in(visit.get("location")))):
+        display = place.get("display") if isinstance(place, dict) else None
+        reference = _reference(place)
+        yield display if isinstance(display, str) else names.of(reference) if reference else ""
 
 
 def _reference(who: object) -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, Response
 
 from consent.hiding import Hidden
 from consent.web.kinds import KINDS
-from consent.web.ports import PatientRecord
+from consent.web.ports import PatientRecord, walked
 from consent.web.replay import Replay
 from consent.web.signing import Signing
 from consent.web.site import Patient, PatientSite, check_place
@@ -84,7 +85,7 @@ class HidingPages:
         """Show what hiding would keep back, and from whom."""
         me = self._site.require()
         target = self._target(me, **named)
-        replay, is_cut = self._replay(me, target)
+        replay, total = self._replay(me, target)
         kept = replay.kept_back({target.hidden}, self._site.org_id)
         given = [one for one in given_of(self._site.consents(me)) if one.is_in_force]
         return self._site.render(
@@ -101,7 +102,8 @@ class HidingPages:
             ],
             permissions=[self._fewer(me, one, replay, kept) for one in given if one.law is None],
             laws=[self._site.organisation(me, one.recipient) for one in given if one.law is not None],
-            is_cut=is_cut,
+            looked_at=len(replay.records),
+            total=total,
             may_decide=me.may(CONSENT),
         )
 
@@ -137,18 +139,21 @@ class HidingPages:
         hidden = Hidden.of_record(record.reference)
         return Target(hidden, f"/my/record/{record.reference}", title_of(self._site, record), form, record)
 
-    def _replay(self, me: Patient, target: Target) -> tuple[Replay, bool]:
-        """Give the patient's records to replay decisions over, the newest of those that are to be hidden among them."""
-        replay, is_cut = self._site.replay(me)
-        if not is_cut:
-            return replay, is_cut
+    def _replay(self, me: Patient, target: Target) -> tuple[Replay, int]:
+        """Give the patient's records to replay decisions over, and how many there are.
+
+        Of many they are the newest, and beside those a record with what belongs to it, of a kind the newest.
+        """
+        replay, total = self._site.replay(me)
+        if total <= len(replay.records):
+            return replay, total
         records, found = self._site.records_of(me), [] if target.record is None else [target.record]
         if target.form == "visit" and target.record is not None:
-            found += records.in_visit(me.id, target.record.id, "", language()).records
+            found += walked(partial(records.in_visit, me.id, target.record.id, language=language()))
         elif target.record is None:
             found += records.of_types(me.id, target.hidden.types, "", language()).records
         known = {one.reference for one in replay.records}
-        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), True
+        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), total
 
     def _count(self, me: Patient, target: Target, kept: Sequence[PatientRecord]) -> int:
         """Count what would be hidden: of a kind all that there is, else what was looked at."""

@@ -334,7 +334,7 @@ class PatientPages:
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
         now, say = self._site.pages.site.clock(), self._site.pages.say
-        replay, is_cut = self._site.replay(me)
+        replay, total = self._site.replay(me)
         subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
@@ -366,7 +366,8 @@ class PatientPages:
             sensitive_passing=sensitive_count(through, replay),
             withheld=len(replay.records) - len(through),
             until=self._site.day(now + choice.days * DAY_S),
-            is_cut=is_cut,
+            looked_at=len(replay.records),
+            total=total,
             hides=bool(replay.hidden),
             renewed=renewed_row(self._site, me, offer, replay),
             unless=unless_row(self._site, me, ask, replay),

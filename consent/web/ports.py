@@ -7,7 +7,7 @@ Source: `docs/spec/patient-pages.md`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +29,7 @@ class PatientRecord:
         title: what it is about, in a line; may be empty.
         content: its FHIR JSON.
         anchored: how far it is on the ledger: ``pending``, ``ordered; position=N``, ``final; position=N``.
+        meant: the patient's records that it means by an identifier alone (`medchain.node.identified`).
     """
 
     type: str
@@ -38,6 +39,7 @@ class PatientRecord:
     title: str
     content: bytes
     anchored: str
+    meant: frozenset[str] = frozenset()
 
     @property
     def reference(self) -> str:
@@ -56,6 +58,19 @@ class Listing:
 
     records: Sequence[PatientRecord]
     more: str = ""
+
+
+def walked(page: Callable[[str], Listing]) -> Iterator[PatientRecord]:
+    """Go through a listing to its end, of which one page is there at a time.
+
+    Args:
+        page: gives the page that begins there, the first one for an empty text.
+    """
+    begin: str | None = ""
+    while begin is not None:
+        found = page(begin)
+        yield from found.records
+        begin = found.more or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +173,16 @@ class PatientRecords(Protocol):
         """Give a record's proof bundle (zip); raises as `one`."""
         ...
 
-    def bundle(self, patient: str, references: Sequence[str], language: str) -> bytes:
+    def bundle(self, patient: str, references: Iterable[str], language: str) -> Iterator[bytes]:
         """Give records as a FHIR Bundle, each with what the ledger says of its versions, the proof in it.
 
         Args:
             patient: whose they are.
-            references: of the records, ``TYPE/ID``.
+            references: of the records, ``TYPE/ID``; each is read when it is written.
             language: of names in it.
+
+        Returns:
+            The Bundle piece by piece, the first with the first record; one that breaks off is no JSON.
 
         Raises:
             NotFoundError: ``page.unknown`` for one that is not the patient's.

@@ -8,23 +8,22 @@ Source: `docs/spec/patient-pages.md` 22, 24.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Final
 
 from flask import Blueprint, Response, request
 
 from consent.web.hiding import VISIT, kind_state, state_of, title_of
 from consent.web.kinds import KINDS, OTHER, kind_of, kinds_of
-from consent.web.ports import Listing, PatientRecord
+from consent.web.ports import Listing, PatientRecord, walked
 from consent.web.site import Patient, PatientSite, check_place
 from medchain.errors import NotFoundError
 from medchain.web.pages import add_views, attached, language
 
 RECORD: Final = "/my/record"
 """Where it is."""
-
-BUNDLED: Final = 100
-"""Most records that one file holds: the node proves each of them anew for it."""
 
 _FROM: Final = "from"
 
@@ -55,7 +54,7 @@ class RecordPages:
         """Show the patient's visits, or the kinds of records that there are."""
         me = self._site.require()
         if request.args.get("by") == "kind":
-            return self._site.render("record.html", me, is_by_kind=True, kinds=self._kinds(me), bundled=BUNDLED)
+            return self._site.render("record.html", me, is_by_kind=True, kinds=self._kinds(me))
         records, begin = self._site.records_of(me), request.args.get(_FROM, "")
         visits = records.visits(me.id, begin, language())
         # Who has no visits here need not go on to another page for all that there is.
@@ -69,7 +68,6 @@ class RecordPages:
             begin=begin,
             outside=None if outside is None else self._rows(me, outside.records),
             outside_more="" if outside is None else outside.more,
-            bundled=BUNDLED,
         )
 
     def outside(self) -> Response:
@@ -102,7 +100,6 @@ class RecordPages:
             within=None if within is None else self._by_kind(me, within.records),
             more="" if within is None else within.more,
             begin=begin,
-            bundled=BUNDLED,
         )
 
     def record_proof(self, type_name: str, record_id: str) -> Response:
@@ -113,36 +110,28 @@ class RecordPages:
         return attached(packed, "application/zip", f"{type_name}-{record_id}.proof.zip")
 
     def record_bundle(self, type_name: str, record_id: str) -> Response:
-        """Give a record as a FHIR Bundle with its proof, a visit with the newest records that belong to it."""
+        """Give a record as a FHIR Bundle with its proof, a visit with all records that belong to it."""
         me = self._site.require()
         check_place(type_name, record_id)
-        places = [f"{type_name}/{record_id}"]
-        if type_name == VISIT:
-            places += [one.reference for one in self._in_visit(me, record_id)]
-        return self._bundled(me, places[:BUNDLED], f"{type_name}-{record_id}.json")
+        records, said = self._site.records_of(me), language()
+        pages = (partial(records.in_visit, me.id, record_id, language=said),) if type_name == VISIT else ()
+        return self._bundled(me, [f"{type_name}/{record_id}"], pages, f"{type_name}-{record_id}.json")
 
     def bundle(self) -> Response:
-        """Give the patient's records as a FHIR Bundle with their proofs, the newest ones of many."""
+        """Give all of the patient's records as a FHIR Bundle with their proofs."""
         me = self._site.require()
-        records, _ = self._site.records_of(me).all(me.id, language())
-        return self._bundled(me, [one.reference for one in records[:BUNDLED]], "my-record.json")
+        records, said = self._site.records_of(me), language()
+        page = partial(records.of_types, me.id, records.types(), language=said)
+        return self._bundled(me, [], (page,), "my-record.json")
 
-    def _bundled(self, me: Patient, references: Sequence[str], name: str) -> Response:
-        """Give records as a file."""
-        content = self._site.records_of(me).bundle(me.id, references, language())
-        return attached(content, "application/fhir+json", name)
-
-    def _in_visit(self, me: Patient, visit: str) -> list[PatientRecord]:
-        """List the newest records that belong to a visit, as many as a file holds."""
-        records, begin = self._site.records_of(me), ""
-        listed: list[PatientRecord] = []
-        while len(listed) < BUNDLED:
-            found = records.in_visit(me.id, visit, begin, language())
-            listed += found.records
-            begin = found.more
-            if not begin:
-                break
-        return listed
+    def _bundled(
+        self, me: Patient, first: Sequence[str], pages: Iterable[Callable[[str], Listing]], name: str
+    ) -> Response:
+        """Give records as a file, which is made as it is taken."""
+        rest = (one.reference for page in pages for one in walked(page))
+        pieces = self._site.records_of(me).bundle(me.id, chain(first, rest), language())
+        # What is refused is refused before the answer begins.
+        return attached(chain([next(pieces)], pieces), "application/fhir+json", name)
 
     def _list(self, me: Patient, title: str, found: Listing, **more: object) -> Response:
         """Show some records, and where the next ones are."""

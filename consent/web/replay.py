@@ -70,4 +70,4 @@ class Replay:
 
     def facts(self, record: PatientRecord) -> Resource:
         """Tell of a record what a release tells the decision."""
-        return facts_told(record.type, event_span(record.content, self.now, self.zone), record.content)
+        return facts_told(record.type, event_span(record.content, self.now, self.zone), record.content, record.meant)

@@ -226,10 +226,12 @@ class PatientSite:
         """List what the patient hides here."""
         return hidings_of(self.consents(me), self.org_id)
 
-    def replay(self, me: Patient) -> tuple[Replay, bool]:
-        """Give the patient's records to replay decisions over, and whether there are more than those."""
-        records, is_cut = self.records_of(me).all(me.id, language())
-        return self.replay_of(me, records), is_cut
+    def replay(self, me: Patient) -> tuple[Replay, int]:
+        """Give the patient's records to replay decisions over, of many the newest, and how many there are."""
+        given = self.records_of(me)
+        records, is_cut = given.all(me.id, language())
+        total = given.count(me.id, given.types(), language()) if is_cut else len(records)
+        return self.replay_of(me, records), total
 
     def replay_of(self, me: Patient, records: Sequence[PatientRecord]) -> Replay:
         """Give some of the patient's records to replay decisions over."""
@@ -372,8 +374,10 @@ class PatientSite:
         """Return for whom a patient acts, the patient if for nobody else."""
         site = self.pages.site
         chosen = chosen_in(request.cookies.get(cookie_name(site), ""), site, own.signed_in)
-        if chosen is None:
-            return own
+        return own if chosen is None else self.acting_for(own, chosen)
+
+    def acting_for(self, own: Patient, chosen: bytes) -> Patient:
+        """Return somebody for whom a patient acts (map key); raises `AccessDeniedError` ``patient.ended``."""
         delegation = next((one for one in self.represented(own) if one.person == chosen), None)
         person = None if delegation is None else self._shown(chosen)
         if delegation is None or person is None:

@@ -361,7 +361,10 @@ PATIENT_WORDS: Final[Words] = {
         "Sensitive records among them: {count}, since you ticked those.",
     ),
     "ask.effect.sensitive.none": ("其中没有敏感记录。", "None of them is labelled as sensitive."),
-    "ask.cut": ("记录很多，预览只计算了最新的一部分。", "There are many records; the preview counts the newest only."),
+    "ask.cut": (
+        "您共有 {total} 条记录，预览只计算了其中 {count} 条，以最新的为主。",
+        "You have {total} records; the preview counts {count} of them, above all the newest.",
+    ),
     "ask.before": ("您已许可{name}的", "What you let {name} see already"),
     "ask.before.lead": (
         "新的许可与上面的并存，各自可以停止。",
@@ -553,12 +556,12 @@ PATIENT_WORDS: Final[Words] = {
     "record.proof": ("下载证明包", "Download its proof"),
     "record.bundle": ("下载为 FHIR 文件，含证明", "Download as a FHIR bundle with its proof"),
     "record.bundle.all": (
-        "下载您的记录（FHIR 文件，含证明，最新的，最多 {count} 条）",
-        "Download your records as a FHIR bundle with their proofs ({count} at most, the newest)",
+        "下载您的全部记录（FHIR 文件，含证明）",
+        "Download all your records as a FHIR bundle with their proofs",
     ),
     "record.bundle.visit": (
-        "下载这次就诊（FHIR 文件，含证明，最多 {count} 条）",
-        "Download this visit as a FHIR bundle with its proofs ({count} records at most)",
+        "下载这次就诊的全部记录（FHIR 文件，含证明）",
+        "Download this visit with all its records as a FHIR bundle with their proofs",
     ),
     "record.all": ("全部内容", "All that it says"),
     "verify.title": ("核验证明", "Check a proof"),

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from consent.web import record
-from fhir_bridge import resources
+from fhir_bridge import patient_records, resources
+from fhir_bridge.browse.reading import Reading, RefusedError
 from fhir_bridge.document import parse
 from fhir_bridge.validation.check import Mode
+from medchain.errors import NotFoundError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from tests.unit.consent.web.conftest import code_of
@@ -53,9 +54,11 @@ def test_a_record_comes_with_its_provenance_whose_proof_verifies_and_shows_the_s
     assert 'href="/my/record/Condition/takes-c1/bundle"' in browser.text("/my/record/Condition/takes-c1")
 
 
-def test_all_records_come_in_one_file_the_newest_of_many(world, monkeypatch):
+def test_all_records_come_in_one_file_however_many_there_are(world, monkeypatch):
     records(world, "packs", condition("packs", 1), condition("packs", 2))
     browser = world.patient("packs")
+    monkeypatch.setattr(patient_records, "_LISTED", 1)
+    monkeypatch.setattr(patient_records, "MAX_PAGES", 1)
     found = bundled(browser, "bundle")
     kinds = [one["resourceType"] for one in found]
     assert {kind: kinds.count(kind) for kind in kinds} == {
@@ -64,10 +67,46 @@ def test_all_records_come_in_one_file_the_newest_of_many(world, monkeypatch):
         "Patient": 1,
         "Provenance": 4,
     }
-    assert "(100 at most, the newest)" in browser.text("/my/record?lang=en")
-    monkeypatch.setattr(record, "BUNDLED", 1)
-    assert [one["id"] for one in bundled(browser, "bundle") if one["resourceType"] != "Provenance"] == ["packs-o1"]
-    assert "(1 at most, the newest)" in browser.text("/my/record?lang=en")
+    assert len({(one["resourceType"], one["id"]) for one in found}) == len(found)
+    assert "Download all your records" in browser.text("/my/record?lang=en")
+
+
+def test_a_file_is_made_while_it_is_taken_a_record_at_a_time(world, monkeypatch):
+    records(world, "streams", *(condition("streams", number) for number in range(4)))
+    browser = world.patient("streams")
+    monkeypatch.setattr(patient_records, "_LISTED", 2)
+    read, plain = [], Reading.resource
+    monkeypatch.setattr(Reading, "resource", lambda reading, place: read.append(place) or plain(reading, place))
+    pieces = browser.get("/my/record/bundle").iter_encoded()
+    next(pieces)
+    before = len([one for one in read if not one.startswith("Patient/")])
+    assert before <= 2
+    assert len(list(pieces)) >= 5
+    assert len([one for one in read if not one.startswith("Patient/")]) == 5
+
+
+def test_attack_a_file_that_breaks_off_is_taken_for_whole(world, monkeypatch):
+    """A record that cannot be read any more, or a proof that cannot be made, leaves no file that can be read."""
+    records(world, "breaks", condition("breaks", 1), condition("breaks", 2))
+    browser = world.patient("breaks")
+    plain = Reading.resource
+
+    def fails(reading, place):
+        if place == "Condition/breaks-c1":
+            raise RefusedError(404, "gone")
+        return plain(reading, place)
+
+    monkeypatch.setattr(Reading, "resource", fails)
+    pieces = []
+    with pytest.raises(NotFoundError, match=r"page\.unknown"):
+        pieces.extend(browser.get("/my/record/bundle").iter_encoded())
+    assert not b"".join(pieces).endswith(b"]}")
+
+
+def test_who_has_no_records_is_given_an_empty_file(world):
+    """As no list in FHIR may be empty (R4 §2.6.2)."""
+    (only,) = world.site.records.bundle("nobody", [], "en")
+    assert json.loads(only).keys() == {"resourceType", "type", "timestamp"}
 
 
 @pytest.mark.parametrize("place", ["Observation/packed-o1", "Observation/no-such", "observation/x"])

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from consent.hiding import Hidden, hiding_terms
+from fhir_bridge import patient_records
 from medchain.encoding import unhex
 from medchain.errors import NotFoundError, VerificationError
 from medchain.node.records import NewRecord
@@ -15,6 +16,7 @@ from tests.unit.consent.web.conftest import PORTAL, code_of
 from tests.unit.consent.web.test_family import act, acting, observe, token
 from tests.unit.consent.web.test_joint import Family
 from tests.unit.consent.web.test_pages import condition, english, records
+from tests.unit.consent.web.test_record import visit
 from tests.unit.medchain.node.desks import signed
 from tests.unit.medchain.node.federation import ANXIN, RENHE
 
@@ -69,6 +71,51 @@ def test_what_is_hidden_is_given_to_nobody_else_until_the_patient_releases_it(wo
     assert given(world, consent) == {"hides-o1", "hides-c1", "hides-c2", "hides-of1"}
 
 
+WAYS = {
+    "fragment": {"reference": "Encounter/{0}-e1#part"},
+    "version": {"reference": "Encounter/{0}-e1/_history/1"},
+    "absolute": {"reference": "https://renhe.example/fhir/Encounter/{0}-e1"},
+    "absolute-version": {"reference": "https://renhe.example/fhir/Encounter/{0}-e1/_history/1#part"},
+    "identifier": {"identifier": {"system": "urn:visits", "value": "V-{0}"}},
+    "type-and-case": {"type": "Encounter", "identifier": {"system": "urn:visits", "value": "v-{0}"}},
+    "without-system": {"identifier": {"value": "V-{0}"}},
+    "one-of-two": {"identifier": {"system": "urn:visits", "value": "both-{0}"}},
+    "other-system": {"identifier": {"system": "urn:others", "value": "V-{0}"}},
+    "other-type": {"type": "EpisodeOfCare", "identifier": {"system": "urn:visits", "value": "V-{0}"}},
+    "unknown": {"identifier": {"system": "urn:visits", "value": "elsewhere"}},
+}
+
+
+def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
+    """By a fragment, a version, a whole address, or an identifier alone: it is of that visit all the same."""
+    name = "ways"
+    rows = [
+        of_visit(name, 1) | {"id": f"{name}-{way}", "encounter": json.loads(json.dumps(place).replace("{0}", name))}
+        for way, place in WAYS.items()
+    ]
+    visits = [
+        visit(name, number)
+        | {"identifier": [{"system": "urn:visits", "value": value} for value in (own, f"both-{name}")]}
+        for number, own in ((1, f"V-{name}"), (2, f"W-{name}"))
+    ]
+    for row in rows:
+        del row["focus"]
+    # Those that name the visit come before it does.
+    records(world, name, *rows, *visits)
+    browser = world.patient(name)
+    consent = world.give(browser, world.ask(name))
+    every = {f"{name}-{way}" for way in (*WAYS, "o1")}
+    assert given(world, consent) == every
+    page = english(browser, f"/my/record/Encounter/{name}-e1/hide")
+    assert "Hidden with it: 8 records" in page
+    assert hide(browser, f"Encounter/{name}-e1").status_code == 200
+    left = {f"{name}-{way}" for way in ("other-system", "other-type", "unknown", "o1")}
+    assert given(world, consent) == left
+    assert "It is not given, because it refers to what you hide" in english(
+        browser, f"/my/record/Observation/{name}-identifier"
+    )
+
+
 def test_a_hiding_is_shown_as_no_permission_and_its_proof_is_there(world):
     records(world, "quiet")
     browser = world.patient("quiet")
@@ -95,6 +142,29 @@ def test_a_preview_of_a_permission_leaves_out_what_is_hidden(world):
     assert "could see 1 records today" in page
     assert "What you hide is not counted" in page
     assert given(world, world.give(browser, ask)) == {"later-o1"}
+
+
+def test_previews_of_many_records_say_how_many_there_are_and_at_how_many_they_look(world, monkeypatch):
+    monkeypatch.setattr(patient_records, "_COUNT", "_count=2&_sort=-_lastUpdated")
+    monkeypatch.setattr(patient_records, "MAX_PAGES", 1)
+    place, row = "Encounter/many-e1", {"encounter": {"reference": "Encounter/many-e1"}}
+    records(
+        world,
+        "many",
+        visit("many", 1),
+        *(condition("many", number) | row for number in range(4)),
+        *(condition("many", number) for number in range(4, 7)),
+    )
+    browser = world.patient("many")
+    ask = world.ask("many")
+    assert "You have 10 records; the preview counts 2 of them" in english(browser, f"/my/asks/{ask}")
+    # Of a visit all that belongs to it is looked at, however many other records there are.
+    monkeypatch.setattr(patient_records, "_LISTED", 1)
+    page = english(browser, f"/my/record/{place}/hide")
+    assert re.search(r"You have 10 records; the preview counts [567] of them", page)
+    assert "(5 records)" in page
+    monkeypatch.undo()
+    assert "the preview counts" not in english(browser, f"/my/asks/{ask}")
 
 
 def test_what_is_hidden_is_hidden_once_and_what_is_not_is_not_released(world):

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from consent.web import record as pages
 from fhir_bridge import patient_records
 from fhir_bridge.browse.reading import Reading
 from medchain.node.records import NewRecord
@@ -95,6 +94,49 @@ def test_the_record_is_shown_by_visit_and_what_has_none_in_a_group_of_its_own(wo
     outside = listed(browser, "/my/record/outside")
     assert set(outside) == {"Patient/visits", "Observation/visits-o1", "Condition/visits-c1"}
     assert outside.index("Observation/visits-o1") < outside.index("Condition/visits-c1")
+
+
+def titles(browser, path: str) -> list[str]:
+    """List what the records of a page are called, in its order."""
+    return re.findall(r'<li class="mc-line"><a href="/my/record/[\w/.-]+">([^<]+)</a>', browser.text(path))
+
+
+def test_a_visit_is_called_by_its_department_as_far_as_the_record_says_it(world):
+    """R4 Encounter: serviceType, serviceProvider, location; what only refers is named by what it refers to."""
+    world.server.service.create(
+        NewRecord(
+            "Organization",
+            "heart",
+            b'{"resourceType":"Organization","id":"heart","name":"\xe5\xbf\x83\xe5\x86\x85\xe7\xa7\x91"}',
+            "",
+        )
+    )
+    service = {"serviceType": {"text": "心内科"}}
+    provider = {"serviceProvider": {"reference": "Organization/heart", "display": "仁和医院"}}
+    place = {"location": [{"location": {"reference": "Location/l1", "display": "三号楼"}}]}
+    more = (
+        {},
+        service,
+        service | provider | place,
+        {"serviceProvider": {"reference": "Organization/heart"}},
+        {"serviceType": {"coding": [{"code": "165", "display": "心内科"}]}, "serviceProvider": {"display": "心内科"}},
+        {
+            "serviceProvider": {"reference": "Organization/no-such"},
+            "location": [{"location": {"identifier": {"value": "x"}}}],
+        },
+    )
+    rows = [visit("called", number, f"2026-10-0{number + 1}") | one for number, one in enumerate(more)]
+    records(world, "called", *rows)
+    browser = world.patient("called")
+    assert titles(browser, "/my/record") == [
+        "门诊5",
+        "门诊4 · 心内科",
+        "门诊3 · 心内科",
+        "门诊2 · 心内科 · 仁和医院 · 三号楼",
+        "门诊1 · 心内科",
+        "门诊0",
+    ]
+    assert "门诊1 · 心内科" in english(browser, "/my/record/Encounter/called-e1")
 
 
 def test_a_record_of_a_visit_that_is_not_here_is_among_those_without_one(world):
@@ -265,9 +307,8 @@ def test_a_visit_is_taken_along_with_what_belongs_to_it(world, monkeypatch):
 
     assert [one for one in kinds() if one != "Provenance"] == ["Encounter", *["Observation"] * 3]
     assert kinds().count("Provenance") == 4
-    monkeypatch.setattr(pages, "BUNDLED", 2)
     monkeypatch.setattr(patient_records, "_LISTED", 1)
-    assert [one for one in kinds() if one != "Provenance"] == ["Encounter", "Observation"]
+    assert [one for one in kinds() if one != "Provenance"] == ["Encounter", *["Observation"] * 3]
 
 
 def test_attack_another_patients_visit_shows_nothing_of_it(world):
