@@ -2,7 +2,8 @@
 
 Data flow: address or canonical URL → a ValueSet that the caller may see → the codes that it lists. Keeps true: a set
 counts whole or not at all, one that its caller may not see looks unknown, and all pages of a search mean the version
-that the first page meant, which their links name. Trusts the gate.
+that the first page meant, which their links name; what is looked up and read for one search is bounded before it is.
+Trusts the gate.
 Source: FHIR R4 §3.1.1.4.10 (`:in`), ValueSet (compose, expansion).
 """
 
@@ -15,13 +16,23 @@ from fhir_bridge.document import Element, Number, Resource, parse
 from fhir_bridge.rest.ask import Pairs
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import version_of
+from fhir_bridge.search.budget import safe_name
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.terms import Sets, split
 from fhir_bridge.search.values import reference_key
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
-from medchain.errors import NotFoundError
+from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found
+
+MAX_SETS: Final = 32
+"""Most value sets that one search names: each is looked up."""
+
+MAX_BYTES: Final = 1 << 20
+"""Most bytes of all value sets that are read for one search; more codes than fit into a search take more."""
+
+MAX_ROWS: Final = 1_000
+"""Most includes and excludes of a value set that are put together."""
 
 _TYPE: Final = "ValueSet"
 _MODIFIERS: Final = (":in", ":not-in")
@@ -39,25 +50,32 @@ def pinned(core: Core, access: Access, pairs: Pairs) -> tuple[Pairs, Sets]:
         The parameters, with each value set of the node's own by the address of its version; and all value sets.
 
     Raises:
-        InputError: ``search.escape``.
+        InputError: ``search.escape``; ``search.too_many`` for more than `MAX_SETS`, or more than `MAX_BYTES` of them.
     """
-    if not any(name.endswith(_MODIFIERS) for name, _ in pairs):
+    asked = [(name, split(value, ",", name) if name.endswith(_MODIFIERS) else [value]) for name, value in pairs]
+    names = [name for name, values in asked if name.endswith(_MODIFIERS) for _ in values]
+    if not names:
         return pairs, listed_set
+    if len(names) > MAX_SETS:
+        raise InputError("search.too_many", parameter=safe_name(names[0]), limit=MAX_SETS)
     own: dict[str, CodeSet | None] = {}
+    left = MAX_BYTES
 
     def named(text: str) -> str:
+        nonlocal left
         found = None if listed_set(text) is not None else _found(core, access, text)
         if found is None:
             return text
         address = f"{_TYPE}/{found.stored.id}/_history/{found.stored.version}"
         if address not in own:
-            own[address] = codes_of(parse(core.content(found)))
+            content = core.content(found)
+            left -= len(content)
+            if left < 0:
+                raise InputError("search.too_many", limit=MAX_BYTES)
+            own[address] = codes_of(parse(content))
         return address
 
-    said = [
-        (name, ",".join(map(named, split(value, ",", name))) if name.endswith(_MODIFIERS) else value)
-        for name, value in pairs
-    ]
+    said = [(name, ",".join(map(named, values)) if name.endswith(_MODIFIERS) else values[0]) for name, values in asked]
     return said, lambda text: own[text] if text in own else listed_set(text)
 
 
@@ -107,20 +125,18 @@ def codes_of(resource: Resource) -> CodeSet | None:
 
 def _composed(compose: Resource) -> CodeSet | None:
     """List what a set is composed of."""
-    found: dict[str, frozenset[str]] = {}
-    for row in _rows(compose, "include"):
-        more = _part(row)
-        if more is None:
-            return None
-        for system, codes in more.items():
-            found[system] = found.get(system, frozenset()) | codes
-    for row in _rows(compose, "exclude"):
-        less = _part(row)
-        if less is None:
-            return None
-        for system, codes in less.items():
-            found[system] = found.get(system, frozenset()) - codes
-    return {system: codes for system, codes in found.items() if codes}
+    included, excluded = _rows(compose, "include"), _rows(compose, "exclude")
+    found: dict[str, set[str]] = {}
+    if len(included) + len(excluded) > MAX_ROWS:
+        return None
+    for change, rows in ((set.update, included), (set.difference_update, excluded)):
+        for row in rows:
+            part = _part(row)
+            if part is None:
+                return None
+            for system, codes in part.items():
+                change(found.setdefault(system, set()), codes)
+    return {system: frozenset(codes) for system, codes in found.items() if codes}
 
 
 def _part(row: Resource) -> CodeSet | None:

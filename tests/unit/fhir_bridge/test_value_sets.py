@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fhir_bridge.document import parse
-from fhir_bridge.rest.value_sets import codes_of
+from fhir_bridge.rest.value_sets import MAX_BYTES, MAX_ROWS, MAX_SETS, codes_of
 
 SYSTEM = "urn:codes"
 URL = "http://x.example/ValueSet/own"
@@ -63,6 +63,9 @@ def test_a_set_that_lists_its_codes_has_them(resource, codes):
         composed(of("a"), exclude=[of("a")]),
         expanded({"system": SYSTEM, "code": "a"}, total=9),
         expanded({"system": SYSTEM, "code": "a"}, offset=0),
+        # Each import is read: a small set that names a large one over and over must hold nobody up.
+        composed(*[{"valueSet": [GENDERS]}] * (MAX_ROWS + 1)),
+        composed(of("a"), exclude=[of("b")] * MAX_ROWS),
     ],
 )
 def test_a_set_of_which_a_part_is_open_has_none(resource):
@@ -156,3 +159,24 @@ def test_a_set_of_more_codes_than_a_search_may_have_is_refused(ward):
     kept(ward, *(f"c{number}" for number in range(10_001)))
     answer = ward.call("GET", f"/fhir/Observation?code:in={URL}")
     assert (answer.status_code, code_of(answer)) == (400, "search.too_many")
+
+
+@pytest.mark.parametrize("name", ["code:in", "code:not-in", "patient.gender:in", "no-such:in"])
+def test_a_search_names_some_value_sets_at_most(ward, name):
+    """Each is looked up, before anything else of the search is weighed: a form of megabytes would hold a thread."""
+    many = ",".join(["x"] * (MAX_SETS + 1))
+    assert code_of(ward.call("GET", f"/fhir/Observation?{name}={many}")) == "search.too_many"
+    apart = "&".join([f"{name}=x"] * (MAX_SETS + 1))
+    assert code_of(ward.call("GET", f"/fhir/Observation?{apart}")) == "search.too_many"
+    assert code_of(ward.call("GET", f"/fhir/Observation?code:in={','.join(['x'] * MAX_SETS)}")) == "search.unsupported"
+
+
+def test_value_sets_of_a_search_are_read_up_to_a_size(ward):
+    """All of them together; the same one twice is read once."""
+    kept(ward, "a", description="x" * (MAX_BYTES * 2 // 3))
+    assert found(ward.call("GET", f"/fhir/Observation?code:in={URL},ValueSet/own")) == ["a"]
+    other = composed(of("b")) | {"id": "other", "description": "x" * (MAX_BYTES * 2 // 3)}
+    assert ward.call("PUT", "/fhir/ValueSet/other", other).status_code == 201
+    answer = ward.call("GET", "/fhir/Observation?code:in=ValueSet/own,ValueSet/other")
+    assert (answer.status_code, code_of(answer)) == (400, "search.too_many")
+    assert found(ward.call("GET", "/fhir/Observation?code:in=ValueSet/other")) == ["b"]
