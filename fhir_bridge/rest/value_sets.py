@@ -17,6 +17,7 @@ from fhir_bridge.rest.ask import Pairs
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import version_of
 from fhir_bridge.search.budget import safe_name
+from fhir_bridge.search.conditions import MAX_SETS
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.terms import Sets, split
 from fhir_bridge.search.values import reference_key
@@ -24,9 +25,6 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
 from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found
-
-MAX_SETS: Final = 32
-"""Most value sets that one search names: each is looked up."""
 
 MAX_BYTES: Final = 1 << 20
 """Most bytes of all value sets that are read for one search; more codes than fit into a search take more."""

@@ -29,6 +29,9 @@ from medchain.store.finding import ANY_STATE
 MAX_VALUES: Final = 1_000
 """Most values of one parameter, joined by commas."""
 
+MAX_SETS: Final = 32
+"""Most value sets of one parameter: each is looked up or listed, with all its codes."""
+
 MAX_LINKS: Final = 8
 """Most links of a chain, ``_has`` among them."""
 
@@ -196,8 +199,9 @@ class Conditions:
             self._budget.take(code, (len(types) - 1) * ALTERNATIVE)
             return Criterion(code, kind, modifier, (), missing=self._value == "true")
         pieces = split(self._value, ",", code)
-        if len(pieces) > MAX_VALUES:
-            raise InputError("search.too_many", parameter=code, limit=MAX_VALUES)
+        limit = MAX_SETS if modifier in (Modifier.IN, Modifier.NOT_IN) else MAX_VALUES
+        if len(pieces) > limit:
+            raise InputError("search.too_many", parameter=code, limit=limit)
         self._budget.take(code, len(pieces))
         known = self._context
         definition = known.registry(types[0])[code]

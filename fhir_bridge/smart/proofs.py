@@ -117,7 +117,7 @@ def _key_of(proof: str) -> tuple[ECKey, str]:
             raise AccessDeniedError("token.proof")
         header = orjson.loads(base64.urlsafe_b64decode(proof.partition(".")[0] + "=="))
         jwk, algorithm = header["jwk"], str(header["alg"])
-        is_right = header["typ"] == _TYPE and jwk["kty"] == "EC" and jwk["crv"] == ALGORITHMS.get(algorithm)
+        is_right = header["typ"] == _TYPE and jwk["kty"] == "EC" and jwk["crv"] == ALGORITHMS[algorithm]
         if not is_right or "d" in jwk:
             raise AccessDeniedError("token.proof")
         return ECKey.import_key({name: str(jwk[name]) for name in _PUBLIC}), algorithm

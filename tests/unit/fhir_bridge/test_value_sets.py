@@ -7,7 +7,8 @@ import json
 import pytest
 
 from fhir_bridge.document import parse
-from fhir_bridge.rest.value_sets import MAX_BYTES, MAX_ROWS, MAX_SETS, codes_of
+from fhir_bridge.rest.value_sets import MAX_BYTES, MAX_ROWS, codes_of
+from fhir_bridge.search.conditions import MAX_SETS
 
 SYSTEM = "urn:codes"
 URL = "http://x.example/ValueSet/own"
@@ -180,3 +181,15 @@ def test_value_sets_of_a_search_are_read_up_to_a_size(ward):
     answer = ward.call("GET", "/fhir/Observation?code:in=ValueSet/own,ValueSet/other")
     assert (answer.status_code, code_of(answer)) == (400, "search.too_many")
     assert found(ward.call("GET", "/fhir/Observation?code:in=ValueSet/other")) == ["b"]
+
+
+def test_a_condition_names_some_value_sets_at_most(ward):
+    """Of a conditional create: one of HL7's sets, over and over, was listed for each time before it was counted."""
+    large = "http://hl7.org/fhir/ValueSet/c80-doc-typecodes"
+    body = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
+    answers = [
+        ward.call("POST", "/fhir/Observation", body, if_none_exist="code:in=" + ",".join(f"{large}|{n}" for n in many))
+        for many in (range(MAX_SETS), range(MAX_SETS + 1))
+    ]
+    assert [one.status_code for one in answers] == [201, 400]
+    assert code_of(answers[1]) == "search.too_many"

@@ -119,6 +119,9 @@ WRONG: dict[str, Callable[[], str]] = {
     "an address of a key": lambda: headed({"alg": "ES256", "typ": "dpop+jwt", "jku": "https://evil.example"}),
     "signed otherwise": lambda: changed(proof("POST", "/token")),
     "no signature": lambda: headed({"alg": "none", "typ": "dpop+jwt", "jwk": KEY.as_dict(private=False)}),
+    "no signature, and no curve": lambda: headed(
+        {"alg": "none", "typ": "dpop+jwt", "jwk": KEY.as_dict(private=False) | {"crv": None}}
+    ),
     "a header that is none": lambda: headed([]),
     "a shared key": lambda: jwt.encode(
         {"alg": "HS256", "typ": "dpop+jwt", "jwk": {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"}},
