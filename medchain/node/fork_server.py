@@ -392,7 +392,10 @@ class _Serving:
 
     def _fork(self, one: _Asked) -> None:
         """Give a new process; without room for one, who asked sees its pipes closed."""
-        ours, its = _pair()
+        try:
+            ours, its = _pair()
+        except OSError:
+            return
         with its:
             try:
                 is_child = os.fork() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -240,6 +241,18 @@ def test_who_asks_without_its_pipes_harms_nobody(make):
     asker = Asker(server)
     assert asker.seen()["parent"] == server.pid
     asker.close()
+
+
+def test_a_server_without_room_for_another_open_file_tells_who_asked_and_lives_on(make):
+    server = make()
+    room = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    # For the two pipes of who asks, and not for both ends of a way to another process.
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (open_files(server) + 3, room[1]))
+    with closing(Asker(server, b"one")) as one:
+        assert one.seen() == {}
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, room)
+    with closing(Asker(server, b"two")) as two:
+        assert two.seen()["parent"] == server.pid
 
 
 def test_a_process_that_is_free_for_long_ends_and_another_takes_its_place(make):
