@@ -109,7 +109,10 @@ def begun(accounts: AccountStore, name: str, fresh: Joint, now: int) -> Joint:
         now: Unix seconds.
     """
     kept = find(accounts, name, now)
-    if kept is not None and kept.fits(fresh) and kept.missing:
+    if kept is None:
+        # Nothing is forgotten: another one may sign the first at this moment.
+        return fresh
+    if kept.fits(fresh) and kept.missing:
         return kept
     drop(accounts, name, now)
     return fresh

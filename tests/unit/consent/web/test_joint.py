@@ -228,6 +228,21 @@ def test_attack_guardians_who_sign_at_one_moment_lose_no_signature(world):
         assert sorted(len(one.given) for one in so_far) == [1, 2, 3, 4, 5, 6]
 
 
+def test_attack_a_first_signature_that_comes_while_another_guardian_begins_is_not_forgotten(monkeypatch, world):
+    accounts = world.site.pages.site.accounts
+    first, real = ("11" * 32, {}), joint.find
+
+    def signed_behind(accounts, name, now):
+        found = real(accounts, name, now)
+        joint.add(accounts, name, "draft", first, now)
+        return found
+
+    monkeypatch.setattr(joint, "find", signed_behind)
+    fresh = joint.Joint("another", {}, 0)
+    assert joint.begun(accounts, "begun", fresh, world.time) == fresh
+    assert real(accounts, "begun", world.time).given == dict([first])
+
+
 def test_of_guardians_who_choose_differently_at_one_moment_one_is_kept_and_the_other_is_told(world):
     accounts = world.site.pages.site.accounts
     for turn in range(5):
