@@ -1,13 +1,14 @@
-"""Which of a patient's records a reference means that names one by a business identifier alone.
+"""Which of a patient's records a reference means that names one by a business identifier.
 
 Keeps true: such a reference means the one record of the patient that has the identifier, as the records are now; where
-several may be meant, each may; of what no record here has, nothing is said. Trusts the records file for whose they are.
+several may be meant, or it names one otherwise, too, each may; of what no record here has, nothing is said. Trusts the
+records file for whose they are.
 Source: FHIR R4 §2.3.0.2 (logical references); `docs/spec/consent.md` D13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -27,17 +28,19 @@ _Name: TypeAlias = tuple[str, str]
 
 
 class Logical(NamedTuple):
-    """A reference by an identifier alone.
+    """A reference by an identifier.
 
     Attributes:
         type: of what is meant; empty where it does not say.
         system: of the identifier; empty likewise.
         value: of the identifier, case-folded.
+        is_alone: whether it names nothing otherwise; what it names so may be another record, or the same.
     """
 
     type: str
     system: str
     value: str
+    is_alone: bool
 
 
 @dataclass(slots=True)
@@ -73,7 +76,8 @@ class Identified:
             for name, systems in self.names.get(one.value, {}).items()
             if one.type in ("", name[0]) and (one.system in systems or not one.system or "" in systems)
         }
-        is_certain = bool(one.system) and [one.system in systems for systems in found.values()] == [True]
+        is_the_one = bool(one.system) and [one.system in systems for systems in found.values()] == [True]
+        is_certain = one.is_alone and is_the_one
         return {("" if is_certain else PERHAPS) + "/".join(name) for name in found}
 
 
@@ -92,7 +96,7 @@ class Identifiers:
         self._patients = Followed(records, service, Identified, read, _MAX_PATIENTS)
 
     def meant(self, patient: str, content: bytes) -> frozenset[str]:
-        """List what a record means by references that have an identifier alone.
+        """List what a record means by references that have an identifier.
 
         Args:
             patient: whose record it is, keyed token.
@@ -117,20 +121,25 @@ class Identifiers:
 
 
 def logical_in(record: object) -> frozenset[Logical]:
-    """List the references by an identifier alone in a record, wherever in it."""
+    """List the references by an identifier in a record, wherever in it."""
     found: set[Logical] = set()
     # An identifier of the record itself is none.
     waiting = list(record.values()) if isinstance(record, dict) else []
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
-            identifier, type_name = one.get("identifier"), one.get("type")
-            if "reference" not in one and (read := _identifier(identifier)) is not None:
-                found.add(Logical(type_name if isinstance(type_name, str) else "", *read))
+            if (read := _identifier(one.get("identifier"))) is not None:
+                found.add(Logical(_type_of(one), *read, "reference" not in one))
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)
     return frozenset(found)
+
+
+def _type_of(reference: Mapping[str, object]) -> str:
+    """Read the type that a reference says, by its name or by its address (FHIR R4 Reference.type); empty for none."""
+    said = reference.get("type")
+    return said.rpartition("/")[2] if isinstance(said, str) else ""
 
 
 def _identifiers(record: object) -> Iterator[tuple[str, str]]:

@@ -150,6 +150,23 @@ def test_of_a_number_that_two_visits_have_a_denial_of_one_holds_and_a_permit_of_
     assert status(ward, "/fhir/Observation/o2") == 200
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"type": "http://hl7.org/fhir/StructureDefinition/Encounter"},
+        {"reference": "https://other.example/fhir/Encounter/9"},
+        {"reference": "urn:uuid:0e7f9e6c-1a3b-4c55-9a3c-0a1f6d4b7c11"},
+    ],
+)
+def test_attack_a_record_names_a_denied_visit_by_its_number_beside_what_names_it_otherwise(ward, written):
+    assert ward.call("PUT", "/fhir/Encounter/e1", VISIT).status_code == 201
+    named = {"encounter": {**BY_NUMBER["encounter"], **written}}
+    ward.service.create(NewRecord("Observation", "o2", json.dumps(observation("o2", **named)).encode(), "p1"))
+    give(ward, deny(data=OF_VISIT))
+    assert status(ward, "/fhir/Observation/o2") == 404
+    assert status(ward) == 200
+
+
 def test_another_patients_visit_with_the_same_number_says_nothing(ward):
     ward.call("PUT", "/fhir/Patient/p2", patient("p2"))
     assert (
