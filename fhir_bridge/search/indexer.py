@@ -196,8 +196,9 @@ def parts_of(composite: SearchParameter, type_name: str, known: Mapping[str, Sea
     is_of_whole = not any(base.ops for base in bases)
     found = []
     for component in composite.components:
-        inside = [(base, routes(component.expression, type_name, base.content)) for base in bases]
-        wanted = {(*base.ops, *route.ops) for base, below in inside for route in below}
+        # Who may write a definition chooses how many bases it has; what lies below depends on what they hold alone.
+        below = {one: routes(component.expression, type_name, one) for one in {base.content for base in bases}}
+        wanted = {(*base.ops, *route.ops) for base in bases for route in below[base.content]}
         # What is the resource's own belongs together wherever in it it lies.
         in_place = not (is_of_whole and any(_lies_in_array(ops, type_name) for ops in wanted))
         if component.expression.lstrip("( ").startswith("%"):
