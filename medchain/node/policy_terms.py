@@ -24,8 +24,10 @@ from medchain.node.remembered import Ages, Remembered
 TERMS: Final = "policy.terms"
 """Local operation: the terms of the policy in force, by name."""
 
-AGES: Final = Ages(fresh_s=60.0, old_s=120.0, patience_s=0.05)
-"""How old an answer may be: the event loop of a web worker is one of those who need one."""
+AGES: Final = Ages(fresh_s=60.0, old_s=120.0, patience_s=0.5)
+"""How old an answer may be. The event loop of a web worker is one of those who need one, but by an old term somebody is
+labelled for ever: so one of them waits for what a busy daemon needs, once in a minute at most.
+"""
 
 FIRST_S: Final = 2.0
 """So long after it has begun a process waits for the first answer where it needs one, in seconds."""
