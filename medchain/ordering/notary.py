@@ -1,4 +1,4 @@
-"""The notary: reads and writes checkpoint notes under the members' keys (`medchain.ordering.cosign.Notary`).
+"""The notary: reads and writes checkpoint notes under the members' keys (`medchain.ordering.lines.Notary`).
 
 Keeps true: what it returns as a line was verified under a key that the ledger names; a line of a known key that does
 not verify condemns the whole note. Trusts `medchain.tlog` and the members' snapshot.
@@ -116,7 +116,7 @@ class LedgerNotary:
         known: Mapping[int, Reading] = MappingProxyType({}),
         earlier: Sequence[Members] = (),
     ) -> Reading:
-        """Verify a note; see `medchain.ordering.cosign.Notary.read`."""
+        """Verify a note; see `medchain.ordering.lines.Notary.read`."""
         parsed = parse_note(note.encode())
         checkpoint = parse_checkpoint(parsed.text)
         if checkpoint.origin != self._origin:

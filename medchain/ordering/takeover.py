@@ -217,7 +217,7 @@ def read_shown(note: str, notary: Notary, reigns: Sequence[Members]) -> Shown:
         InputError: what is no note.
         VerificationError: ``takeover.note`` for a line under a key that none of them lists. Who keeps to the rules
             passes on only lines that it has verified, so it knows members that this ledger does not, or lies; what the
-            line says of is not known. Or as `medchain.ordering.cosign.Notary.read`.
+            line says of is not known. Or as `medchain.ordering.lines.Notary.read`.
     """
     end, cosigners, verified = None, frozenset[str](), set[str]()
     for members in reigns:
