@@ -251,6 +251,18 @@ class Enforcement:
         when = event_span(content, self._clock(), self._zone())
         return not passes(decision, facts_told(None, when, content))
 
+    def meant(self, patient: str, content: bytes) -> frozenset[str]:
+        """List what a record of a patient (keyed token) means by references with an identifier.
+
+        Args:
+            patient: keyed token.
+            content: FHIR JSON of the record.
+
+        Raises:
+            VerificationError: a record of the patient is damaged.
+        """
+        return self._telling.meant(patient, content)
+
     def in_emergency(self, organisation: str, patient: str, hidden: Collection[Hidden]) -> Decision:
         """Decide what a clinician of another organisation may see of a patient, as of one here who breaks the glass.
 

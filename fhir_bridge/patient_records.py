@@ -31,7 +31,6 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import NotFoundError
-from medchain.node.identified import Identifiers
 from medchain.node.looks import covered_looks, looks_proof
 from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.node.proofs import zip_bundle
@@ -67,24 +66,22 @@ _STAFF: Final = re.compile(r"Practitioner(?:Role)?/[A-Za-z0-9.-]{1,64}")
 class RecordsOfPatients:
     """Asks in a patient's name."""
 
-    __slots__ = ("_core", "_identifiers", "_reader")
+    __slots__ = ("_core", "_reader")
 
-    def __init__(self, core: Core, reader: str = "", identifiers: Identifiers | None = None) -> None:
+    def __init__(self, core: Core, reader: str = "") -> None:
         """Use the REST server's parts.
 
         Args:
             core: the parts.
             reader: id of the patient who asks, where that is another one than the records are of; who may is decided
                 by the pages, from the ledger.
-            identifiers: what is known already of patients' records.
         """
         self._core = core
-        self._identifiers = identifiers or Identifiers(core.store, core.service)
         self._reader = reader
 
     def read_by(self, reader: str) -> RecordsOfPatients:
         """Give the same, read by another patient, who acts for the first one and is on the audit for it."""
-        return RecordsOfPatients(self._core, reader, self._identifiers)
+        return RecordsOfPatients(self._core, reader)
 
     def patient_of(self, token: str) -> str:
         """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
@@ -255,7 +252,7 @@ class RecordsOfPatients:
             title=_title(resource, names),
             content=content,
             anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
-            meant=self._identifiers.meant(self._core.service.patient_token(patient), content),
+            meant=self._core.enforcement.meant(self._core.service.patient_token(patient), content),
         )
 
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:

@@ -143,6 +143,10 @@ class Telling:
         """
         return self._identifiers.referring(patient)
 
+    def meant(self, patient: str, content: bytes) -> frozenset[str]:
+        """List what a record of a patient means by references with an identifier; as `Identifiers.meant`."""
+        return self._identifiers.meant(patient, content)
+
     def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
         """Tell of a record version.
 
@@ -175,7 +179,7 @@ class Telling:
         if not content:
             # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
             return None if stored.head is None else Told(stored.type, None, None)
-        meant = frozenset[str]() if stored.type == BINARY else self._identifiers.meant(stored.patient, content)
+        meant = frozenset[str]() if stored.type == BINARY else self.meant(stored.patient, content)
         return Told(stored.type, content, event_span(content, stored.created, zone), meant)
 
     def _around(self, binary: RecordVersion, shell: bytes, zone: tzinfo) -> Iterator[Told]:
