@@ -73,10 +73,20 @@ class Running:
         self.thread.start()
 
     def pids(self, name: str) -> list[int]:
+        """Give the processes that were handed their line, oldest first."""
+        return self._told(f"{name}.pid")
+
+    def loaded(self, name: str) -> list[int]:
+        """Give the processes of `LOADS` that have come as far as waiting for their line, oldest first."""
+        return self._told(f"{name}.loaded")
+
+    def _told(self, name: str) -> list[int]:
+        """Read the whole lines of a file alone: a child may just have made it, or be writing it."""
         try:
-            return [int(line) for line in (self.layout.run / f"{name}.pid").read_text().split()]
+            lines = (self.layout.run / name).read_text().splitlines(keepends=True)
         except OSError:
             return []
+        return [int(line) for line in lines if line.endswith("\n")]
 
     def end(self) -> int | None:
         self.stop.set()
@@ -168,7 +178,7 @@ def test_a_child_that_never_beats_is_killed_after_its_time_to_start(layout, monk
 def test_the_next_child_starts_at_once_and_gets_its_key_when_the_one_before_serves(layout):
     ready = layout.run / "ready"
     running = Running(layout, child(layout, "one", WAITS, ready=ready), child(layout, "two", LOADS))
-    assert wait_for((layout.run / "two.loaded").exists)
+    assert wait_for(lambda: running.loaded("two"))
     assert wait_for(lambda: running.pids("one"))
     time.sleep(0.1)
     assert running.pids("two") == []
@@ -182,7 +192,7 @@ def test_a_child_whose_forerunner_dies_before_it_serves_waits_on_without_its_key
     ready = layout.run / "ready"
     running = Running(layout, child(layout, "one", DIES, ready=ready), child(layout, "two", LOADS))
     assert wait_for(lambda: len(running.pids("one")) >= 3)
-    assert wait_for((layout.run / "two.loaded").exists)
+    assert wait_for(lambda: running.loaded("two"))
     assert (layout.run / "two.loaded").read_text().count("\n") <= 1
     assert running.pids("two") == []
     assert running.end() == 0
@@ -199,7 +209,7 @@ def test_what_a_dead_life_of_the_forerunner_left_gives_no_key(layout):
     os.kill(running.pids("one")[0], signal.SIGKILL)
     assert wait_for(lambda: len(running.pids("one")) == 2)
     os.kill(running.pids("two")[0], signal.SIGKILL)
-    assert wait_for(lambda: (layout.run / "two.loaded").read_text().count("\n") == 2)
+    assert wait_for(lambda: len(running.loaded("two")) == 2)
     time.sleep(0.1)
     assert len(running.pids("two")) == 1
     ready.touch()
@@ -237,8 +247,8 @@ def killed_first(unlock: Callable[[object], None]) -> Callable[[object], None]:
 def test_children_are_stopped_while_they_wait_for_their_keys(layout):
     ready = layout.run / "ready"
     running = Running(layout, child(layout, "one", WAITS, ready=ready), child(layout, "two", LOADS))
-    assert wait_for((layout.run / "two.loaded").exists)
-    waiting = int((layout.run / "two.loaded").read_text())
+    assert wait_for(lambda: running.loaded("two"))
+    (waiting,) = running.loaded("two")
     assert running.end() == 0
     assert not is_alive(waiting)
     assert not (layout.run / "two.got").exists()
@@ -247,7 +257,7 @@ def test_children_are_stopped_while_they_wait_for_their_keys(layout):
 def test_a_child_that_comes_to_be_barred_while_it_waits_gets_no_key(layout):
     ready, bar = layout.run / "ready", layout.folder / "bar"
     running = Running(layout, child(layout, "one", WAITS, ready=ready), child(layout, "two", LOADS, barred=bar))
-    assert wait_for((layout.run / "two.loaded").exists)
+    assert wait_for(lambda: running.loaded("two"))
     bar.touch()
     ready.touch()
     time.sleep(0.2)
