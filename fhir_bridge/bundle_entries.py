@@ -19,6 +19,7 @@ from fhir_bridge.etags import names
 from fhir_bridge.labelling import Labeller
 from fhir_bridge.references import Identifier, Resolver, Wanted, folded, identifiers, parse_condition
 from fhir_bridge.validation.check import Mode
+from fhir_bridge.validation.structure import is_well_formed
 from medchain.errors import ConflictError, InputError, NotFoundError
 
 READING: Final = frozenset({"GET", "HEAD"})
@@ -29,6 +30,7 @@ DELETE: Final = "DELETE"
 
 _ABSOLUTE: Final = ("http:", "https:")
 _ALONE: Final = "Bundle.entry[0]"
+_ENTRY: Final = "Bundle.entry"
 # An address that leads nowhere is refused, and a time that is none is passed over, as HTTP has it.
 _JUDGED_ELSEWHERE: Final = frozenset({"ifModifiedSince", "url"})
 _PATCH: Final = "PATCH"
@@ -130,8 +132,12 @@ def check_head(row: Element, index: int) -> None:
     if not isinstance(row, dict) or not isinstance(request, dict):
         # Refused by who looks for its request.
         return
+    head: Resource = {name: value for name, value in row.items() if name != "resource"}
+    # Most are right in all; only of the others it matters what is judged elsewhere.
+    if is_well_formed(head, _ENTRY):
+        return
+    del head["request"]
     asked: Resource = {name: value for name, value in request.items() if name not in _JUDGED_ELSEWHERE}
-    head: Resource = {name: value for name, value in row.items() if name not in ("request", "resource")}
     if asked:
         head["request"] = asked
     if not head:

@@ -117,6 +117,18 @@ def check_structure(resource: Resource, repeats: Repeats | None = None) -> list[
     return [one.issue(top) for one in found[:MAX_ISSUES]]
 
 
+def is_well_formed(value: Resource, content: str) -> bool:
+    """Tell whether an object that is no resource has the shape of what it is to be, and all that it holds.
+
+    Args:
+        value: parsed as a resource is.
+        content: the type, or an element with children of its own.
+    """
+    found: list[Finding] = []
+    _object(value, _shape(content), found, None)
+    return not found
+
+
 def prepare(content: str) -> Iterator[str]:
     """Turn a type into tables before a resource of it is there, with all that it holds.
 
