@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
@@ -84,6 +84,7 @@ from medchain.store.finding import (
     merged,
 )
 
+_CONTACT: Final = "ContactPoint"
 _EVENT: Final = "AuditEvent"
 _REFUSED: Final = "4"
 _DELETION: Final = "D"
@@ -97,7 +98,7 @@ _APPROXIMATE: Final = Fraction(1, 10)
 _RANKS: Final[Mapping[str, int]] = {
     "Identifier": 10,
     "id": 10,
-    "ContactPoint": 12,
+    _CONTACT: 12,
     "reference": 20,
     "uri": 25,
     "string": 30,
@@ -349,11 +350,18 @@ class Planner:
             return Not(present) if one.missing else present
         if one.kind is ParameterType.COMPOSITE:
             return AnyOf(tuple(self._composite(one.code, term, name) for name in types for term in one.terms))
-        alike = [match for term in one.terms for match in self._matches(term, one, numbers[0])]
+        terms = tuple(map(_of_contact, one.terms)) if self._is_contact(one, types) else one.terms
+        alike = [match for term in terms for match in self._matches(term, one, numbers[0])]
         rows = Row(tuple(_of_all(match, numbers) for match in alike))
         rank = max(_rank(one, self.registry(name)[one.code], name) for name in types)
         rows = Row(merged(rows.alternatives), rank)
         return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
+
+    def _is_contact(self, one: Criterion, types: tuple[str, ...]) -> bool:
+        """Tell whether a parameter is of telephone numbers and other contacts."""
+        return one.kind is ParameterType.TOKEN and all(
+            _token_type(self.registry(name)[one.code], name) == _CONTACT for name in types
+        )
 
     def _updated(self, terms: Iterable[Term]) -> Updated:
         """Plan ``_lastUpdated``: an instant is a point."""
@@ -470,6 +478,11 @@ def _token(term: TokenTerm, one: Criterion, number: int) -> Match:
     if one.modifier in (Modifier.ABOVE, Modifier.BELOW):
         keys = _subsumed(term, one)
     return Match(number, keys=keys, detail=term.system)
+
+
+def _of_contact(term: Term) -> Term:
+    """Mean a contact of any kind by one without a system: R4 names no system that it could have (§3.1.1.4.10)."""
+    return replace(term, system=None) if isinstance(term, TokenTerm) and term.system == "" else term
 
 
 def _subsumed(term: TokenTerm, one: Criterion) -> tuple[str, ...]:

@@ -203,12 +203,16 @@ def _identifier(value: object) -> Cells:
 
 
 def _contact(value: object) -> Cells:
-    """A telephone number or address as it is written, and a number also without what stands between its digits."""
+    """A telephone number or address as it is written, and a number also without what stands between its digits.
+
+    Its system is what kind of contact it is (`phone`): R4 names none for it, and others' servers take that.
+    """
     if isinstance(value, dict) and (text := string_of(value.get("value"))):
+        system = string_of(value.get("system"))
         keys = [token_key(text)]
-        if value.get("system") in _PHONES:
+        if system in _PHONES:
             keys.append(phone_key(text))
-        return [(Variant.MAIN, key, "", None, None) for key in dict.fromkeys(keys)]
+        return [(Variant.MAIN, key, system, None, None) for key in dict.fromkeys(keys)]
     return ()
 
 

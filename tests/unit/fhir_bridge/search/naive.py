@@ -15,6 +15,9 @@ from fhir_bridge.search.terms import DateTerm, Modifier, NumberTerm, QuantityTer
 from fhir_bridge.search.text import fold
 from fhir_bridge.search.tree import ByType, Chain, Criterion, Either, Has, InCompartment, Listed
 
+CONTACTS = ("email", "phone", "telecom")
+"""Parameters of ContactPoints, of which R4 names no system."""
+
 
 class Naive:
     """All resources with their rows: (type, id) → rows by (code, variant)."""
@@ -134,7 +137,8 @@ class Naive:
         _, key, detail, low, high = row
         match term:
             case TokenTerm(system, code):
-                return (code is None or key == code.casefold()) and (system is None or detail == system)
+                is_of = system is None or detail == system or (system == "" and one.code in CONTACTS)
+                return (code is None or key == code.casefold()) and is_of
             case StringTerm(text):
                 plain = key.partition("\x01")[2] or key
                 if one.modifier is Modifier.EXACT:
