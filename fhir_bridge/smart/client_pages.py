@@ -24,7 +24,7 @@ from medchain.web.deeds import Kind, by
 from medchain.web.pages import Pages, redirected
 from medchain.web.routing import Caller, callers
 
-_FIELDS: Final = ("id", "name", "scopes", "launch", "jwks_uri", "redirects")
+_FIELDS: Final = ("id", "name", "scopes", "launch", "jwks_uri", "redirects", "dpop")
 _LOG: Final = Log("clients")
 
 
@@ -105,6 +105,7 @@ def _read(given: Mapping[str, str], fetcher: Fetcher) -> Client:
         jwks_uri=given["jwks_uri"],
         redirects=tuple(given["redirects"].split()),
         launch_uri=given["launch"],
+        is_bound=bool(given["dpop"]),
     )
     if not client.redirects:
         raise InputError("client.redirect")
@@ -132,6 +133,8 @@ def _row(pages: Pages, row: ClientRow) -> dict[str, object]:
         kind = pages.say("kind.uri", uri=client.jwks_uri)
     elif client.jwks:
         kind = pages.say("kind.keys", count=len(client.jwks))
+    if client.is_bound:
+        kind = pages.say("kind.bound", kind=kind)
     scopes = scopes_text(client.scopes)
     shown = client.name or client.id
     return {"disabled": row.disabled is not None, "id": client.id, "kind": kind, "name": shown, "scopes": scopes}

@@ -3,7 +3,7 @@
 A client is public (it can keep no secret, and shows its code verifier), has keys of its own (listed here, or at an
 address of its own), or is a member of the ledger, whose keys are the ledger's. Keeps true: no secret is in a
 registration; an address of a client is matched to the letter. Trusts whoever registers clients for what they may do.
-Source: SMART App Launch 2.2 (client types), RFC 6749 §2, RFC 7517, RFC 9700 §2.1, RFC 8252 §7.
+Source: SMART App Launch 2.2 (client types), RFC 6749 §2, RFC 7517, RFC 9449 §5.2, RFC 9700 §2.1, RFC 8252 §7.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ _MAX_URL: Final = 512
 _MIN_RSA_BITS: Final = 2048
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+# As RFC 9449 §5.2 names it.
+_BOUND: Final = "dpop_bound_access_tokens"
 _EC: Final = ("crv", "kty", "x", "y")
 _RSA: Final = ("e", "kty", "n")
 
@@ -72,6 +74,7 @@ class Client:
         launch_uri: where an EHR launch begins; empty for none.
         special: scopes without resources that it may ask for.
         rights: what else it may do.
+        is_bound: whether it gets no token but such as are bound to a key of which it shows a proof (RFC 9449 §5.2).
     """
 
     id: str
@@ -84,6 +87,7 @@ class Client:
     launch_uri: str = ""
     special: frozenset[Special] = field(default_factory=lambda: frozenset(Special))
     rights: frozenset[Right] = frozenset()
+    is_bound: bool = False
 
     @property
     def is_public(self) -> bool:
@@ -221,6 +225,7 @@ def check_jwk(jwk: Json) -> dict[str, Json]:
 def client_members(client: Client) -> dict[str, Json]:
     """Tell all of a registration but its id."""
     return {
+        _BOUND: client.is_bound,
         "jwks": [dict(jwk) for jwk in client.jwks],
         "jwks_uri": client.jwks_uri,
         "launch_uri": client.launch_uri,
@@ -241,8 +246,11 @@ def client_document(client: Client) -> bytes:
 def parse_client(row: ClientRow) -> Client:
     """Read a registration from the store; raises `InputError` for a damaged one."""
     lists, texts = ("jwks", "redirects", "rights", "special"), ("jwks_uri", "launch_uri", "member", "name", "scopes")
+    # Registrations of before do not say whether tokens must be bound.
     given = members(
-        parse_canonical(row.document, max_bytes=_MAX_BYTES), dict.fromkeys(lists, list) | dict.fromkeys(texts, str)
+        parse_canonical(row.document, max_bytes=_MAX_BYTES),
+        dict.fromkeys(lists, list) | dict.fromkeys(texts, str),
+        {_BOUND: bool},
     )
     jwks = given["jwks"]
     scopes = str(given["scopes"])
@@ -257,6 +265,7 @@ def parse_client(row: ClientRow) -> Client:
         launch_uri=str(given["launch_uri"]),
         special=frozenset(map(Special, _texts(given["special"]))),
         rights=frozenset(map(Right, _texts(given["rights"]))),
+        is_bound=given.get(_BOUND) is True,
     )
 
 

@@ -3,7 +3,8 @@
 Keeps true: a code needs PKCE with S256 whoever asks, and is good once, for one client and one address; a refresh token
 is good once, and a second use ends the authorisation; scopes are those of the client, the role and the person's choice
 together, whatever is asked for later; a client with a key always shows it; tokens that are asked for with a proof of a
-key are bound to it. Trusts Authlib for the order of checks, and the store for what was used.
+key are bound to it, and a client whose registration demands it gets no others. Trusts Authlib for the order of checks,
+and the store for what was used.
 Source: RFC 6749, RFC 7636, RFC 7009, RFC 7662, RFC 9207, RFC 9449, RFC 9700; SMART App Launch 2.2; OpenID Connect Core
 §2, §3.1.
 """
@@ -11,7 +12,7 @@ Source: RFC 6749, RFC 7636, RFC 7009, RFC 7662, RFC 9207, RFC 9449, RFC 9700; SM
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -406,6 +407,17 @@ class SmartServer(AuthorizationServer):  # type: ignore[misc]  # Authlib has no 
         self.register_grant(SystemGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
+
+    def authenticate_client(self, request: PlainRequest, methods: Collection[str], endpoint: str = "token") -> Client:
+        """Know a client; one that must bind its tokens shows a proof of a key before anything is used up for it.
+
+        Raises:
+            OAuth2Error: ``invalid_dpop_proof`` where it shows none (RFC 9449 §5.2: such requests MUST be rejected).
+        """
+        client: Client = super().authenticate_client(request, methods, endpoint)
+        if endpoint == "token" and client.is_bound and not request.key:
+            raise OAuth2Error("This client must show a DPoP proof.", error="invalid_dpop_proof")
+        return client
 
     def create_oauth2_request(self, request: PlainRequest) -> PlainRequest:
         """Take a request as it is."""

@@ -246,6 +246,9 @@ class TokenServer:
         client = self._clients.find(access.client, fresh=False)
         if client is None or (client.member and not self._member_counts(client.member)):
             return False
+        if client.is_bound and not issued.key:
+            # It was given before the client had to bind its tokens.
+            return False
         return all(covers(client.scopes, scope) for scope in access.scopes)
 
     def _verified(self, token: str) -> Issued:

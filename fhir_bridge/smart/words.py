@@ -70,6 +70,7 @@ SMART_WORDS: Final[Words] = {
     "clients.redirects": ("授权后返回的网址（每行一个）", "Addresses to return to (one a line)"),
     "clients.launch": ("从病历系统打开的网址（可不填）", "Address for launches from the record system (may be empty)"),
     "clients.jwks_uri": ("公布公钥的网址（公共应用不填）", "Address of its keys (empty for a public application)"),
+    "clients.dpop": ("只签发绑定密钥的令牌（DPoP）", "It gets tokens that are bound to a key alone (DPoP)"),
     "clients.scopes.hint": ("例如：patient/*.rs user/Practitioner.r", "Such as: patient/*.rs user/Practitioner.r"),
     "clients.save": ("登记", "Register"),
     "clients.refused": ("没有登记：{code}", "It was not registered: {code}"),
@@ -77,6 +78,7 @@ SMART_WORDS: Final[Words] = {
     "kind.keys": ("{count} 个公钥", "{count} public key(s)"),
     "kind.member": ("联盟成员 {member}", "member {member}"),
     "kind.uri": ("{uri}", "{uri}"),
+    "kind.bound": ("{kind}；DPoP", "{kind}; DPoP"),
     "error.login.refused": (
         "医院账号登录没有成功。请重试。",
         "Signing in with your hospital account did not work. Please try again.",

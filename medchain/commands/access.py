@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fhir_bridge.deeds import command
+from fhir_bridge.smart.clients import parse_client
 from fhir_bridge.smart.keys import ACCESS, IDENTITY
 from fhir_bridge.smart.mount import make_parts
 from fhir_bridge.smart.scopes import parse_scopes, scopes_text
@@ -36,7 +37,12 @@ def _token_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 
 
 def _issue(context: Context) -> int:
-    """Issue a token; raises `ConflictError` ``client.disabled`` for a client that may do nothing."""
+    """Issue a token.
+
+    Raises:
+        ConflictError: ``client.disabled`` for a client that may do nothing; ``client.bound`` for one that must bind its
+            tokens, which it alone can ask for.
+    """
     given = context.arguments
     scopes = parse_scopes(" ".join(given.scope))
     genesis, _ = read_genesis(Layout(context.config().folder))
@@ -44,6 +50,8 @@ def _issue(context: Context) -> int:
         row = node.records.accounts.client(given.client)
         if row is not None and row.disabled is not None:
             raise ConflictError("client.disabled", client=given.client)
+        if row is not None and parse_client(row).is_bound:
+            raise ConflictError("client.bound", client=given.client)
         with command(node, Kind.TOKEN, given.client):
             token = make_parts(node, genesis).tokens.issue(given.client, scopes, given.seconds)
     document: Json = {"access_token": token, "expires_in": given.seconds, "scope": scopes_text(scopes)}

@@ -62,6 +62,7 @@ def _add_arguments(parser: argparse.ArgumentParser, say: Say) -> None:
     parser.add_argument("--launch-uri", default="", metavar="URL", help=say(texts.CLIENT_LAUNCH))
     rights = [right.value for right in Right]
     parser.add_argument("--right", action="append", default=[], choices=rights, help=say(texts.CLIENT_RIGHT))
+    parser.add_argument("--dpop", action="store_true", help=say(texts.CLIENT_DPOP))
 
 
 def _add(context: Context) -> int:
@@ -80,6 +81,7 @@ def _add(context: Context) -> int:
             redirects=tuple(given.redirect),
             launch_uri=given.launch_uri,
             rights=frozenset(map(Right, given.right)),
+            is_bound=given.dpop,
         )
     )
     with opened(context) as node, command(node, Kind.CLIENT, client.id):
@@ -139,6 +141,8 @@ def _show(context: Context) -> int:
         kind = client.member or client.jwks_uri
     elif client.jwks:
         kind = f"JWK x {len(client.jwks)}"
+    if client.is_bound:
+        kind += ", DPoP"
     state = context.say(texts.CLIENT_ACTIVE if disabled is None else texts.CLIENT_CLOSED)
     shown = {"name": client.name, "scopes": scopes_text(client.scopes), "kind": kind, "launch": client.launch_uri}
     document: Json = {"client": client.id, "disabled": disabled, **client_members(client)}

@@ -51,6 +51,10 @@ CLIENT_RIGHT: Final = Text(
     "另有的权利：launch（发起应用）、introspect（查询他人令牌）；可重复",
     "what else it may do: launch (open applications), introspect (ask about tokens of others); may be repeated",
 )
+CLIENT_DPOP: Final = Text(
+    "只签发绑定密钥的令牌（DPoP）：申请令牌时必须出示密钥证明",
+    "give it tokens that are bound to a key alone (DPoP): it must show a proof of a key to get one",
+)
 CLIENT_ADDED: Final = Text(
     "已登记客户端 {client}：{scopes}",
     "Registered client {client}: {scopes}",

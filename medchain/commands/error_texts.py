@@ -359,6 +359,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     ),
     "bundle.record": Text("状态记录不是这个对象的。", "The state record is not that of this object."),
     "bundle.size": Text("证明包大于 {limit} 字节。", "The bundle is larger than {limit} bytes."),
+    "client.bound": Text(
+        "客户端 {client} 只能使用绑定密钥的令牌，须由其自行申请。",
+        "Client {client} may have tokens that are bound to its key alone; it asks for them itself.",
+    ),
     "client.disabled": Text("客户端 {client} 已停用。", "Client {client} is disabled."),
     "config.invalid": Text("设置 {setting} 有误：{problem}。", "{setting} is not right: {problem}."),
     "client.jwk": Text("应为一个 ES384 公钥（JWK）。", "This takes one public ES384 key (JWK)."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -12,9 +13,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from fhir_bridge.smart import discovery
-from fhir_bridge.smart.clients import Client, Right
+from fhir_bridge.smart.clients import Client, Right, client_document, parse_client
 from fhir_bridge.smart.proofs import PROOF_S, ProofCheck, Shown
 from fhir_bridge.smart.scopes import parse_scopes
+from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError
 from tests.unit.fhir_bridge.smart.conftest import NOW, ORIGIN
 from tests.unit.fhir_bridge.smart.test_endpoints import COUNT, public, put, shown
@@ -273,3 +275,64 @@ def test_the_record_system_may_bind_its_token_as_well(world):
         document = {"client": "growth", "patient": "p1"}
         answer = world.app.test_client().post("/auth/launch", base_url=ORIGIN, json=document, headers=headers)
         assert answer.status_code == status
+
+
+# Clients whose registration demands it (RFC 9449 §5.2, `dpop_bound_access_tokens`).
+
+
+@pytest.fixture
+def strict(world) -> dict:
+    """What a system asks for a token with that must bind each."""
+    put(world, Client("lab", parse_scopes("system/*.rs"), jwks=(public(CLIENT_KEY),), is_bound=True))
+    return {"grant_type": "client_credentials", "scope": "system/*.rs"}
+
+
+def test_attack_a_client_that_must_bind_its_tokens_is_made_to_ask_without_a_proof(world, strict):
+    """RFC 9449 §5.2: the server MUST reject such requests; what it does get is of no use to who has it alone."""
+    refused = {"error": "invalid_dpop_proof", "error_description": "This client must show a DPoP proof."}
+    for made in (None, ""):
+        assert asked(world, strict | shown("lab"), made) == (400, refused)
+    assert asked(world, strict | shown("lab"), "x") == (400, {"error": "invalid_dpop_proof"})
+    token = bound(world, strict)
+    assert read(world, token, None, scheme="Bearer").status_code == 401
+    assert read(world, token, None).status_code == 401
+    assert read(world, token, proof("GET", "/fhir/Patient/p1", token)).status_code == 200
+
+
+def test_a_bearer_token_of_before_the_demand_counts_no_more(world, lab):
+    plain = asked(world, lab | shown("lab"), None)[1]["access_token"]
+    assert read(world, plain, None, scheme="Bearer").status_code == 200
+    registered = parse_client(world.store.client("lab"))
+    world.store.put_client("lab", client_document(replace(registered, is_bound=True)), NOW, replace=True)
+    assert read(world, plain, None, scheme="Bearer").status_code == 401
+    token = bound(world, lab)
+    assert read(world, token, proof("GET", "/fhir/Patient/p1", token)).status_code == 200
+
+
+def test_who_shows_no_proof_uses_up_no_code_and_no_refresh_token(world):
+    registered = parse_client(world.store.client("growth"))
+    world.store.put_client("growth", client_document(replace(registered, is_bound=True)), NOW, replace=True)
+    world.sign_in()
+    code = world.code()
+    assert application(world, code, None)[1]["error"] == "invalid_dpop_proof"
+    status, given = application(world, code, proof("POST", "/token"))
+    assert (status, given["token_type"]) == (200, "DPoP")
+    form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"], "client_id": "growth"}
+    assert asked(world, form, None)[1]["error"] == "invalid_dpop_proof"
+    assert asked(world, form, proof("POST", "/token"))[0] == 200
+
+
+def test_a_client_that_must_bind_its_tokens_revokes_them_without_a_proof(world, strict):
+    """RFC 9449 §5.2 is of token requests; a proof is nothing that a revocation needs (RFC 7009 §2.1)."""
+    token = bound(world, strict)
+    answer = world.app.test_client().post(discovery.REVOKE, base_url=ORIGIN, data={"token": token, **shown("lab")})
+    assert answer.status_code == 200
+    assert read(world, token, proof("GET", "/fhir/Patient/p1", token)).status_code == 401
+
+
+def test_a_registration_of_before_demands_nothing(world, lab):
+    document = json.loads(client_document(parse_client(world.store.client("lab"))))
+    del document["dpop_bound_access_tokens"]
+    world.store.put_client("lab", canonical(document), NOW, replace=True)
+    assert not parse_client(world.store.client("lab")).is_bound
+    assert asked(world, lab | shown("lab"), None)[1]["token_type"] == "Bearer"

@@ -299,6 +299,19 @@ def test_an_administrator_registers_shuts_out_and_lets_in_again(world):
     assert world.parts.clients.find("new") is not None
 
 
+def test_an_administrator_registers_a_client_that_must_bind_its_tokens(world):
+    """RFC 9449 §5.2."""
+    world.sign_in(Role.ADMINISTRATOR)
+    assert world.post("/clients", form_of(world, dpop="yes")).status_code == 303
+    assert world.parts.clients.find("new").is_bound
+    assert "no key (PKCE); DPoP" in world.get("/clients?lang=en").text
+    assert world.post("/clients", form_of(world, id="other")).status_code == 303
+    assert not world.parts.clients.find("other").is_bound
+    # What was not kept stands in the form as it was sent.
+    refused = world.post("/clients", form_of(world, dpop="yes", redirects="x"))
+    assert 'name="dpop" value="yes" checked' in refused.text
+
+
 def test_attack_an_administrators_page_opens_what_a_restore_shut_by_shutting_it_first(world):
     world.sign_in(Role.ADMINISTRATOR)
     csrf, accounts = world.csrf(world.get("/clients").text), world.parts.accounts

@@ -86,6 +86,19 @@ def test_clients_of_the_other_kinds_are_registered(run, node):
     assert run("client", "add", "m", "--member", "anxin-insurance", "--scope", "system/*.rs", *config).code == 0
 
 
+def test_a_client_that_must_bind_its_tokens_is_shown_as_such_and_gets_none_by_hand(run, node, jwks):
+    """RFC 9449 §5.2: a token from the operator's hand would be bound to no key."""
+    config = ("--config", node)
+    words = ("client", "add", "lab", "--jwk", jwks[0], "--scope", "system/*.rs", "--dpop", *config)
+    assert run(*words).code == 0
+    assert run("client", "show", "lab", "--json", *config).document["dpop_bound_access_tokens"] is True
+    assert "JWK x 1, DPoP" in run("client", "show", "lab", *config).out
+    assert run("client", "rotate", "lab", "--jwk", jwks[1], *config).code == 0
+    assert "JWK x 1, DPoP" in run("client", "show", "lab", *config).out
+    refused = run("token", "issue", "--client", "lab", "--scope", "system/*.rs", "--json", *config)
+    assert (refused.code, "client.bound" in refused.out + refused.err) == (6, True)
+
+
 def test_a_client_with_no_keys_here_cannot_be_given_another(run, node, jwks):
     run("client", "add", "m", "--member", "anxin-insurance", "--scope", "system/*.rs", "--config", node)
     assert run("client", "rotate", "m", "--jwk", jwks[0], "--config", node).code == 2
