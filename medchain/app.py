@@ -97,7 +97,7 @@ def open_worker() -> Worker:
     node = opened.enter_context(open_web_node(config, halves, system_clock, writer, turns.aside))
     genesis, _ = read_genesis(layout)
     secret = bytes(halves.web).hex().encode("ascii")
-    jobs = None if handed.forks is None else JobPool(handed.forks, secret, config.web_jobs)
+    jobs = None if handed.forks is None else JobPool(handed.forks, secret, config.web_jobs, config.folder)
     fronts: list[Front] = []
     app = create_app(node, (lambda app: fronts.append(fhir.mount(app, node, genesis, jobs, turns)),))
     opened.callback(fronts[0].close)

@@ -163,7 +163,7 @@ def done_in_job(core: Core, attempt: Attempt, document: Json, content: bytes) ->
 
 
 def _do_elsewhere(core: Core, ask: Ask) -> Done:
-    """Have a worker process do it; its body goes there piece by piece and is never all here."""
+    """Have a worker process do it, once the body is whole; little of that is in memory here."""
     if core.jobs is None:
         raise UnavailableError("job.busy")
     if sent_format(ask.content_type) is None:

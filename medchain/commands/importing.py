@@ -174,7 +174,7 @@ def _taker(context: Context, config: NodeConfig, halves: Unlock, workers: int) -
         return
     secret = bytes(halves.web).hex().encode()
     with closing(ForkServer.spawned(MODULE, str(context.config_path()))) as server:
-        pool = JobPool(server, secret, workers)
+        pool = JobPool(server, secret, workers, config.folder)
 
         def take(path: Path, *, may_wait: bool) -> Outcome:
             # A name is bytes, which may be no text.

@@ -2,11 +2,12 @@
 
 Each job runs in a process that a `medchain.node.fork_server` gives, which gets the web half of the root key through its
 pipe, does one job at a time for whoever asks, and ends when it idles, when it has grown large, or when nobody is there
-who reads what it writes. Keeps true: a node has no more of them than it is told, over all its web workers; the memory
+who reads what it writes. Keeps true: a node has no more of them than it is told, over all its web workers; none is
+taken for what is still on its way, so that who sends slowly holds none; the memory
 of each is bounded by the system; a job whose process dies is told as such, and what it was storing is stored whole or
 not at all, by the store. Trusts the module that the server has loaded.
 Source: `docs/adr/0019-jobs-in-processes.md`, `docs/adr/0032-job-processes-are-forked.md`,
-`docs/adr/0068-job-processes-are-shared.md`.
+`docs/adr/0068-job-processes-are-shared.md`, `docs/adr/0069-bodies-are-whole-before-a-process-is-taken.md`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from medchain.errors import (
 )
 from medchain.node.fork_server import GIVEN, ForkServer, comes, heard, tell_free, wait_for_next
 from medchain.node.garbage import give_back, settle
+from medchain.node.spool import whole
 
 WAIT_S: Final = 30.0
 """How long a job waits for a process."""
@@ -72,14 +74,16 @@ class JobResult:
 class JobPool:
     """Runs jobs in processes, as many at once as there may be. Threads may share it."""
 
-    def __init__(self, server: ForkServer, secret: bytes, most: int) -> None:
+    def __init__(self, server: ForkServer, secret: bytes, most: int, folder: Path) -> None:
         """Prepare; no process is started yet.
 
         Args:
             server: gives the processes, of which other pools may have some; closed by whoever made it.
             secret: handed to each through its pipe, before anything else.
             most: so many processes the server may have at once, for all pools together; each is told the same.
+            folder: where large contents lie, sealed, until a process has them.
         """
+        self._folder = folder
         self._server = server
         self._most = most
         self._opening = secret + b"\n"
@@ -89,19 +93,19 @@ class JobPool:
 
         Args:
             document: what is to be done.
-            content: more of it, piece by piece.
+            content: more of it, piece by piece; a process is asked for once all of it is here.
 
         Returns:
             Its result.
 
         Raises:
             UnavailableError: ``job.busy`` if no process was free in time; ``job.died`` if it ended before it had
-                answered.
-            MedchainError: what the job raised.
+                answered; ``store.full`` or ``store.io`` where there is no place for the content.
+            MedchainError: what the job, or the content, raised.
         """
-        with self._process() as (to_it, from_it):
+        with whole(content, self._folder) as pieces, self._process() as (to_it, from_it):
             try:
-                _write_frames(to_it, document, content)
+                _write_frames(to_it, document, pieces)
                 header, body = _read_frames(from_it)
             except (OSError, EOFError) as error:
                 raise UnavailableError("job.died") from error

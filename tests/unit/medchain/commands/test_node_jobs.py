@@ -51,7 +51,7 @@ def jobs(node, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     secret = bytes(web_half(node)).hex().encode()
     with closing(ForkServer.spawned(JOBS, str(node))) as server:
-        yield JobPool(server, secret, 1)
+        yield JobPool(server, secret, 1, node.parent)
 
 
 def process_of(jobs: JobPool) -> int:

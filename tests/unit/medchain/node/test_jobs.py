@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +19,12 @@ from medchain.errors import ConflictError, InputError, UnavailableError
 from medchain.node import jobs
 from medchain.node.fork_server import ForkServer
 from medchain.node.jobs import JobPool
+from medchain.node.spool import MEMORY_BYTES
+from tests.waiting import eventually
 
 WORKER = """
 import os, signal, sys, time
+from pathlib import Path
 from medchain.errors import ConflictError, InputError
 from medchain.node.jobs import bound, read_secret, serve
 
@@ -34,6 +38,12 @@ def handle(document, content):
         os.kill(os.getpid(), signal.SIGKILL)
     if do == "memory":
         return {}, bytes(4 << 30)
+    if do == "meet":
+        folder, deadline = Path(document["folder"]), time.monotonic() + 120
+        (folder / str(os.getpid())).touch()
+        while len(list(folder.iterdir())) < document["count"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return {"pid": os.getpid()}, b""
     if do == "sleep":
         time.sleep(document["s"])
     return {}, b""
@@ -55,9 +65,9 @@ def worker(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pool(worker):
+def pool(worker, tmp_path):
     with closing(ForkServer.spawned(worker)) as server:
-        yield JobPool(server, b"secret", 1)
+        yield JobPool(server, b"secret", 1, tmp_path)
 
 
 def echo(pool: JobPool, content=()):
@@ -121,29 +131,27 @@ def test_a_process_that_has_grown_large_ends_after_its_job(pool):
     assert echo(pool).document["pid"] != done.document["pid"]
 
 
-def test_the_processes_of_a_server_are_shared_by_all_pools(worker):
+def test_the_processes_of_a_server_are_shared_by_all_pools(worker, tmp_path):
     with closing(ForkServer.spawned(worker)) as server:
-        assert len({echo(JobPool(server, b"secret", 1)).document["pid"] for _ in range(3)}) == 1
+        pids = {echo(JobPool(server, b"secret", 1, tmp_path)).document["pid"] for _ in range(3)}
+        assert len(pids) == 1
 
 
-def test_two_jobs_of_a_pool_run_at_once_where_another_pool_had_a_process_just_now(worker):
+def test_two_jobs_of_a_pool_run_at_once_where_another_pool_had_a_process_just_now(worker, tmp_path):
     """What other web workers had does not hold up the one that has all the work."""
     with closing(ForkServer.spawned(worker)) as server:
-        first, second = JobPool(server, b"secret", 2), JobPool(server, b"secret", 2)
-        together(first, 2)
-        assert together(second, 2) == together(first, 2)
+        first, second = JobPool(server, b"secret", 2, tmp_path), JobPool(server, b"secret", 2, tmp_path)
+        made = together(first, 2, tmp_path / "1")
+        assert together(second, 2, tmp_path / "2") == together(first, 2, tmp_path / "3") == made
 
 
-def together(pool: JobPool, count: int) -> set[int]:
+def together(pool: JobPool, count: int, folder: Path) -> set[int]:
     """Run so many jobs at once, none of which ends before all have begun; returns the pids of their processes."""
-    all_begun, found = threading.Barrier(count), set()
-
-    def content():
-        all_begun.wait(120)
-        yield b"x"
+    folder.mkdir()
+    found = set()
 
     def run() -> None:
-        found.add(pool.run({"do": "echo"}, content()).document["pid"])
+        found.add(pool.run({"count": count, "do": "meet", "folder": str(folder)}).document["pid"])
 
     threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
@@ -154,25 +162,42 @@ def together(pool: JobPool, count: int) -> set[int]:
     return found
 
 
-def test_a_job_that_no_process_is_free_for_is_refused_in_time_and_holds_up_none_after_it(pool, monkeypatch):
-    has_begun, may_end = threading.Event(), threading.Event()
-
-    def content():
-        has_begun.set()
-        may_end.wait(120)
-        yield b"x"
-
-    thread = threading.Thread(target=echo, args=(pool, content()))
+def test_a_job_that_no_process_is_free_for_is_refused_in_time_and_holds_up_none_after_it(pool, tmp_path, monkeypatch):
+    folder = tmp_path / "met"
+    folder.mkdir()
+    thread = threading.Thread(target=pool.run, args=({"count": 2, "do": "meet", "folder": str(folder)},))
     thread.start()
-    assert has_begun.wait(120)
+    assert eventually(lambda: list(folder.iterdir()), 120)
     with monkeypatch.context() as patched:
         patched.setattr(jobs, "WAIT_S", 0.2)
         with pytest.raises(UnavailableError) as caught:
             echo(pool)
     assert (caught.value.code, caught.value.retry_after_s) == ("job.busy", 5)
-    may_end.set()
+    (folder / "end").touch()
     thread.join()
     assert echo(pool).content == b""
+
+
+def test_attack_who_sends_a_content_slowly_holds_no_process(pool):
+    """There is one process: others have it for as long as the content does not come."""
+    has_begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def content():
+        yield b"a" * MEMORY_BYTES
+        has_begun.set()
+        may_end.wait(120)
+        yield b"b" * MEMORY_BYTES
+
+    thread = threading.Thread(target=lambda: done.append(echo(pool, content())))
+    thread.start()
+    try:
+        assert has_begun.wait(120)
+        assert [echo(pool, [b"x"]).content for _ in range(3)] == [b"x"] * 3
+        assert done == []
+    finally:
+        may_end.set()
+        thread.join()
+    assert done[0].content == b"b" * MEMORY_BYTES + b"a" * MEMORY_BYTES
 
 
 def test_a_job_that_whoever_asked_gives_up_leaves_its_place_to_the_next(pool):
@@ -194,7 +219,8 @@ def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(worker):
         import sys, threading, time
         from medchain.node.fork_server import ForkServer
         from medchain.node.jobs import JobPool
-        pool = JobPool(ForkServer.spawned({worker!r}), b"s", 1)
+        from pathlib import Path
+        pool = JobPool(ForkServer.spawned({worker!r}), b"s", 1, Path("."))
         print(pool.run({{"do": "echo"}}).document["pid"], flush=True)
         threading.Thread(target=pool.run, args=({{"do": "sleep", "s": 600}},), daemon=True).start()
         time.sleep(600)
@@ -208,9 +234,9 @@ def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(worker):
     assert is_gone(pid)
 
 
-def test_a_module_that_cannot_start_is_told():
+def test_a_module_that_cannot_start_is_told(tmp_path):
     server = ForkServer.spawned("medchain.no_such_module")
     with closing(server), pytest.raises(UnavailableError) as caught:
-        echo(JobPool(server, b"s", 1))
+        echo(JobPool(server, b"s", 1, tmp_path))
     assert caught.value.code == "job.died"
     assert json.dumps(caught.value.fields) == "{}"
