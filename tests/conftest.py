@@ -48,9 +48,11 @@ FIRST = ("tests/e2e/", "tests/unit/test_consortium.py")
 _GROUP_OF = {f"tests/e2e/{file}.py": group for group, files in GROUPS.items() for file in files}
 
 # Derandomised: a change is judged by the same examples everywhere; `make soak` looks for new ones, and for more
-# (`tests.tries` where their number is a test's own).
-hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=5000)
+# (`tests.tries` where their number is a test's own). How long it takes to draw an example, or to try it, tells how busy
+# the machine is.
+BY_NO_CLOCK = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("default", derandomize=True, **BY_NO_CLOCK)
+hypothesis.settings.register_profile("soak", max_examples=5000, **BY_NO_CLOCK)
 hypothesis.settings.load_profile("default")
 
 
