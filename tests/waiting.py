@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = PATIENCE_S, every_s: float = 0.02) -> bool:

@@ -87,7 +87,7 @@ def anchored(world) -> None:
         site.node.anchor.round()
         return not site.records.pending(1, kind="anchor")
 
-    assert eventually(is_done, 50)
+    assert eventually(is_done)
 
 
 def test_a_regulator_enters_the_custodian_grants_and_who_entered_ends_it(world, regulator):
