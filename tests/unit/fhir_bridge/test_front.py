@@ -270,8 +270,9 @@ def put(server, token: str, number: int, **fields: str) -> str:
 
 
 @pytest.mark.parametrize("fields", [{}, {"HTTP_IF_MATCH": 'W/"1"'}])
-def test_of_writers_at_once_no_update_is_lost_unsaid(server, fields):
+def test_of_writers_at_once_no_update_is_lost_unsaid(server, monkeypatch, fields):
     """Each update that was answered as done is a version; with If-Match one is, and the others are told."""
+    monkeypatch.setattr("fhir_bridge.rest.again.PATIENCE_S", 600)
     token = server.tokens.issue("test", parse_scopes("system/*.cruds"))
     assert put(server, token, 0) == "201"
     answers: list[str] = []
