@@ -127,8 +127,9 @@ class Site:
         driver.prepare()
 
     def stop(self) -> None:
-        """Close everything."""
+        """Close everything; threads that end with a node's process end here."""
         self.node.driver.stop()
+        self.node.submitter._writers.shutdown()  # noqa: SLF001  # it needs no end of its own
         self._open.close()
 
     @property
