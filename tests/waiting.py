@@ -9,11 +9,11 @@ from collections.abc import Callable
 PATIENCE_S = 180.0
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = PATIENCE_S, every_s: float = 0.02) -> bool:
+def eventually(condition: Callable[[], object], timeout_s: float = PATIENCE_S, every_s: float = 0.02) -> bool:
     """Wait until something holds; tells whether it did. It is asked once more when the time is over."""
     never, deadline = threading.Event(), time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if condition():
             return True
         never.wait(every_s)
-    return condition()
+    return bool(condition())

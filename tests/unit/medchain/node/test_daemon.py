@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from contextlib import closing, suppress
 from threading import Event, Thread
 
@@ -49,9 +48,7 @@ class Running:
         self.plan = Plan(DaemonServer(ANYWHERE, Router("peer", [])), DaemonServer(ANYWHERE, local), "abc", **more)
         self.thread = Thread(target=self._run, args=(layout,))
         self.thread.start()
-        deadline = time.monotonic() + 60
-        while self.thread.is_alive() and not (layout.run / "daemon.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        assert eventually(lambda: (layout.run / "daemon.json").exists() or not self.thread.is_alive(), every_s=0.005)
 
     def _run(self, layout: Layout) -> None:
         self.status = run_daemon(layout, self.plan, self.stop, stop_timeout_s=0.5)
@@ -111,12 +108,13 @@ def test_a_damaged_state_file_is_no_daemon(layout, client):
 def test_it_beats(layout):
     running = Running(layout)
     beats: set[bytes] = set()
-    deadline = time.monotonic() + 60
-    while len(beats) < 3 and time.monotonic() < deadline:
+
+    def has_beaten() -> bool:
         with suppress(FileNotFoundError):
             beats.add((layout.run / HEARTBEAT_NAME).read_bytes())
-        time.sleep(0.01)
-    assert len(beats) == 3
+        return len(beats) == 3
+
+    assert eventually(has_beaten, every_s=0.01)
     age_s = heartbeat_age_s(layout.run / HEARTBEAT_NAME)
     assert age_s is not None
     assert 0 <= age_s < 60
@@ -190,7 +188,7 @@ def test_a_heartbeat_that_cannot_be_read_has_no_age(tmp_path):
     (tmp_path / "bad").write_text("x")
     assert heartbeat_age_s(tmp_path / "bad") is None
     with Heartbeat(tmp_path / "good"):
-        assert heartbeat_age_s(tmp_path / "good") < 5
+        assert heartbeat_age_s(tmp_path / "good") < 60
 
 
 def test_an_ipv6_address_is_bracketed():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from medchain.errors import ConflictError, VerificationError
@@ -11,6 +9,7 @@ from medchain.ledger.object import build_body
 from medchain.node.ending import Ended, Ending
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, TONGJI, Federation, Patient
+from tests.waiting import eventually
 
 DAY_S = 86_400
 
@@ -45,18 +44,23 @@ def patient(federation, hospital):
 
 
 @pytest.fixture
-def consent(hospital, patient):
-    return hospital.submitter.submit(patient.consent()).key
+def consent(federation, hospital, patient):
+    placed = hospital.submitter.submit(patient.consent())
+    for site in federation.sites.values():
+        # Who has not heard of it yet hears of no end of it either.
+        site.node.submitter.wait_final(placed.key, 1, 60)
+    return placed.key
 
 
 def ordered(node, key: bytes) -> None:
     """Wait until a stop is on a node's ledger."""
-    deadline = time.monotonic() + 60
-    while node.replica.store.record(key).status == "active":
-        assert time.monotonic() < deadline, "never"
+
+    def is_over() -> bool:
         node.driver.outbox.step()
         node.stops.settle()
-        time.sleep(0.02)
+        return node.replica.store.record(key).status != "active"
+
+    assert eventually(is_over)
 
 
 def withdrawn(hospital, patient, consent) -> None:
@@ -94,7 +98,6 @@ def test_what_two_of_the_staff_attest_of_her_wish_is_told_as_that_here_and_elsew
     federation, hospital, patient, consent
 ):
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 60)
     hospital.stops.stop(consent, attested(hospital, patient, consent))
     assert hospital.stops.ending(consent) == Ended(Ending.ATTESTED, RENHE, 2, None)
     assert insurer.stops.ending(consent).how is Ending.ATTESTED
@@ -113,7 +116,6 @@ def test_attack_one_alone_attests_what_the_patient_wishes(hospital, patient, con
 
 def test_a_stop_without_a_signature_is_the_organisations_and_names_it(federation, hospital, consent):
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 60)
     insurer.stops.stop(consent)
     ordered(insurer, consent)
     ordered(hospital, consent)
@@ -124,7 +126,6 @@ def test_a_stop_without_a_signature_is_the_organisations_and_names_it(federation
 def test_an_organisation_that_makes_up_the_evidence_has_stopped_it_itself(federation, hospital, patient, consent):
     # It binds all the same, and no check of the machine sees the evidence.
     insurer = federation.sites[ANXIN].node
-    insurer.submitter.wait_final(consent, 1, 60)
     head = insurer.replica.store.record(consent)
     stranger = Patient(federation, name="stranger")
     stranger.key = patient.key

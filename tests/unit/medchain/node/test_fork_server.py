@@ -19,6 +19,7 @@ import pytest
 
 from medchain.errors import UnavailableError
 from medchain.node.fork_server import GIVEN, ForkServer, comes
+from tests.children import ends
 
 PROGRAM = """
 import json, os, sys
@@ -104,17 +105,6 @@ class Asker:
         self.to_it.close()
 
 
-def ended(pid: int) -> bool:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def processes(server: ForkServer) -> set[int]:
     """Return the pids of a server's processes."""
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
@@ -149,7 +139,7 @@ def test_a_process_ends_once_nobody_reads_it_whatever_it_waits_for(make):
     asker = Asker(make())
     pid = asker.seen()["pid"]
     asker.from_it.close()
-    assert ended(pid)
+    assert ends(pid)
     asker.to_it.close()
 
 
@@ -200,7 +190,7 @@ def test_who_asks_has_the_place_of_a_process_that_was_killed_while_it_was_free(m
     second = Asker(server, b"again")
     assert second.seen()["pid"] == pid
     os.kill(pid, signal.SIGKILL)
-    assert ended(pid)
+    assert ends(pid)
     third = Asker(server)
     assert third.seen()["pid"] != pid
     for asker in (first, second, third):
@@ -260,7 +250,7 @@ def test_a_process_that_is_free_for_long_ends_and_another_takes_its_place(make):
     first = Asker(server, b"again")
     pid = first.seen()["pid"]
     # Not because nobody reads it any more.
-    assert ended(pid)
+    assert ends(pid)
     second = Asker(server)
     assert second.seen()["pid"] != pid
     for asker in (first, second):
@@ -305,7 +295,7 @@ def test_who_asks_from_other_processes_has_the_same_processes_and_leaves_them_wh
     other.kill()
     assert other.wait() == -signal.SIGKILL
     assert waiting.seen()["pid"] != pid
-    assert ended(pid)
+    assert ends(pid)
     other.stdin.close()
     other.stdout.close()
     for asker in (first, waiting):
@@ -327,7 +317,7 @@ def test_a_process_that_fails_takes_nobody_with_it_and_says_where_and_nothing_of
 def test_a_server_ends_when_nobody_is_left_who_could_ask(make):
     server = make()
     server.close()
-    assert ended(server.pid)
+    assert ends(server.pid)
 
 
 def test_a_server_that_is_killed_takes_its_processes_with_it_and_who_asks_a_spawned_one_is_told(make):
@@ -336,7 +326,7 @@ def test_a_server_that_is_killed_takes_its_processes_with_it_and_who_asks_a_spaw
     free, working = Asker(server, b"again", most=2), Asker(server, most=2)
     pids = {asker.seen()["pid"] for asker in (working, free)}
     os.kill(server.pid, signal.SIGKILL)
-    assert all(ended(pid) for pid in (server.pid, *pids))
+    assert all(ends(pid) for pid in (server.pid, *pids))
     assert working.from_it.read() == b""
     with pytest.raises(UnavailableError) as caught:
         server.ask(1)
@@ -380,7 +370,7 @@ def test_a_forked_server_ends_with_the_process_that_it_was_forked_from(program):
         from medchain.node.fork_server import ForkServer
         print(ForkServer.forked({program!r}).pid)
     """)
-    assert ended(int(printed))
+    assert ends(int(printed))
 
 
 def test_a_server_makes_in_its_spare_time_what_each_process_would_make_for_itself(program, tmp_path):

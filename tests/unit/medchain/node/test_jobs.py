@@ -20,6 +20,7 @@ from medchain.node import jobs
 from medchain.node.fork_server import ForkServer
 from medchain.node.jobs import JobPool
 from medchain.node.spool import MEMORY_BYTES
+from tests.children import ends
 from tests.waiting import eventually
 
 WORKER = """
@@ -74,17 +75,6 @@ def echo(pool: JobPool, content=()):
     return pool.run({"do": "echo"}, content)
 
 
-def is_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_a_job_gets_its_content_and_its_secret_and_answers(pool):
     done = echo(pool, [b"ab", b"", b"c" * 100_000])
     assert done.content == b"c" * 100_000 + b"ba"
@@ -127,7 +117,7 @@ def test_a_job_that_wants_too_much_memory_is_refused_and_the_node_is_not_harmed(
 def test_a_process_that_has_grown_large_ends_after_its_job(pool):
     done = echo(pool, [bytes(1 << 20)] * 150)
     assert done.document["size"] == 150 << 20
-    assert is_gone(done.document["pid"])
+    assert ends(done.document["pid"])
     assert echo(pool).document["pid"] != done.document["pid"]
 
 
@@ -231,7 +221,7 @@ def test_a_process_ends_with_its_parent_in_the_middle_of_its_job(worker):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert is_gone(pid)
+    assert ends(pid)
 
 
 def test_a_module_that_cannot_start_is_told(tmp_path):

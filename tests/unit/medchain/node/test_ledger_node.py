@@ -55,10 +55,12 @@ def test_subject_consent_and_grant_become_final_at_every_node(federation):
     enrolled = hospital.submitter.submit(patient.subject())
     assert (enrolled.key, enrolled.record.version) == (patient.key, 1)
     assert enrolled.endorser in {TONGJI, COMMISSION}
+    insurer = federation.sites[ANXIN]
+    # Who is given a part of the subject with the consent must know the subject.
+    insurer.node.submitter.wait_final(enrolled.key, 1, 60)
     allowed = hospital.submitter.submit(patient.consent())
     given = hospital.submitter.submit(grant(allowed.key))
     assert given.record.refs == ((allowed.key, 1),)
-    insurer = federation.sites[ANXIN]
     insurer.node.submitter.wait_final(given.key, 1, 60)
     assert insurer.node.shelf.head(given.key)[1].content["recipient"] == ANXIN
     assert insurer.node.shelf.head(allowed.key)[1].is_full

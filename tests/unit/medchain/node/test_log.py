@@ -98,8 +98,11 @@ def test_of_what_a_library_reports_the_type_and_the_place_are_written_and_no_tex
         from medchain.node.log import log_uncaught
 
         async def lost():
-            asyncio.ensure_future(asyncio.to_thread(int, "张三"))
-            await asyncio.sleep(0.2)
+            # Of what takes long on a busy machine this loop would tell, too.
+            asyncio.get_running_loop().slow_callback_duration = 3600
+            failing = asyncio.ensure_future(asyncio.to_thread(int, "张三"))
+            while not failing.done():
+                await asyncio.sleep(0.01)
 
         log_uncaught()
         asyncio.run(lost(), debug=True)

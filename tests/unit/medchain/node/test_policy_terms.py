@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event, Timer
 
@@ -13,6 +12,7 @@ from medchain.errors import AccessDeniedError, UnavailableError
 from medchain.node import policy_terms
 from medchain.node.policy_terms import TERMS, PolicyTerms
 from medchain.node.remembered import Ages
+from tests.waiting import eventually
 
 FOUNDED = {"majority_years": 18}
 LONG_S = 60.0
@@ -40,12 +40,10 @@ class Daemon:
         return self.terms
 
 
-def soon(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + LONG_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+@pytest.fixture(autouse=True)
+def _first_answers_may_take_long(monkeypatch):
+    """On a busy machine; where there is none nobody waits for it."""
+    monkeypatch.setattr(policy_terms, "FIRST_S", LONG_S)
 
 
 def test_the_daemon_is_asked_once_in_a_while_and_its_last_word_counts_while_it_is_away() -> None:
@@ -53,13 +51,13 @@ def test_the_daemon_is_asked_once_in_a_while_and_its_last_word_counts_while_it_i
     terms = PolicyTerms(daemon, FOUNDED, OFTEN)
     assert terms.majority_years() == 20
     daemon.terms = {"majority_years": 16}
-    soon(lambda: terms.majority_years() == 16)
+    assert eventually(lambda: terms.majority_years() == 16)
     for error in (UnavailableError("daemon.not_running"), AccessDeniedError("local_auth.secret")):
         daemon.terms, asked = error, daemon.asked
-        soon(lambda asked=asked: terms.majority_years() == 16 and daemon.asked > asked + 1)
+        assert eventually(lambda asked=asked: terms.majority_years() == 16 and daemon.asked > asked + 1)
         assert terms.majority_years() == 16
     daemon.terms = {"majority_years": 21}
-    soon(lambda: terms.majority_years() == 21)
+    assert eventually(lambda: terms.majority_years() == 21)
 
 
 def test_it_is_not_asked_more_often_than_that() -> None:
@@ -76,10 +74,11 @@ def test_nobody_waits_for_a_daemon_that_hangs() -> None:
     assert terms.majority_years() == 20
     daemon.goes_on.clear()
     asked = daemon.asked
-    soon(lambda: terms.majority_years() == 20 and daemon.asked > asked)
+    assert eventually(lambda: terms.majority_years() == 20 and daemon.asked > asked)
     began = time.monotonic()
     assert [terms.majority_years() for _ in range(99)] == [20] * 99
-    assert time.monotonic() - began < 1
+    # Ninety-nine times its patience would be five seconds.
+    assert time.monotonic() - began < 4
     daemon.goes_on.set()
 
 
@@ -101,7 +100,7 @@ def test_before_the_daemon_has_said_anything_the_genesis_counts(monkeypatch) -> 
     terms = PolicyTerms(daemon, FOUNDED)
     assert terms.majority_years() == 18
     daemon.goes_on.set()
-    soon(lambda: terms.majority_years() == 20)
+    assert eventually(lambda: terms.majority_years() == 20)
 
 
 @pytest.mark.parametrize("told", [{}, {"recovery_days": 7}, [], {"majority_years": "18"}])

@@ -6,17 +6,10 @@ import threading
 import time
 
 from medchain.node.remembered import Ages, Remembered
+from tests.waiting import eventually
 
 LONG_S = 60.0
 NEVER_S = 1e9
-
-
-def soon(holds) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + LONG_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def test_an_answer_does_not_wait_for_a_value_that_was_known_a_moment_ago():
@@ -36,7 +29,7 @@ def test_an_answer_does_not_wait_for_a_value_that_was_known_a_moment_ago():
     assert asked.wait(LONG_S)
     assert size() == 1
     let.set()
-    soon(lambda: size() > 1)
+    assert eventually(lambda: size() > 1)
 
 
 def test_a_value_that_is_fresh_is_given_without_a_question():
@@ -60,7 +53,7 @@ def test_one_who_hangs_holds_nobody_for_longer_than_a_moment():
     # Ninety-nine times a moment would be five seconds.
     assert time.monotonic() - began < 4
     let.set()
-    soon(lambda: size() == 1)
+    assert eventually(lambda: size() == 1)
 
 
 def test_where_the_question_fails_what_was_known_counts_on_and_it_is_not_asked_again_at_once():

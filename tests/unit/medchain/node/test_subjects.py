@@ -160,6 +160,7 @@ def test_nothing_is_drafted_for_an_unknown_subject(desk):
 
 def test_a_withdrawal_binds_at_once_and_names_the_patients_signature(nodes, desk, phone, subject):
     consent = given(desk, phone, subject)
+    nodes["federation"].sites[ANXIN].node.submitter.wait_final(consent, 1, 60)
     draft = desk.draft_withdrawal(consent)
     desk.withdraw(draft, answered(phone, draft.challenge))
     site = nodes["federation"].sites[RENHE]

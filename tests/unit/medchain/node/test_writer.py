@@ -29,6 +29,7 @@ from medchain.store.steps import Steps, Wait
 from tests.unit.medchain.store.conftest import KEY
 from tests.unit.medchain.store.faults import at_step, kill
 from tests.unit.medchain.store.test_records import EPOCH, version
+from tests.waiting import eventually
 
 ROWS = IndexRows([(8, 0, "k", "", None, None)])
 LONG_S = 60
@@ -404,14 +405,6 @@ def merged(monkeypatch):
     return steps
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something."""
-    deadline = time.monotonic() + LONG_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def test_what_waits_is_merged_as_soon_as_it_is_many(path, merged, monkeypatch):
     monkeypatch.setattr(writer_module, "PERIOD_S", 1000.0)
     monkeypatch.setattr(writer_module, "PER_TURN", 3)
@@ -419,7 +412,7 @@ def test_what_waits_is_merged_as_soon_as_it_is_many(path, merged, monkeypatch):
         for number in range(1, 8):
             store.put_versions([version(number)], index=[ROWS])
         # The first failed: the next takes as many as one may, and leaves the rest.
-        until(lambda: len(merged) == 2)
+        assert eventually(lambda: len(merged) == 2)
         time.sleep(0.02)
         assert merged == [-1, 3]
 
@@ -429,6 +422,6 @@ def test_the_few_that_wait_are_merged_by_and_by_also_after_a_failure(path, merge
     with closing(opened(path)) as own:
         own.put_versions([version(1)], index=[ROWS])
         with served(own):
-            until(lambda: len(merged) > 2)
+            assert eventually(lambda: len(merged) > 2)
     assert merged[:3] == [-1, 1, 0]
     assert [one.message for one in caplog.records if one.name == "medchain.writer"] == ["merging.delayed"]

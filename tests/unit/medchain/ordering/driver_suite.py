@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -13,8 +12,7 @@ from medchain.errors import UnavailableError
 from medchain.ordering.block import accepted_id
 from medchain.ordering.driver import OrderingDriver, Replica
 from medchain.ordering.receipt import Receipt, Refused
-
-PATIENCE_S = 60
+from tests.waiting import PATIENCE_S, eventually
 
 
 class Cluster(Protocol):
@@ -30,21 +28,13 @@ class Cluster(Protocol):
         """Make a replica at height 0."""
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
-
-
 class DriverSuite:
     """The tests."""
 
     @staticmethod
     def level(cluster: Cluster) -> None:
         """Wait until all members have the same ledger."""
-        until(lambda: len({(replica.size, replica.root) for replica in cluster.replicas.values()}) == 1)
+        assert eventually(lambda: len({(replica.size, replica.root) for replica in cluster.replicas.values()}) == 1)
 
     def test_what_any_member_submits_is_in_every_ledger_in_the_same_order(self, cluster):
         leaves = [cluster.anchor(name) for name in cluster.drivers]
@@ -52,7 +42,7 @@ class DriverSuite:
             [receipt] = cluster.drivers[name].submit([leaf])
             assert isinstance(receipt, Receipt)
             assert receipt.ids == (accepted_id(leaf),)
-        until(lambda: all(r.transaction_height(accepted_id(leaves[-1])) for r in cluster.replicas.values()))
+        assert eventually(lambda: all(r.transaction_height(accepted_id(leaves[-1])) for r in cluster.replicas.values()))
         self.level(cluster)
         orders = [
             [leaf for block in driver.blocks(1) for leaf in block.transactions] for driver in cluster.drivers.values()
@@ -85,7 +75,7 @@ class DriverSuite:
         self.level(cluster)
         for replica in cluster.replicas.values():
             for receipt, leaf in zip(given, leaves, strict=True):
-                until(lambda r=replica, leaf=leaf: r.transaction_height(accepted_id(leaf)) is not None)
+                assert eventually(lambda r=replica, leaf=leaf: r.transaction_height(accepted_id(leaf)) is not None)
                 assert replica.transaction_height(accepted_id(leaf)) <= receipt.height_at_most
 
     def test_a_replica_from_zero_reaches_the_same_root_from_the_blocks(self, cluster):
@@ -116,7 +106,7 @@ class DriverSuite:
         driver.submit([cluster.anchor(name)])
         self.level(cluster)
         for member in cluster.drivers.values():
-            until(lambda member=member: member.health().caught_up)
+            assert eventually(lambda member=member: member.health().caught_up)
             health = member.health()
             assert (health.height, health.alarms, health.waiting) == (member.height(), (), 0)
 

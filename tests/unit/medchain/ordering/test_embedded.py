@@ -13,7 +13,8 @@ from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import sign_checkpoint
 from tests.consortium import Consortium, MemoryReplica, log_signer
 from tests.unit.medchain.ledger.world import prove
-from tests.unit.medchain.ordering.driver_suite import DriverSuite, until
+from tests.unit.medchain.ordering.driver_suite import DriverSuite
+from tests.waiting import eventually
 
 
 class Members:
@@ -34,7 +35,7 @@ def running(consortium: Consortium):
     """Run until the test is over; every node has looked round before it begins."""
     consortium.start()
     try:
-        until(lambda: all(node.driver.is_caught_up for node in consortium.nodes.values()))
+        assert eventually(lambda: all(node.driver.is_caught_up for node in consortium.nodes.values()))
         yield Members(consortium)
     finally:
         consortium.stop()

@@ -16,6 +16,7 @@ from medchain.ordering.orderer import Orderer, OrdererLimits
 from medchain.ordering.receipt import Receipt, Refused, verify_receipt
 from medchain.store.faults import corrupt
 from tests.consortium import Consortium, MemoryReplica, log_signer
+from tests.waiting import eventually
 
 NOW = 1_796_083_300
 
@@ -28,8 +29,14 @@ class Failing(MemoryReplica):
     gate: threading.Event | None = None
     damaged: bytes | None = None
 
+    def hold(self) -> threading.Semaphore:
+        """Have blocks wait at a gate; returns what counts those that have come to it."""
+        self.gate, self.came = threading.Event(), threading.Semaphore(0)
+        return self.came
+
     def propose(self, leaves, time, *, takeover=False):
         if self.gate is not None:
+            self.came.release()
             self.gate.wait(60)
         if self.damaged in leaves:
             raise corrupt("map_page", "ab")
@@ -99,14 +106,14 @@ def test_a_disk_that_failed_but_kept_the_block_gives_a_receipt_for_it_at_the_nex
 
 def test_a_corrupt_store_ends_ordering_and_leaves_nobody_waiting(consortium, make, replica):
     orderer = make()
-    replica.gate = threading.Event()
+    replica.hold()
     replica.before = VerificationError("store.corrupt")
     with ThreadPoolExecutor(4) as pool:
         callers = [pool.submit(orderer.submit, [consortium.anchor("org-1")]) for _ in range(4)]
         replica.gate.set()
         for caller in callers:
             with pytest.raises(UnavailableError, match=r"ordering\.failed"):
-                caller.result(10)
+                caller.result(60)
     with pytest.raises(UnavailableError, match=r"ordering\.failed"):
         orderer.submit([consortium.anchor("org-1")])
     assert orderer.failure.fields == {"reason": "store.corrupt"}
@@ -137,20 +144,17 @@ def test_an_error_that_nobody_foresaw_leaves_nobody_waiting(consortium, make, re
 
 
 def test_a_queue_that_is_full_refuses_a_batch_as_a_whole_and_loses_nothing(consortium, make, replica):
-    orderer = make(max_waiting=4)
-    replica.gate = threading.Event()
+    orderer, came = make(max_waiting=4), replica.hold()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(orderer.submit, [consortium.anchor("org-1")])
-        while orderer.waiting:
-            pass
+        assert came.acquire(timeout=60)
         second = pool.submit(orderer.submit, [consortium.anchor("org-1") for _ in range(4)])
-        while orderer.waiting < 4:
-            pass
+        assert eventually(lambda: orderer.waiting == 4)
         with pytest.raises(UnavailableError, match=r"ordering\.full") as error:
             orderer.submit([consortium.anchor("org-1")])
         assert error.value.retry_after_s == 1
         replica.gate.set()
-        assert len(first.result(10)) + len(second.result(10)) == 5
+        assert len(first.result(60)) + len(second.result(60)) == 5
     assert replica.height == 2
 
 
@@ -166,16 +170,16 @@ def test_no_envelope_and_more_than_a_block_holds_are_refused(make, count):
 
 
 def test_a_stop_orders_what_was_accepted(consortium, make, replica):
-    orderer = make()
-    replica.gate = threading.Event()
-    with ThreadPoolExecutor(2) as pool:
+    orderer, came = make(), replica.hold()
+    with ThreadPoolExecutor(3) as pool:
         first = pool.submit(orderer.submit, [consortium.anchor("org-1")])
-        while not first.running() or orderer.waiting:
-            pass
+        assert came.acquire(timeout=60)
+        second = pool.submit(orderer.submit, [consortium.anchor("org-1")])
+        assert eventually(lambda: orderer.waiting == 1)
         stopping = pool.submit(orderer.stop)
         replica.gate.set()
-        stopping.result(10)
-        assert isinstance(first.result(10)[0], Receipt)
+        stopping.result(60)
+        assert all(isinstance(accepted.result(60)[0], Receipt) for accepted in (first, second))
     with pytest.raises(UnavailableError, match=r"ordering\.stopped"):
         orderer.submit([consortium.anchor("org-1")])
 
@@ -207,11 +211,17 @@ def test_a_batch_of_more_than_a_block_of_bytes_is_spread_over_blocks(consortium,
 
 
 def test_what_came_into_one_block_has_one_receipt_and_callers_have_their_own(consortium, make, replica):
-    orderer = make(window_s=0.05, busy_s=60)
-    orderer.submit([consortium.anchor("org-1")])
+    orderer, came = make(window_s=0.05, busy_s=60), replica.hold()
     batches = [[consortium.anchor("org-1") for _ in range(3)] for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(orderer.submit, [[*batch, batch[0]] for batch in batches]))
+    with ThreadPoolExecutor(3) as pool:
+        before = pool.submit(orderer.submit, [consortium.anchor("org-1")])
+        assert came.acquire(timeout=60)
+        # Both wait while the block before them is made, however long a thread takes to begin.
+        behind = [pool.submit(orderer.submit, [*batch, batch[0]]) for batch in batches]
+        assert eventually(lambda: orderer.waiting == 8)
+        replica.gate.set()
+        before.result(60)
+        answers = [batch.result(60) for batch in behind]
     assert replica.height == 2
     for outcomes, batch in zip(answers, batches, strict=True):
         assert {id(outcome) for outcome in outcomes} == {id(outcomes[0])}

@@ -121,8 +121,10 @@ def test_stops_are_submitted_before_all_else_and_apart_from_it(consortium, outbo
     assert (wire.got[2:], len(outbox)) == ([[again]], 2)
 
 
-def test_stops_that_are_refused_together_are_tried_each_alone(consortium, outbox, wire):
+def test_stops_that_are_refused_together_are_tried_each_alone(consortium, outbox, wire, monkeypatch):
     """A suspended member has heard of another's stop, which is not taken of it, and holds up none of its own."""
+    # However long a step takes, none is due again by the clock.
+    monkeypatch.setattr(module, "backoff_s", lambda _failures: 60.0)
     others, own, later = (consortium.narrow(name) for name in ("org-0", "org-1", "org-1"))
     for leaf in (others, own):
         outbox.add(leaf)
@@ -168,9 +170,13 @@ def test_stops_of_a_suspended_member_all_come_to_be_answered_however_few_are_tak
 
 def test_a_refusal_is_told_to_who_waits(consortium, outbox, wire):
     known = outbox.add(consortium.anchor("org-1"))
-    found = []
+    found, waits, done = [], threading.Event(), outbox._pending[known].done  # noqa: SLF001  # to see that somebody waits
+    wait = done.wait
+    done.wait = lambda timeout_s: waits.set() or wait(timeout_s)
     waiting = threading.Thread(target=lambda: found.append(outbox.wait(known, 60)))
     waiting.start()
+    # Who asks for a fate that was told already is told of none.
+    assert waits.wait(60)
     wire.answers = [[Refused("transaction.policy")]]
     outbox.step()
     waiting.join(60)

@@ -17,7 +17,7 @@ from medchain.ordering.cosign import IDLE_S, LATE_S, MAX_NOTES
 from medchain.ordering.round import Ask, Round, parse_round, round_answer
 from tests.consortium import Consortium, Link
 from tests.roll import COSIGN_USES
-from tests.unit.medchain.ordering.driver_suite import until
+from tests.waiting import eventually
 
 BLOCK = Block(4, 1_796_083_200, (b"leaf",), "origin\n1\nroot\n\n— x y\n")
 FOLLOWERS = [f"org-{number}" for number in range(1, 5)]
@@ -116,12 +116,12 @@ def test_a_round_takes_each_follower_two_calls_at_most_and_nobody_calls_anybody_
     consortium.start()
     try:
         consortium.patience_s = 20
-        until(lambda: all(node.driver.is_caught_up for node in consortium.nodes.values()))
+        assert eventually(lambda: all(node.driver.is_caught_up for node in consortium.nodes.values()))
         consortium.orderer.driver.order([consortium.anchor("org-1")])
-        until(lambda: calls.all_wait(consortium))
+        assert eventually(lambda: calls.all_wait(consortium))
         calls.made.clear()
         consortium.orderer.driver.order([consortium.anchor("org-1")])
-        until(lambda: calls.all_wait(consortium))
+        assert eventually(lambda: calls.all_wait(consortium))
         # The poll that was under way brought the block; each then hands in its lines, and asks for the next one. Who
         # is so late that the others have made the block final does both at once.
         assert set(calls.made) == {(name, "round") for name in FOLLOWERS}
