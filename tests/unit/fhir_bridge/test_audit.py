@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -598,7 +599,7 @@ def test_the_daemon_hurries_until_who_was_told_to_wait_comes_again(server, monke
         answer = server.call("GET", "/fhir/AuditEvent")
     assert answer.status_code == 503
     server.time[0] += int(answer.headers["Retry-After"])
-    drain.round(threading.Event(), time.monotonic() + 60)
+    drain.round(threading.Event(), math.inf)
     assert server.store.waiting_parts() == 0
 
 
@@ -610,7 +611,7 @@ def test_who_asks_while_much_waits_is_told_when_to_come_again_and_the_daemon_hur
     end = threading.Event()
     for _ in range(30):
         server.call("GET", "/fhir/Patient/none")
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     # Nobody has asked, and it is not quiet: they wait.
     assert server.store.waiting_parts() == 30
     first = server.call("GET", "/fhir/AuditEvent")
@@ -618,14 +619,14 @@ def test_who_asks_while_much_waits_is_told_when_to_come_again_and_the_daemon_hur
     # RFC 9110 §10.2.3. Thirty events at ten a second; and nothing was placed at the asker's cost.
     assert first.headers["Retry-After"] == "4"
     assert server.store.waiting_parts() == 30
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     assert server.store.waiting_parts() == 0
     answer = server.call("GET", "/fhir/AuditEvent?_total=accurate").get_json()
     assert answer["total"] == 31
     # A minute after the last question the daemon yields to others again.
     server.time[0] += audit_job.WANTED_S
     server.call("GET", "/fhir/Patient/none")
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     assert server.store.waiting_parts() > 0
 
 
@@ -691,11 +692,11 @@ def test_more_than_a_few_events_are_placed_only_while_processors_are_free(server
     monkeypatch.setattr(Crowding, "share", lambda _crowding: share)
     for _ in range(3):
         server.call("GET", "/fhir/Patient/none")
-    drain.round(threading.Event(), time.monotonic() + 60)
+    drain.round(threading.Event(), math.inf)
     assert server.store.waiting_parts() == waiting
     # A few cost nobody much, and would wait for ever on a machine that always does something else.
     server.call("GET", "/fhir/Patient/none")
-    drain.round(threading.Event(), time.monotonic() + 60)
+    drain.round(threading.Event(), math.inf)
     assert server.store.waiting_parts() == 0
 
 
@@ -704,11 +705,11 @@ def test_placing_waits_for_a_quieter_moment_until_much_has_gathered(server, monk
     end = threading.Event()
     monkeypatch.setattr(audit_job, "QUIET", 0)
     server.call("GET", "/fhir/Patient/none")
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     assert server.store.waiting_parts() == 1
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     assert server.store.waiting_parts() == 0
     monkeypatch.setattr(audit_job, "MAX_WAITING", 1)
     server.call("GET", "/fhir/Patient/none")
-    drain.round(end, time.monotonic() + 60)
+    drain.round(end, math.inf)
     assert server.store.waiting_parts() == 0
