@@ -22,8 +22,10 @@ import pytest
 
 from tests.children import child
 
-START_S = 60
-WAIT_S = 60
+START_S = 120
+WAIT_S = 120
+SCRIPT_S = 120
+CALL_S = 180
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -50,6 +52,8 @@ class Browser:
             *more,
         ]
         options = {"goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
+        # Half a minute, the protocol's own, may be too short for axe-core on a large page while others compute.
+        options["timeouts"] = {"script": SCRIPT_S * 1000}
         try:
             self._url = f"http://127.0.0.1:{port}"
             made = _patiently(lambda: self._call("POST", "/session", {"capabilities": {"alwaysMatch": options}}))
@@ -65,7 +69,7 @@ class Browser:
             self._call("DELETE", self._session)
         finally:
             self._driver.terminate()
-            self._driver.wait(30)
+            self._driver.wait(WAIT_S)
 
     def add_authenticator(self, transport: str = "internal") -> str:
         """Put a phone in the user's hand, or a key (``usb``), that agrees to everything; gives its id."""
@@ -123,6 +127,16 @@ class Browser:
     def click(self, selector: str) -> None:
         """Click an element, once it is there."""
         _patiently(lambda: self._call("POST", f"{self._session}/element/{self.wait_for(selector)}/click", {}))
+
+    def leave(self, selector: str) -> None:
+        """Click what leads to another page, and wait until the browser has left this one, which may look the same."""
+        self.script("window.stays = true")
+        self.click(selector)
+        deadline = time.monotonic() + WAIT_S
+        while _patiently(lambda: self.script("return 'stays' in window")):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{selector} leads nowhere at {self.url}: {self.text[:500]}")
+            time.sleep(0.1)
 
     def type(self, selector: str, text: str) -> None:
         """Type into an element."""
@@ -200,7 +214,7 @@ class Browser:
         data = None if document is None else json.dumps(document).encode()
         asked = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"}, method=method)  # noqa: S310  # our own driver
         try:
-            with urllib.request.urlopen(asked, timeout=120) as answer:  # noqa: S310  # as above
+            with urllib.request.urlopen(asked, timeout=CALL_S) as answer:  # noqa: S310  # as above
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
