@@ -52,7 +52,7 @@ def test_every_block_of_the_page_does_what_the_page_says(tmp_path):
             cwd=place,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
             env=os.environ
             | {"FHIR": node.fhir, "MEDCHAIN_CONFIG": str(node.config), "PATH": f"{bin_folder}:{os.environ['PATH']}"},
