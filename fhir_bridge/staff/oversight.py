@@ -1,4 +1,4 @@
-"""The page of oversight: what is late, what was not told, this node's alarms, who cosigns, and who endorses whom.
+"""The page of oversight: what is late or not told, alarms, which members and witnesses cosign, who endorses whom.
 
 Keeps true: nothing on the page or in its export names a patient: of an emergency only listed members are passed on;
 what others wrote is text, in a table too. Trusts the session for who it is, and the daemon for what it holds.
@@ -24,6 +24,7 @@ from medchain.node.endorsed import ENDORSED
 from medchain.node.missing import MISSING
 from medchain.node.peers import Limits
 from medchain.node.roll_call import LATE_S, ROLL_CALL
+from medchain.node.witnesses import RENEW_S, WITNESSES
 from medchain.store.accounts import Role
 from medchain.web.pages import Pages, add_views, attached
 from medchain.web.sign_in import shown_time
@@ -61,9 +62,11 @@ _CONCERN: Final = (
     "version",
 )
 _MEMBER: Final = ("late", "org_id", "role", "size", "time")
+_WITNESS: Final = ("code", "keys", "name", "size", "time", "url")
 _ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
 _LIMITS: Final = Limits(timeout_s=10.0, max_bytes=64 << 20)
+_WITNESS_LATE_S: Final = 2 * RENEW_S
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -90,9 +93,11 @@ class OversightPages:
         """Show what is late first, then what this node has seen of other members."""
         rows, status = self._emergencies(), self._status()
         since, lacking = read_awaited(status)
-        is_late = self._pages.site.clock() - since > AWAITED_S
+        now = self._pages.site.clock()
+        is_late = now - since > AWAITED_S
         untold, missing = self._missing()
         final, members = self._cosigned()
+        witnesses = self._witnesses()
         days, endorsed = self._endorsed()
         concerns = self._concerns()
         late = [row for row in rows if row["overdue"]]
@@ -111,6 +116,7 @@ class OversightPages:
             members=[row | {"time": _time(row["time"])} for row in members],
             final=final,
             minutes=LATE_S // 60,
+            witnesses=[_shown_witness(row, now) for row in witnesses],
             days=days,
             endorsed=groupby(endorsed, key=itemgetter("endorser")),
             alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in _alarms(status)],
@@ -125,6 +131,7 @@ class OversightPages:
         told: list[Json] = [*self._concerns()]
         final, cosigned = self._cosigned()
         members: list[Json] = [*cosigned]
+        witnesses: list[Json] = [*self._witnesses()]
         days, endorsed = self._endorsed()
         endorsements: list[Json] = [*endorsed]
         document: Json = {
@@ -138,6 +145,7 @@ class OversightPages:
             "members": members,
             "missing": missing,
             "time": self._pages.site.clock(),
+            "witnesses": witnesses,
         }
         return attached(canonical(document), "application/json", "evidence.json")
 
@@ -181,6 +189,10 @@ class OversightPages:
         answer = self._local.call(ROLL_CALL, {}, _LIMITS)
         return as_object(answer).get("final"), _rows(answer, "members", _MEMBER)
 
+    def _witnesses(self) -> list[dict[str, Json]]:
+        """Tell of each outside witness that this node asks what it has cosigned for it last, and what is amiss."""
+        return _rows(self._local.call(WITNESSES, {}, _LIMITS), "witnesses", _WITNESS)
+
     def _endorsed(self) -> tuple[Json, list[dict[str, Json]]]:
         """Tell over how many days, and how many transactions of whom and of what kind each member endorsed in them."""
         answer = self._local.call(ENDORSED, {}, _LIMITS)
@@ -222,6 +234,13 @@ def _shown_concern(row: Mapping[str, Json]) -> dict[str, object]:
         "position": row["position"],
         "texts": [text for text in texts if text] if isinstance(texts, list) else [],
     }
+
+
+def _shown_witness(row: Mapping[str, Json], now: int) -> dict[str, object]:
+    """Show an outside witness; one that has not been asked yet is not late."""
+    time = as_number(row["time"])
+    state = "amiss" if row["code"] else "late" if 0 < time < now - _WITNESS_LATE_S else ""
+    return {**row, "state": state, "minutes": (now - time) // 60, "time": _time(time) if time else ""}
 
 
 def _time(value: Json) -> str:

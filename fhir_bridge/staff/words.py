@@ -145,6 +145,22 @@ STAFF_WORDS: Final[Words] = {
     "oversight.member.late": ("滞后", "late"),
     "oversight.member.last": ("{time}，大小 {size}", "{time}, size {size}"),
     "oversight.member.never": ("近期没有", "nothing lately"),
+    "oversight.witnesses": ("外部见证方", "Outside witnesses"),
+    "oversight.witnesses.claim": (
+        "不是成员，只在账本只增不改时联署，时间为本节点收到联署的时刻。",
+        "No members: they cosign only while the ledger does nothing but grow. The time is when this node was given it.",
+    ),
+    "oversight.witnesses.none": (
+        "本节点没有询问任何外部见证方。",
+        "This node asks no outside witness.",
+    ),
+    "oversight.witness.last": (
+        "{minutes} 分钟前（{time}），大小 {size}",
+        "{minutes} min ago ({time}), size {size}",
+    ),
+    "oversight.witness.amiss": ("异常", "amiss"),
+    "oversight.witness.late": ("滞后", "late"),
+    "oversight.witness.never": ("尚未联署", "nothing cosigned yet"),
     "oversight.endorsed": ("背书", "Endorsements"),
     "oversight.endorsed.claim": (
         "近 {days} 天各成员被抽中后为他人的交易所作的背书，只计已终局的。",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.commands import demo_texts, proposal_texts
+from medchain.commands import demo_texts, proposal_texts, witnessing_texts
 from medchain.commands.command import Text
 from medchain.errors import (
     AccessDeniedError,
@@ -48,6 +48,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "concern.unknown": Text("本机构没有这项诉求。", "There is no such concern of this organisation."),
     **demo_texts.ERRORS,
     **proposal_texts.ERRORS,
+    **witnessing_texts.ERRORS,
     **{code: Text(*pair) for code, pair in REFUSALS.items()},
     "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),

@@ -136,7 +136,7 @@ def _init(context: Context) -> int:
     for path in (folder / _ROOT_KEY, layout.keystore):
         if path.exists():
             raise ConflictError("keystore.exists", path=str(path))
-    passphrase = _new_passphrase(context) if given.passphrase else None
+    passphrase = new_passphrase(context) if given.passphrase else None
     is_new, made = not folder.exists(), folder / ".init"
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -186,8 +186,8 @@ def _make(folder: Path, given: argparse.Namespace, passphrase: str | None) -> No
     write_private_file(folder / _MEMBER_NAME, content + b"\n")
 
 
-def _new_passphrase(context: Context) -> str:
-    """Ask for a new passphrase, twice where a person types it."""
+def new_passphrase(context: Context) -> str:
+    """Ask for a new passphrase, twice where a person types it; raises `InputError` ``passphrase.differ``."""
     first = context.passphrase(messages.PASSPHRASE_NEW)
     if context.passphrase(messages.PASSPHRASE_AGAIN) != first:
         raise InputError("passphrase.differ")

@@ -15,25 +15,28 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from medchain.commands import messages
+from medchain.commands import messages, witnessing_texts
 from medchain.commands.checking import read_policy
 from medchain.commands.command import Command, Context, Exit, Text, instant
+from medchain.commands.new_file import write_new
 from medchain.encoding import Json, members
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.lineage import is_named, members_policy
 from medchain.ledger.machine import parse_state_leaf
 from medchain.node.keystore import write_private_file
 from medchain.node.local import LocalClient
+from medchain.node.witness_file import log_lines
 from medchain.node.witnesses import WITNESSES
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
-from medchain.tlog.note import parse_note
+from medchain.tlog.note import parse_note, parse_vkey
 from medchain.tlog.policy import Policy
 from medchain.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, entries_path, parse_entry_bundle, tile_path, tiles_for_append
 
 _CHECKPOINT: Final = "checkpoint"
+_TOP: Final = {"log": dict, "witnesses": list}
 
 
 def _mirror_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -274,29 +277,53 @@ def _row(count: int) -> Iterator[tuple[int, int]]:
         yield full, rest
 
 
+def _witnesses_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
+    """Declare what `log witnesses` takes."""
+    parser.add_argument("--out", type=Path, metavar="FILE", help=say(witnessing_texts.LOGS_OUT))
+
+
 def _witnesses(context: Context) -> int:
     """Tell what outside witnesses have cosigned, and what they must know of this log."""
+    out: Path | None = context.arguments.out
     with closing(LocalClient(context.config().folder)) as client:
         answer = client.call(WITNESSES, {})
+    if out is not None:
+        write_new(out, log_lines(parse_vkey(str(row["key"])) for row in _log_of(answer).keys).encode())
     context.answer(answer, _witness_lines(context, answer))
+    if out is not None:
+        context.tell(witnessing_texts.LOGS_WRITTEN, path=out)
     return Exit.DONE
 
 
 def _witness_lines(context: Context, answer: Json) -> Iterator[str]:
     """Word the answer: the log and its keys, then each witness."""
-    top = members(answer, {"log": dict, "witnesses": list})
-    log = members(top["log"], {"keys": list, "orderer": str, "origin": str})
-    yield context.say(messages.WITNESSES_ORIGIN, origin=log["origin"])
-    for row in _rows(log["keys"], {"key": str, "org_id": str}):
-        text = messages.WITNESSES_ORDERER if row["org_id"] == log["orderer"] else messages.WITNESSES_MEMBER
+    log = _log_of(answer)
+    yield context.say(messages.WITNESSES_ORIGIN, origin=log.origin)
+    for row in log.keys:
+        text = messages.WITNESSES_ORDERER if row["org_id"] == log.orderer else messages.WITNESSES_MEMBER
         yield context.say(text, **row)
-    rows = _rows(top["witnesses"], {"code": str, "keys": list, "name": str, "size": int, "time": int, "url": str})
+    row_members = {"code": str, "keys": list, "name": str, "size": int, "time": int, "url": str}
+    rows = _rows(members(answer, _TOP)["witnesses"], row_members)
     for row in rows:
         text = messages.WITNESSES_AMISS if row["code"] else messages.WITNESSES_ROW
         time = row["time"]
         yield context.say(text, **{**row, "time": instant(time) if isinstance(time, int) and time else "-"})
     if not rows:
         yield context.say(messages.WITNESSES_NONE)
+
+
+class _LogKeys(NamedTuple):
+    """What a witness must know of the log: its origin, who orders it, and its keys with whose they are."""
+
+    origin: str
+    orderer: str
+    keys: list[dict[str, Json]]
+
+
+def _log_of(answer: Json) -> _LogKeys:
+    """Read what is told of the log."""
+    log = members(members(answer, _TOP)["log"], {"keys": list, "orderer": str, "origin": str})
+    return _LogKeys(str(log["origin"]), str(log["orderer"]), _rows(log["keys"], {"key": str, "org_id": str}))
 
 
 def _rows(value: Json, row: Mapping[str, type]) -> list[dict[str, Json]]:
@@ -306,6 +333,12 @@ def _rows(value: Json, row: Mapping[str, type]) -> list[dict[str, Json]]:
 
 COMMANDS: Final = (
     Command(("log", "mirror"), messages.MIRROR_SUMMARY, messages.MIRROR_EXAMPLES, _mirror, _mirror_arguments),
-    Command(("log", "witnesses"), messages.WITNESSES_SUMMARY, messages.WITNESSES_EXAMPLES, _witnesses),
+    Command(
+        ("log", "witnesses"),
+        messages.WITNESSES_SUMMARY,
+        messages.WITNESSES_EXAMPLES,
+        _witnesses,
+        _witnesses_arguments,
+    ),
 )
 """The commands of this file."""

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from medchain.commands import client_texts, concern_texts, consent_texts, mandate_texts, messages, proposal_texts
+from medchain.commands import (
+    client_texts,
+    concern_texts,
+    consent_texts,
+    mandate_texts,
+    messages,
+    proposal_texts,
+    witnessing_texts,
+)
 from medchain.commands.command import Command, Group
 
 GROUPS: Final = (
@@ -31,6 +39,7 @@ GROUPS: Final = (
     Group("proposals", proposal_texts.PROPOSALS_GROUP),
     Group("key", messages.KEY_GROUP),
     Group("log", messages.LOG_GROUP),
+    Group("witness", witnessing_texts.WITNESS_GROUP),
     Group("client", messages.CLIENT_GROUP),
     Group("account", client_texts.ACCOUNT_GROUP),
     Group("token", messages.TOKEN_GROUP),
@@ -57,6 +66,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "mandate": ("mandates",),
     "verify": ("checking",),
     "log": ("log",),
+    "witness": ("witnessing",),
     "org": ("membership", "proposing"),
     "policy": ("membership", "proposing"),
     "orderer": ("proposing",),

@@ -204,7 +204,7 @@ class Setting:
 def _address_problem(value: Value) -> str | None:
     """Check ``host:port``."""
     try:
-        _address(str(value))
+        parse_address(str(value))
     except ValueError:
         return "config.address"
     return None
@@ -760,7 +760,7 @@ def _judge_mail(values: Mapping[str, Value]) -> list[Problem]:
         for given, missing in needed
         if values.get(given) and not values.get(missing)
     ]
-    if server and security == "none" and not _is_loopback(_address(server).host):
+    if server and security == "none" and not is_loopback(parse_address(server).host):
         problems.append(_problem("config.plain_mail", "mail.security", value=server))
     return problems
 
@@ -782,7 +782,7 @@ def _judge_tls(folder: Path, section: str, values: Mapping[str, Value]) -> list[
         missing = "key" if certificate else "certificate"
         problems.append(_problem("config.half_tls", f"{section}.{missing}"))
     listen = values.get(f"{section}.listen")
-    if not certificate and isinstance(listen, str) and listen and not _is_loopback(_address(listen).host):
+    if not certificate and isinstance(listen, str) and listen and not is_loopback(parse_address(listen).host):
         problems.append(_problem("config.plain_http", f"{section}.listen", fatal=False, value=listen))
     if key and (folder / str(key)).is_file():
         problems += _judge_mode(folder / str(key), f"{section}.key")
@@ -843,11 +843,11 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
     return NodeConfig(
         folder=folder,
         org_id=str(values["organisation.id"]),
-        peer_listen=_address(str(values["peer.listen"])),
+        peer_listen=parse_address(str(values["peer.listen"])),
         peer_tls=_tls(folder, "peer", values),
         peer_ca=folder / ca if ca else None,
         peer_private=values["peer.private"] == "yes",
-        web_listen=_address(str(values["web.listen"])),
+        web_listen=parse_address(str(values["web.listen"])),
         web_tls=_tls(folder, "web", values),
         web_workers=int(values["web.workers"]),
         web_threads=int(values["web.threads"]),
@@ -865,7 +865,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         web_origin=str(values["web.origin"]),
         login_provider=folder / str(values["login.provider"]) if values["login.provider"] else None,
         web_proxy=values["web.proxy"] == "yes",
-        sign_listen=_address(str(values["sign.listen"])) if values["sign.listen"] else None,
+        sign_listen=parse_address(str(values["sign.listen"])) if values["sign.listen"] else None,
         sign_tls=_tls(folder, "sign", values),
         sign_origin=str(values["sign.origin"]),
         emergency_release=values["emergency.release"] == "yes",
@@ -903,7 +903,7 @@ def _mail(folder: Path, values: Mapping[str, Value]) -> MailServer | None:
     if not server:
         return None
     return MailServer(
-        address=_address(server),
+        address=parse_address(server),
         security=str(values["mail.security"]),
         authorities=folder / authorities if authorities else None,
         sender=str(values["mail.sender"]),
@@ -918,7 +918,7 @@ def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:
     return Tls(folder / certificate, folder / str(values[f"{section}.key"])) if certificate else None
 
 
-def _address(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """Split ``host:port``; an IPv6 host stands in brackets."""
     parts = urlsplit(f"//{text}")
     host = parts.hostname
@@ -931,7 +931,7 @@ def _address(text: str) -> Address:
     return Address(host, parts.port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Tell whether an address is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback

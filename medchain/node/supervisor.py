@@ -11,7 +11,6 @@ Source: `docs/spec/node-protocol.md`, `docs/adr/0005-node-processes.md`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -21,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final, Self
+from typing import Final
 
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
@@ -29,6 +28,7 @@ from medchain.errors import ConflictError, UnavailableError
 from medchain.node.config import ENVIRONMENT_PREFIX, load_config
 from medchain.node.counting import counting_folder
 from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
+from medchain.node.folder_lock import FolderLock
 from medchain.node.keystore import (
     PASSPHRASE_VARIABLE,
     Layout,
@@ -131,7 +131,7 @@ def run_node(
         signal.signal(number, lambda *_: stop.set())
     if parent is not None:
         Thread(target=_watch_parent, args=(parent, stop), name="parent-watch", daemon=True).start()
-    with NodeLock(layout.run / "lock"), counting_folder(layout.run) as counted:
+    with node_lock(layout), counting_folder(layout.run) as counted:
         _clean(layout)
         environment = _environment(counted, flags)
         children = node_children(config_path.resolve(), layout, halves, signs=config.sign_listen is not None)
@@ -186,29 +186,9 @@ def decode_unlock(line: bytes) -> Unlock:
     return Unlock(web, None if is_web else SecretBytes(unhex(found["daemon"], KEY_BYTES)))
 
 
-class NodeLock:
-    """Keeps a second node out of a folder."""
-
-    __slots__ = ("_descriptor", "_path")
-
-    def __init__(self, path: Path) -> None:
-        """Name the lock's file."""
-        self._path = path
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        """Take it; raises `ConflictError` ``node.running``."""
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
-            raise ConflictError("node.running", folder=str(self._path.parent.parent)) from error
-        return self
-
-    def __exit__(self, *_details: object) -> None:
-        """Give it back."""
-        os.close(self._descriptor)
+def node_lock(layout: Layout) -> FolderLock:
+    """Keep a second node out of a folder; raises `ConflictError` ``node.running`` when it is taken."""
+    return FolderLock(layout.run / "lock", ConflictError("node.running", folder=str(layout.folder)))
 
 
 class Supervisor:

@@ -75,7 +75,7 @@ _CODES: Final = frozenset(
     {
         *_REFUSALS.values(),
         *(f"peer.{name}" for name in ("broken", "busy", "failed", "redirect", "timeout", "too_large", "unreachable")),
-        *(f"witness.{name}" for name in ("ahead", "answer", "key", "moved", "time", "unknown_key")),
+        *(f"witness.{name}" for name in ("ahead", "answer", "key", "moved", "time", "unknown_key", "went_back")),
         "tlog.cosignature",
     }
 )
@@ -210,6 +210,9 @@ class WitnessClient:
     def _believe(self, said: int, asked: int, size: int) -> int:
         """Take it from a witness, for the next proof, that it is at another size than was thought."""
         self._size = said
+        if said < self.standing.size:
+            # It has given a line for more: a witness that was put back would cosign another history from there on.
+            raise UnavailableError("witness.went_back", size=said)
         if said > size:
             # Another member has shown it more than is final here, or it makes it up: time will tell.
             raise UnavailableError("witness.ahead", size=said)

@@ -117,9 +117,44 @@ def witness_decide(
     Returns:
         What to do; the caller judges whatever else it demands of a checkpoint, such as having executed up to it.
     """
-    checkpoint = _signed_checkpoint(request.checkpoint, log_keys)
-    if isinstance(checkpoint, Refused):
-        return checkpoint
+    checkpoint = signed_checkpoint(request.checkpoint, log_keys)
+    return checkpoint if isinstance(checkpoint, Refused) else decide_growth(state, request, checkpoint)
+
+
+def signed_checkpoint(data: bytes, log_keys: Sequence[VerifierKey]) -> Checkpoint | Refused:
+    """Read the checkpoint of a note that one of its log's keys has signed: the first half of `witness_decide`.
+
+    Args:
+        data: a signed checkpoint, from anybody.
+        log_keys: keys of all logs that are known, each named as its log's origin.
+
+    Returns:
+        The checkpoint, or the refusal.
+    """
+    try:
+        note = parse_note(data)
+        checkpoint = parse_checkpoint(note.text)
+    except InputError:
+        return Refused(400, "tlog.witness_request")
+    known = [key for key in log_keys if key.name == checkpoint.origin]
+    if not known:
+        return Refused(404, "tlog.witness_log")
+    return checkpoint if _is_signed(checkpoint, note, known) else Refused(403, "tlog.witness_signature")
+
+
+def decide_growth(
+    state: WitnessState, request: AddCheckpointRequest, checkpoint: Checkpoint
+) -> Accepted | Conflict | Refused:
+    """Decide whether a checkpoint follows what was cosigned last: the second half of `witness_decide`.
+
+    Args:
+        state: what was cosigned last for the log.
+        request: the request.
+        checkpoint: of the request, from `signed_checkpoint`.
+
+    Returns:
+        What to do.
+    """
     if request.old_size > checkpoint.size:
         return Refused(400, "tlog.witness_request")
     is_split_view = checkpoint.size == state.size and checkpoint.root != state.root
@@ -175,19 +210,6 @@ def split_view(note_a: bytes, note_b: bytes, policy: Policy) -> bool:
     except MedchainError:
         return False
     return (first.origin, first.size) == (second.origin, second.size) and first.root != second.root
-
-
-def _signed_checkpoint(data: bytes, log_keys: Sequence[VerifierKey]) -> Checkpoint | Refused:
-    """Return the checkpoint of a note that one of the log's keys has signed."""
-    try:
-        note = parse_note(data)
-        checkpoint = parse_checkpoint(note.text)
-    except InputError:
-        return Refused(400, "tlog.witness_request")
-    known = [key for key in log_keys if key.name == checkpoint.origin]
-    if not known:
-        return Refused(404, "tlog.witness_log")
-    return checkpoint if _is_signed(checkpoint, note, known) else Refused(403, "tlog.witness_signature")
 
 
 def _is_signed(checkpoint: Checkpoint, note: Note, keys: Sequence[VerifierKey]) -> bool:

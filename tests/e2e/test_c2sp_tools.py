@@ -27,6 +27,7 @@ from medchain.tlog.note import KeyType, Note, VerifierKey, parse_note
 from medchain.tlog.proof import format_proof, parse_proof
 from tests.e2e.running_demo import ORG_IDS, RunningDemo
 from tests.interop.tools import LiteWitness, accepted, built, lite_witness, refused
+from tests.own_witness import OwnWitness, own_witness
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
@@ -247,21 +248,27 @@ def log_key(policy: Path) -> str:
     return key
 
 
-@pytest.fixture(scope="module")
-def witness(demo, tmp_path_factory) -> Iterator[LiteWitness]:
-    """Run litewitness, and have one node of the demo show it the log; its settings are as before afterwards."""
+@pytest.fixture(scope="module", params=[lite_witness, own_witness], ids=["litewitness", "ours"])
+def witness(demo, tmp_path_factory, request) -> Iterator[LiteWitness | OwnWitness]:
+    """Run a witness, and have one node of the demo show it the log; its settings are as before afterwards."""
     node = demo.folder / TAIHE
     settings = (node / "node.toml").read_text()
     assert settings.count('# file = ""') == 1
-    with lite_witness(tmp_path_factory.mktemp("witness"), WITNESS) as running:
+    with request.param(tmp_path_factory.mktemp("witness"), WITNESS) as running:
         key = log_key(demo.folder / "policy.txt")
         running.trust(key.split("+")[0], key)
         (node / "witnesses.txt").touch(mode=0o600)
-        (node / "witnesses.txt").write_text(f"# outside\nwitness outside {running.vkey} {running.url}\n")
+        lines = [f"{row} {running.url}\n" for row in rows_of(running)]
+        (node / "witnesses.txt").write_text("".join(["# outside\n", *lines]))
         (node / "node.toml").write_text(settings.replace('# file = ""', 'file = "witnesses.txt"'))
         restart(demo)
         yield running
     (node / "node.toml").write_text(settings)
+
+
+def rows_of(witness: LiteWitness | OwnWitness) -> list[str]:
+    """Name each key of a witness, as a policy does."""
+    return [f"witness outside{number} {vkey}" for number, vkey in enumerate(witness.vkeys)]
 
 
 def restart(demo: RunningDemo) -> None:
@@ -297,7 +304,9 @@ def test_a_third_partys_witness_cosigns_and_its_line_goes_into_checkpoint_mirror
     # Under a policy that demands it, the outside line counts; under the members' own it is an unknown one.
     strict = tmp_path / "strict.txt"
     members = policy.read_text().split()[-1]
-    both = f"witness outside {witness.vkey}\ngroup both all {members} outside\nquorum both"
+    rows = rows_of(witness)
+    outside = f"group outside all {' '.join(row.split()[1] for row in rows)}"
+    both = "\n".join([*rows, outside, f"group both all {members} outside", "quorum both"])
     strict.write_text(policy.read_text().replace(f"quorum {members}", both))
     folder = tmp_path / "mirror"
 
@@ -305,7 +314,7 @@ def test_a_third_partys_witness_cosigns_and_its_line_goes_into_checkpoint_mirror
         return WITNESS in (mirrored(demo, TAIHE, folder) / "checkpoint").read_text()
 
     assert eventually(is_mirrored_with_the_line)
-    assert accepted("mirror", policy, folder)["checkpoint"]["unknown"] == [WITNESS]
+    assert accepted("mirror", policy, folder)["checkpoint"]["unknown"] == [WITNESS] * len(rows)
     assert WITNESS in [row["name"] for row in accepted("mirror", strict, folder)["checkpoint"]["signers"]]
     other = mirrored(demo, COMMISSION, tmp_path / "other")
     assert "policy components satisfied" in refused("mirror", strict, other)

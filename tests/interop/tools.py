@@ -82,6 +82,11 @@ class LiteWitness:
     database: Path
     log: list[str] = field(default_factory=list)
 
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """All of its verifier keys: one."""
+        return (self.vkey,)
+
     def size(self, origin: str) -> int:
         """Ask its database how much of a log it has cosigned."""
         with sqlite3.connect(self.database) as database:

@@ -39,6 +39,7 @@ from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import ExchangeClient
 from medchain.node.policy_terms import PolicyTerms
 from medchain.node.records import NewRecord, RecordService
+from medchain.node.witnesses import WITNESSES
 from medchain.store.accounts import Account, Role
 from medchain.web.pages import Pages, pages_blueprint, read_asset, remember_reading
 from medchain.web.service import check_callers, prepare
@@ -122,6 +123,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     service = RecordService(site.records, genesis().ledger, key, clock, index=search.index)
     local = desks.local(org_id)
     local.operations.update({"member.keys": lambda _document: {"keys": [], "origins": ["https://renhe.example"]}})
+    local.operations[WITNESSES] = lambda _document: {"log": {}, "witnesses": []}
     core = Core(
         service=service,
         search=search,

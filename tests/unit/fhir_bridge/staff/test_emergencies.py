@@ -48,6 +48,7 @@ DERIVED = {
     "method.": (*counter.METHODS, *guardians.METHODS, guardians.DEATH),
     "oversight.concern.": ConcernKind,
     "oversight.kind.": KINDS.keys() - {"state"},
+    "oversight.witness.": ("amiss", "late"),
     "paper.signature.": ("person", "guardian", "first", "second"),
     "permissions.ended.": ("attested", "patient", "organisation", "expired", "superseded"),
     "permissions.how.": ("attested", "law", "passkey", "unknown"),

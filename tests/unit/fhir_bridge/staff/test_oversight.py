@@ -17,6 +17,7 @@ from medchain.ledger.object import map_key
 from medchain.node.emergency import EMERGENCY
 from medchain.node.endorsed import DAYS
 from medchain.node.missing import GRACE_S
+from medchain.node.witnesses import WITNESSES
 from medchain.store.accounts import Role
 from medchain.store.watching import Endorsed
 from tests.unit.fhir_bridge.staff.conftest import opened
@@ -206,6 +207,29 @@ def test_whose_cosignatures_are_awaited_is_said_once_it_lasts(office, monkeypatc
     assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["awaited"]["sets"] == sets
     status["awaited"]["since"] = clock
     assert "must cosign" not in office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+
+
+def test_outside_witnesses_are_told_by_name_with_how_long_ago_each_has_cosigned(office, monkeypatch):
+    assert "This node asks no outside witness" in office.staff(Role.AUDITOR).get("/oversight?lang=en").text
+    now = office.desks.federation.clock()
+    row = {"code": "", "keys": ["k"], "name": "regulator", "size": 34, "time": now - 190, "url": "https://w.example"}
+    rows = [
+        row,
+        row | {"name": "asleep", "time": now - 1201},
+        row | {"name": "torn", "code": "witness.disputed", "time": now - 5},
+        row | {"name": "new", "size": 0, "time": 0},
+    ]
+    monkeypatch.setitem(office.local.operations, WITNESSES, lambda _document: {"log": {}, "witnesses": rows})
+    page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
+    cards = dict(re.findall(r"mc-mono\">(regulator|asleep|torn|new)((?:.|\n)*?)</li>", page))
+    assert "3 min ago (" in cards["regulator"]
+    assert ", size 34" in cards["regulator"]
+    assert ["· late" in cards[name] for name in ("regulator", "asleep", "torn", "new")] == [False, True, False, False]
+    assert "· amiss" in cards["torn"]
+    assert "witness.disputed" in cards["torn"]
+    assert "nothing cosigned yet" in cards["new"]
+    assert "3 分钟前（" in chinese
+    assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["witnesses"] == rows
 
 
 def test_every_kind_has_a_name_on_the_page():

@@ -16,7 +16,7 @@ import pytest
 
 from medchain import errors
 from medchain.cli import main, make_parser, run
-from medchain.commands import error_texts, messages, proposal_texts
+from medchain.commands import error_texts, messages, proposal_texts, witnessing_texts
 from medchain.commands.command import Command, Context, Exit, Text, visible
 from medchain.commands.registry import GROUPS, MODULES, load_commands
 
@@ -28,7 +28,8 @@ NOTHING = Text("无", "nothing")
 
 def texts() -> dict[str, Text]:
     found = {name: value for name, value in vars(messages).items() if isinstance(value, Text)}
-    found |= {name: value for name, value in vars(proposal_texts).items() if isinstance(value, Text)}
+    for more in (proposal_texts, witnessing_texts):
+        found |= {name: value for name, value in vars(more).items() if isinstance(value, Text)}
     worded = (proposal_texts.STATES, proposal_texts.DECISIONS, proposal_texts.FIELDS, proposal_texts.ROLES)
     for table in (error_texts.ERRORS, messages.DOCTOR_CHECKS, *worded):
         found |= dict(table)

@@ -13,6 +13,7 @@ from medchain.ledger.machine import state_leaf
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
 from medchain.node.local import write_state
+from medchain.node.witness_file import parse_logs
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from medchain.tlog.merkle import Frontier, leaf_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
@@ -316,6 +317,18 @@ def test_witnesses_are_told_with_the_keys_that_they_must_know(run, log, node):
         "v (https://w.example): witness.disputed; had cosigned 300 entries, at -",
     ]
     assert run("log", "witnesses", "--config", node, "--json").document == log.told
+
+
+def test_the_keys_are_written_for_a_witness_which_takes_them_as_they_are(run, log, node, tmp_path):
+    keys = [VerifierKey("host/log", KeyType.ED25519, Ed25519Signer(seed * 32).public) for seed in (b"a", b"b")]
+    rows = [{"key": str(key), "org_id": org_id} for key, org_id in zip(keys, "ab", strict=True)]
+    log.told = {"log": {"keys": rows, "orderer": "b", "origin": "host/log"}, "witnesses": []}
+    words = ("log", "witnesses", "--config", node, "--out", tmp_path / "logs.txt")
+    ran = run(*words)
+    assert (ran.code, "logs.txt" in ran.err) == (0, True)
+    assert parse_logs((tmp_path / "logs.txt").read_bytes()) == tuple(keys)
+    # What is there is somebody's.
+    assert run(*words).code == 6
 
 
 def test_no_witness_is_told_too(run, log, node):

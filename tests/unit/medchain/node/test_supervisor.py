@@ -18,11 +18,11 @@ from medchain.node import supervisor as supervisor_module
 from medchain.node.keystore import Layout, Unlock, unlock
 from medchain.node.supervisor import (
     Child,
-    NodeLock,
     Supervisor,
     decode_unlock,
     encode_unlock,
     node_children,
+    node_lock,
     read_node_state,
 )
 from tests.waiting import eventually
@@ -306,9 +306,9 @@ def test_a_child_that_cuts_off_what_is_not_done_at_the_end_of_its_patience_is_no
 
 
 def test_a_node_runs_once_in_its_folder(layout):
-    with NodeLock(layout.run / "lock"), pytest.raises(ConflictError), NodeLock(layout.run / "lock"):
+    with node_lock(layout), pytest.raises(ConflictError), node_lock(layout):
         pytest.fail("a second node got in")
-    with NodeLock(layout.run / "lock"):
+    with node_lock(layout):
         """It can be taken again once it was given back."""
 
 

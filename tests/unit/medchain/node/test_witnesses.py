@@ -316,6 +316,31 @@ def test_a_witness_that_is_ahead_is_asked_again_and_again(log, service, client):
     assert [parse_add_checkpoint(body).old_size for _, body in service.requests] == [0, 0]
 
 
+def test_a_witness_that_was_put_back_is_told_before_it_goes_on(log, service, client):
+    """Its folder was restored from a copy: of all that it has signed since, it knows nothing."""
+    log.grow()
+    client.turn()
+    before = service.state
+    log.grow()
+    client.turn()
+    service.state = before
+    size = log.grow()
+    assert client.turn() == 2 * INTERVAL_S
+    assert client.standing.code == "witness.went_back"
+    client.turn()
+    assert (client.standing.code, client.standing.size) == ("", size)
+
+
+def test_a_witness_that_was_put_back_and_shown_another_history_disputes(log, service, client):
+    first = log.grow()
+    log.grow()
+    client.turn()
+    service.state = WitnessState(first, bytes(32))
+    log.grow()
+    codes = [client.turn() and client.standing.code for _ in range(2)]
+    assert codes == ["witness.went_back", DISPUTED]
+
+
 def test_a_witness_that_moves_on_while_it_is_asked_is_asked_later(log, service, client):
     first = log.grow()
     second = log.grow()
