@@ -1,14 +1,15 @@
 """What the decision asks of a record, read from its FHIR JSON. Pure.
 
 Keeps true: what a record does not say is not known, never assumed; codings and references count wherever they stand in
-it, since a rule on a code holds "if this code is found in an instance" (FHIR R4 Consent.provision.code). Trusts the
-caller for whose the record is and when what it tells of happened.
+it, since a rule on a code holds "if this code is found in an instance" (FHIR R4 Consent.provision.code); what may name
+another record without being a reference to it is told as such. Trusts the caller for whose the record is and when what
+it tells of happened.
 Source: `docs/spec/consent.md` D9, D13, D14; FHIR R4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import orjson
@@ -17,6 +18,7 @@ from consent.decision import Resource, coding_key, unversioned
 from consent.directive import SUBJECT, span_of_seconds
 from medchain.dates import Span
 from medchain.ledger.kinds.content import Period
+from medchain.node.naming import objects_in, perhaps_named
 
 AUTHORS: Final = frozenset({"asserter", "author", "enterer", "performer", "recorder", "requester"})
 """Elements of R4's types that say who wrote a record, or stands for it."""
@@ -29,7 +31,7 @@ def facts_of(content: bytes, patient: str, span: Span | None, meant: Collection[
         content: FHIR JSON.
         patient: reference of whose it is.
         span: when what it tells of happened; None where nobody can tell.
-        meant: references to the records that it means by an identifier alone.
+        meant: references to the records that it means by identifiers.
 
     Returns:
         What the decision asks of it; of what is no FHIR JSON nothing is known.
@@ -53,7 +55,7 @@ def facts_of(content: bytes, patient: str, span: Span | None, meant: Collection[
         labels=_labels(meta),
         authors=frozenset(authors) or None,
         span=span,
-        related=frozenset((*_references(inside), *meant)),
+        related=frozenset((*_references(record), *perhaps_named(record), *meant)),
     )
 
 
@@ -84,21 +86,9 @@ def _labels(meta: object) -> frozenset[str] | None:
     return found if all(isinstance(code, str) for code in codes) else None
 
 
-def _objects(value: object) -> Iterator[Mapping[str, object]]:
-    """List all objects of a document, however deep."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-
-
 def _codings(value: object) -> Iterator[str]:
     """List all codings; what has a system and a code is one, a quantity's unit too."""
-    for one in _objects(value):
+    for one in objects_in(value):
         system, code = one.get("system"), one.get("code")
         if isinstance(code, str) and (isinstance(system, str) or system is None):
             yield coding_key(system, code)
@@ -106,7 +96,7 @@ def _codings(value: object) -> Iterator[str]:
 
 def _references(value: object) -> Iterator[str]:
     """List all references to other records."""
-    for one in _objects(value):
+    for one in objects_in(value):
         reference = one.get("reference")
         if isinstance(reference, str) and not reference.startswith("#"):
             yield unversioned(reference)

@@ -117,7 +117,11 @@ class Sight:
 
     def hides(self, row: RecordVersion) -> bool:
         """Tell whether a record version is kept back, of an AuditEvent not by what it tells of."""
-        return row.seq in self.hidden or (row.seq > self.upto and row.patient in self.owners and row.type != _CONSENT)
+        return self.keeps(row.seq, row.type, row.patient)
+
+    def keeps(self, number: int, type_name: str, patient: str) -> bool:
+        """Tell the same of a version by its number, its type, and whose it is (keyed token)."""
+        return number in self.hidden or (number > self.upto and patient in self.owners and type_name != _CONSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +256,7 @@ class Enforcement:
         return not passes(decision, facts_told(None, when, content))
 
     def meant(self, patient: str, content: bytes) -> frozenset[str]:
-        """List what a record of a patient (keyed token) means by references with an identifier.
+        """List what a record of a patient (keyed token) means by identifiers.
 
         Args:
             patient: keyed token.
@@ -262,6 +266,17 @@ class Enforcement:
             VerificationError: a record of the patient is damaged.
         """
         return self._telling.meant(patient, content)
+
+    def meant_by(self, patient: str) -> Mapping[tuple[str, str], frozenset[str]]:
+        """List what each record of a patient (keyed token) that names others by identifiers means; raises as `meant`.
+
+        Args:
+            patient: keyed token.
+
+        Returns:
+            Type and id of the record → as `meant`.
+        """
+        return self._telling.meant_by(patient)
 
     def in_emergency(self, organisation: str, patient: str, hidden: Collection[Hidden]) -> Decision:
         """Decide what a clinician of another organisation may see of a patient, as of one here who breaks the glass.
@@ -452,7 +467,7 @@ class Enforcement:
         self._see(view, fresh[-1].seq, is_same=not names and not is_joint)
 
     def _referring(self, patient: str, decision: Decision) -> frozenset[_Name]:
-        """List the records of a patient that may mean another one now by an identifier alone, if that matters."""
+        """List the records of a patient that may mean another one now by an identifier, if that matters."""
         if isinstance(decision, Deny):
             return frozenset()
         try:

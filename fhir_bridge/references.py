@@ -242,8 +242,9 @@ class Resolver:
     def whose(self, type_name: str, resource: Resource, own: Own) -> str:
         """Return the id of the patient whom a resource names without a reference to the patient.
 
-        By a business identifier alone (FHIR R4 §2.3.0.2), or as the one whose records a Provenance is about. Whoever
-        writes it: whose record it is does not hang on what the writer may read.
+        By a business identifier alone (FHIR R4 §2.3.0.2), by a contained Patient with such identifiers, or as the one
+        whose records a Provenance is about. Whoever writes it: whose record it is does not hang on what the writer may
+        read.
 
         Args:
             type_name: its type.
@@ -251,16 +252,19 @@ class Resolver:
             own: what its Bundle's own entries change.
 
         Returns:
-            The id; empty where no patient, or more than one, has that identifier, and for what is a rule on records.
+            The id; empty where no patient, or more than one, is named so, and for what is a rule on records.
 
         Raises:
             UnavailableError: ``search.indexing`` while older records are being indexed.
         """
         if type_name == PROVENANCE:
             return self.target_patient(resource, {})
-        named = None if type_name in _OF_NOBODY else _logical(resource)
-        if named is None:
-            return ""
+        named = () if type_name in _OF_NOBODY else _logical(resource)
+        found = {self._patient_with(one, own) for one in named} - {""}
+        return found.pop() if len(found) == 1 else ""
+
+    def _patient_with(self, named: Identifier, own: Own) -> str:
+        """Return the id of the one patient who has an identifier; empty where nobody has, or more than one."""
         mine = own.named.get(folded(named))
         if mine is not None:
             return mine
@@ -392,16 +396,28 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def _logical(resource: Resource) -> Identifier | None:
-    """Read the identifier by which a resource names its patient, where it has no reference; None for any other."""
+def _logical(resource: Resource) -> Sequence[Identifier]:
+    """Read by which identifiers, with their system, a resource names its patient where it has no reference to one."""
     for name in PATIENT_MEMBERS:
         value = resource.get(name)
         first = value[0] if isinstance(value, list) and value else value
-        given = first.get("identifier") if isinstance(first, dict) and "reference" not in first else None
-        if isinstance(first, dict) and isinstance(given, dict) and member(given, "system") and member(given, "value"):
-            is_patient = member(first, "type") in ("", _PATIENT)
-            return Identifier(_PATIENT, member(given, "system"), member(given, "value")) if is_patient else None
-    return None
+        holders = _holders(first, resource) if isinstance(first, dict) else ()
+        found = [named for one in holders for named in identifiers(_PATIENT, one) if named.system]
+        if found:
+            return found
+    return ()
+
+
+def _holders(subject: Resource, resource: Resource) -> Sequence[Resource]:
+    """List what has the identifiers of the patient whom a reference means: itself, or the contained Patient."""
+    reference = member(subject, "reference")
+    if reference.startswith("#"):
+        listed = resource.get("contained")
+        inside = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        patients = [one for one in inside if member(one, "resourceType") == _PATIENT]
+        return [one for one in patients if f"#{member(one, 'id')}" == reference]
+    is_logical = "reference" not in subject and member(subject, "type") in ("", _PATIENT)
+    return [subject] if is_logical else []
 
 
 @dataclass(slots=True)

@@ -1,40 +1,40 @@
-"""Which of a patient's records a reference means that names one by a business identifier.
+"""Which of a patient's records another one means that names it by a business identifier.
 
-Keeps true: such a reference means the one record of the patient that has the identifier, as the records are now; where
-several may be meant, or it names one otherwise, too, each may; of what no record here has, nothing is said. Trusts the
-records file for whose they are.
-Source: FHIR R4 §2.3.0.2 (logical references); `docs/spec/consent.md` D13.
+Keeps true: a reference by an identifier means the one record of the patient that has it, as the records are now; where
+several may be meant, or it names one otherwise, too, each may, and so may what a resource inside a record has the
+identifier of; of what no record here has, nothing is said. Trusts the records file for whose they are.
+Source: FHIR R4 §2.3.0.2 (logical references), §2.3.0.3 (contained resources); `docs/spec/consent.md` D13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
 from medchain.node.followed import Followed
+from medchain.node.naming import PERHAPS, objects_in
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
-PERHAPS: Final = "urn:medchain:perhaps/"
-"""Before a record that may be meant, as well as another: of which a denial holds, and no permission."""
-
 _MAX_PATIENTS: Final = 512
-_NAMED: Final = b'"identifier"'
+# `identifier`, or `masterIdentifier`.
+_NAMED: Final = b'dentifier"'
 
 _Name: TypeAlias = tuple[str, str]
 
 
 class Logical(NamedTuple):
-    """A reference by an identifier.
+    """A reference by an identifier, or the identifier of a resource inside a record.
 
     Attributes:
         type: of what is meant; empty where it does not say.
         system: of the identifier; empty likewise.
         value: of the identifier, case-folded.
-        is_alone: whether it names nothing otherwise; what it names so may be another record, or the same.
+        is_alone: whether it is a reference that names nothing otherwise; what else is named may be another record, or
+            the same.
     """
 
     type: str
@@ -50,27 +50,32 @@ class Identified:
     Attributes:
         names: value of an identifier → records that have it, each with its systems.
         values: record → its values.
-        referring: records with references by an identifier alone.
+        referring: record that names others by identifiers → by which.
     """
 
     names: dict[str, dict[_Name, set[str]]] = field(default_factory=dict)
     values: dict[_Name, set[str]] = field(default_factory=dict)
-    referring: set[_Name] = field(default_factory=set)
+    referring: dict[_Name, frozenset[Logical]] = field(default_factory=dict)
 
-    def take(self, name: _Name, content: bytes) -> None:
+    def take(self, row: RecordVersion, content: bytes) -> None:
         """Take over a version of a record."""
+        name = row.type, row.id
         for value in self.values.pop(name, ()):
             del self.names[value][name]
-        self.referring.discard(name)
+        self.referring.pop(name, None)
         record = orjson.loads(content) if _NAMED in content else {}
         for system, value in _identifiers(record):
             self.names.setdefault(value, {}).setdefault(name, set()).add(system)
             self.values.setdefault(name, set()).add(value)
-        if logical_in(record):
-            self.referring.add(name)
+        if wanted := logical_in(record):
+            self.referring[name] = wanted
 
-    def meant(self, one: Logical) -> set[str]:
-        """List the records that a reference means: ``Type/id``, after `PERHAPS` where that is not certain."""
+    def meant(self, wanted: Iterable[Logical]) -> frozenset[str]:
+        """List the records that are meant: ``Type/id``, after `PERHAPS` where that is not certain."""
+        return frozenset(name for one in wanted for name in self._meant(one))
+
+    def _meant(self, one: Logical) -> set[str]:
+        """List those that one means."""
         found = {
             name: systems
             for name, systems in self.names.get(one.value, {}).items()
@@ -96,7 +101,7 @@ class Identifiers:
         self._patients = Followed(records, service, Identified, read, _MAX_PATIENTS)
 
     def meant(self, patient: str, content: bytes) -> frozenset[str]:
-        """List what a record means by references that have an identifier.
+        """List what a record means by identifiers, in its references and of the resources inside it.
 
         Args:
             patient: whose record it is, keyed token.
@@ -112,28 +117,33 @@ class Identifiers:
         if not wanted:
             return frozenset()
         with self._patients.of(patient) as known:
-            return frozenset(name for one in wanted for name in known.meant(one))
+            return known.meant(wanted)
+
+    def meant_by(self, patient: str) -> dict[_Name, frozenset[str]]:
+        """List what each of a patient's records that name others so means; raises as `meant`."""
+        with self._patients.of(patient) as known:
+            return {name: known.meant(wanted) for name, wanted in known.referring.items()}
 
     def referring(self, patient: str) -> frozenset[_Name]:
-        """List a patient's records with such references; raises as `meant`."""
+        """List a patient's records that name others so; raises as `meant`."""
         with self._patients.of(patient) as known:
             return frozenset(known.referring)
 
 
 def logical_in(record: object) -> frozenset[Logical]:
-    """List the references by an identifier in a record, wherever in it."""
-    found: set[Logical] = set()
+    """List what a record names by identifiers: its references that have one, and the resources inside it."""
     # An identifier of the record itself is none.
-    waiting = list(record.values()) if isinstance(record, dict) else []
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            if (read := _identifier(one.get("identifier"))) is not None:
-                found.add(Logical(_type_of(one), *read, "reference" not in one))
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    return frozenset(found)
+    return frozenset(named for one in objects_in(record) if one is not record for named in _named(one))
+
+
+def _named(one: Mapping[str, object]) -> Iterator[Logical]:
+    """Read what an object inside a record names by identifiers, if it is a resource or a reference."""
+    type_name = one.get("resourceType")
+    if isinstance(type_name, str):
+        # What is contained is a copy of what has no record, or of what has one: both have the number.
+        yield from (Logical(type_name, *read, is_alone=False) for read in _identifiers(one))
+    elif (read := _identifier(one.get("identifier"))) is not None:
+        yield Logical(_type_of(one), *read, is_alone="reference" not in one)
 
 
 def _type_of(reference: Mapping[str, object]) -> str:

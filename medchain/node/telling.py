@@ -24,6 +24,7 @@ from medchain.ledger.kinds.content import Period
 from medchain.node.event_time import event_span
 from medchain.node.followed import Followed
 from medchain.node.identified import Identifiers
+from medchain.node.naming import objects_in
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -53,7 +54,7 @@ class Told:
         type: its FHIR type.
         content: FHIR JSON; None where nothing more is known of it.
         span: when what it tells of happened; None where nobody can tell.
-        meant: the records that it means by references with an identifier alone (`medchain.node.identified`).
+        meant: the records that it means by identifiers (`medchain.node.identified`).
     """
 
     type: str
@@ -75,8 +76,9 @@ class _Attached:
 
     binaries: dict[_Name, set[str]] = field(default_factory=dict)
 
-    def take(self, name: _Name, content: bytes) -> None:
+    def take(self, row: RecordVersion, content: bytes) -> None:
         """Take over a version of a record."""
+        name = row.type, row.id
         self.binaries.pop(name, None)
         binaries = attached_in(orjson.loads(content)) if _NAMED in content else set()
         if binaries:
@@ -144,8 +146,12 @@ class Telling:
         return self._identifiers.referring(patient)
 
     def meant(self, patient: str, content: bytes) -> frozenset[str]:
-        """List what a record of a patient means by references with an identifier; as `Identifiers.meant`."""
+        """List what a record of a patient means by identifiers; as `Identifiers.meant`."""
         return self._identifiers.meant(patient, content)
+
+    def meant_by(self, patient: str) -> dict[_Name, frozenset[str]]:
+        """List what each record of a patient that names others by identifiers means; as `Identifiers.meant_by`."""
+        return self._identifiers.meant_by(patient)
 
     def of(self, stored: RecordVersion, zone: tzinfo) -> tuple[Told, ...]:
         """Tell of a record version.
@@ -179,7 +185,7 @@ class Telling:
         if not content:
             # Beside a content that is no FHIR JSON nothing need be told; a deletion has no content at all.
             return None if stored.head is None else Told(stored.type, None, None)
-        meant = frozenset[str]() if stored.type == BINARY else self.meant(stored.patient, content)
+        meant = self.meant(stored.patient, content)
         return Told(stored.type, content, event_span(content, stored.created, zone), meant)
 
     def _around(self, binary: RecordVersion, shell: bytes, zone: tzinfo) -> Iterator[Told]:
@@ -215,17 +221,8 @@ class Telling:
 
 def attached_in(document: object) -> set[str]:
     """List the ids of Binaries that a document names as an Attachment does, wherever in it."""
-    found: set[str] = set()
-    waiting = [document]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            url = one.get("url")
-            found.update(_ATTACHED.findall(unquote(url)) if isinstance(url, str) else ())
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    return found
+    urls = (one.get("url") for one in objects_in(document))
+    return {name for url in urls if isinstance(url, str) for name in _ATTACHED.findall(unquote(url))}
 
 
 def targets_in(provenance: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from consent.facts import facts_of
 from medchain.dates import Span
+from medchain.node.naming import PERHAPS
 
 PCF = Path(__file__).parents[2] / "vectors" / "ihe-pcf"
 SPAN = Span(1, 2)
@@ -17,6 +18,10 @@ SPAN = Span(1, 2)
 
 def read(**members: Any):  # noqa: ANN401  # FHIR's own
     return facts_of(json.dumps({"resourceType": "Observation", "id": "r"} | members).encode(), "Patient/p", SPAN)
+
+
+def perhaps(name: str) -> str:
+    return f"{PERHAPS}{name}"
 
 
 def test_an_observation_of_ihe_pcf_tells_all_of_it() -> None:
@@ -41,7 +46,7 @@ def test_codes_and_references_are_found_however_deep() -> None:
         hasMember=[{"reference": "#c"}],
     )
     assert found.codes == {"s|deep", "|bare"}
-    assert found.related == {"Encounter/e"}
+    assert found.related == {"Encounter/e", perhaps("Condition/c")}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,72 @@ def test_a_reference_means_the_same_record_whatever_it_names_of_it(written: str)
 
 def test_a_condition_in_place_of_a_reference_is_no_record() -> None:
     assert read(encounter={"reference": "Encounter?identifier=a|b"}).related == {"Encounter?identifier=a|b"}
+
+
+VISIT = {"reference": "Encounter/e"}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"extension": [{"url": "urn:x", "valueReference": VISIT}]},
+        {"extension": [{"url": "urn:x", "extension": [{"url": "urn:y", "valueReference": VISIT}]}]},
+        {"_status": {"extension": [{"url": "urn:x", "valueReference": VISIT}]}},
+        {"meta": {"extension": [{"url": "urn:x", "valueReference": VISIT}]}},
+        {"text": {"status": "generated", "extension": [{"url": "urn:x", "valueReference": VISIT}]}},
+        {"subject": {"reference": "Patient/p", "extension": [{"url": "urn:x", "valueReference": VISIT}]}},
+        {"section": [{"section": [{"entry": [VISIT]}]}]},
+        {"parameter": [{"name": "visit", "part": [{"name": "at", "valueReference": VISIT}]}]},
+        {"contained": [{"resourceType": "Encounter", "partOf": VISIT}]},
+    ],
+)
+def test_a_reference_counts_wherever_it_stands(members: dict[str, object]) -> None:
+    assert "Encounter/e" in read(**members).related
+
+
+def links(*addresses: str) -> dict[str, str]:
+    marks = "".join(f'<a href="{one}">x</a>' for one in addresses)
+    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{marks}</div>'}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"contained": [{"resourceType": "Encounter", "id": "e"}]},
+        {"parameter": [{"name": "visit", "resource": {"resourceType": "Encounter", "id": "e"}}]},
+        {"extension": [{"url": "urn:x", "valueUrl": "https://node.example/fhir/Encounter/e/_history/2"}]},
+        {"extension": [{"url": "urn:x", "valueUri": "Encounter/e#part"}]},
+        {"extension": [{"url": "urn:x", "valueCanonical": "http://node.example/Encounter/e|2"}]},
+        {"content": [{"attachment": {"url": "Encounter/e?_format=json"}}]},
+        {"meta": {"source": "https://node.example/fhir/Encounter/e"}},
+        {"text": links("https://else.example", "Encounter/e")},
+        {"text": links("Encounter&#47;e")},
+        {"encounter": {"reference": "Encounter/%65"}},
+        {"encounter": {"reference": "Encounter%2Fe"}},
+    ],
+)
+def test_what_names_a_record_without_a_reference_may_name_it(members: dict[str, object]) -> None:
+    assert read(**members).related >= {perhaps("Encounter/e")}
+    assert "Encounter/e" not in read(**members).related
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"note": [{"text": "see Encounter/e"}]},
+        {"extension": [{"url": "urn:x", "valueUri": "Encounter/e2"}]},
+        {"extension": [{"url": "urn:x", "valueUri": "Encounter/e.x"}]},
+        {"extension": [{"url": "urn:x", "valueUri": "PastEncounter/e"}]},
+        {"extension": [{"url": "urn:x", "valueUri": 3}]},
+        {"contained": [{"resourceType": "Encounter", "id": 3}, {"id": "e"}]},
+    ],
+)
+def test_free_text_and_longer_names_name_no_record(members: dict[str, object]) -> None:
+    assert read(**members).related & {"Encounter/e", perhaps("Encounter/e")} == set()
+
+
+def test_a_record_does_not_name_itself() -> None:
+    assert read().related == frozenset()
 
 
 def test_what_is_meant_by_identifiers_is_told_beside_the_references() -> None:

@@ -167,6 +167,102 @@ def test_attack_a_record_names_a_denied_visit_by_its_number_beside_what_names_it
     assert status(ward) == 200
 
 
+def inside(resource: dict, **more: object) -> dict:
+    """Members of an Observation that contains a resource, and refers to it."""
+    return {"contained": [{"id": "c", **resource}], "focus": [{"reference": f"#{resource.get('id', 'c')}"}], **more}
+
+
+NUMBERED = {"identifier": VISIT["identifier"]}
+AT_VISIT = {"reference": "Encounter/e1"}
+HINT = [{"url": "urn:hint", "valueReference": AT_VISIT}]
+BARE = {name: VISIT[name] for name in ("resourceType", "status", "class")}
+NAMING = {
+    "contained visit of that number": inside(BARE | NUMBERED, encounter={"reference": "#c"}, focus=[]),
+    "contained visit of that number, system unknown": inside(BARE | {"identifier": [{"value": "v-1"}]}),
+    "contained visit of that id": inside(BARE | {"id": "e1"}),
+    "contained part of that visit": inside(BARE | {"partOf": AT_VISIT}),
+    "contained diagnosis of that visit": inside({"resourceType": "Condition", "encounter": AT_VISIT}),
+    "contained diagnosis of that number": inside({"resourceType": "Condition", **BY_NUMBER}),
+    "contained parameters": inside(
+        {
+            "resourceType": "Parameters",
+            "parameter": [{"name": "at", "part": [{"name": "x", "valueReference": AT_VISIT}]}],
+        }
+    ),
+    "visit in contained parameters": inside(
+        {"resourceType": "Parameters", "parameter": [{"name": "at", "resource": BARE | NUMBERED}]}
+    ),
+    "contained document": inside({"resourceType": "Composition", "section": [{"section": [{"entry": [AT_VISIT]}]}]}),
+    "contained bundle": inside(
+        {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": BARE | {"id": "e1"}}]}
+    ),
+    "extension": {"extension": HINT},
+    "extension of a primitive": {"_status": {"extension": HINT}},
+    "extension of the narrative": {"text": {"status": "empty", "extension": HINT}},
+    "extension of meta": {"meta": {"extension": HINT}},
+    "extension with the number": {"extension": [{"url": "urn:hint", "valueReference": BY_NUMBER["encounter"]}]},
+    "address": {"extension": [{"url": "urn:hint", "valueUrl": "https://renhe.example/fhir/Encounter/e1"}]},
+    "fragment": {"encounter": {"reference": "Encounter/e1#c"}},
+    "percent-encoded": {"encounter": {"reference": "Encounter/e%31"}},
+}
+
+
+@pytest.mark.parametrize("members", NAMING.values(), ids=NAMING)
+def test_attack_a_record_names_a_denied_visit_by_what_it_contains(ward, members):
+    assert ward.call("PUT", "/fhir/Encounter/e1", VISIT).status_code == 201
+    content = json.dumps({**observation("o2"), **members}).encode()
+    ward.service.create(NewRecord("Observation", "o2", content, "p1"))
+    assert status(ward, "/fhir/Observation/o2") == 200
+    give(ward, deny(data=OF_VISIT))
+    assert [status(ward, f"/fhir/Observation/{one}") for one in ("o1", "o2")] == [200, 404]
+    found = orjson.loads(ward.call("GET", "/fhir/Observation?_total=accurate").data)
+    assert found["total"] == 1
+
+
+def test_what_a_record_contains_is_of_a_visit_once_that_has_the_number(ward):
+    content = json.dumps({**observation("o2"), **NAMING["contained visit of that number"]}).encode()
+    ward.service.create(NewRecord("Observation", "o2", content, "p1"))
+    give(ward, deny(data=OF_VISIT))
+    assert status(ward, "/fhir/Observation/o2") == 200
+    assert ward.call("PUT", "/fhir/Encounter/e1", VISIT).status_code == 201
+    assert status(ward, "/fhir/Observation/o2") == 404
+
+
+def test_a_permit_of_a_visit_holds_for_no_record_that_only_contains_one_of_its_number(ward):
+    """It says that it is that visit; whether it is nobody knows."""
+    assert ward.call("PUT", "/fhir/Encounter/e1", VISIT).status_code == 201
+    for name, members in (("o2", NAMING["contained visit of that number"]), ("o3", {"encounter": AT_VISIT})):
+        content = json.dumps({**observation(name), **members}).encode()
+        ward.service.create(NewRecord("Observation", name, content, "p1"))
+    give(ward, consent({"type": "permit", "data": OF_VISIT}))
+    assert [status(ward, f"/fhir/Observation/{one}") for one in ("o2", "o3")] == [404, 200]
+
+
+def test_a_document_is_named_by_its_master_identifier_too(ward):
+    document = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "subject": {"reference": "Patient/p1"},
+        "masterIdentifier": {"system": "urn:documents", "value": "D-1"},
+        "content": [{"attachment": {"title": "x"}}],
+    }
+    assert ward.call("PUT", "/fhir/DocumentReference/d1", document | {"id": "d1"}).status_code == 201
+    named = {"derivedFrom": [{"identifier": document["masterIdentifier"]}]}
+    assert ward.call("PUT", "/fhir/Observation/o2", observation("o2", **named)).status_code == 201
+    give(ward, deny(data=[{"meaning": "dependents", "reference": {"reference": "DocumentReference/d1"}}]))
+    assert [status(ward, f"/fhir/Observation/{one}") for one in ("o1", "o2")] == [200, 404]
+
+
+def test_attack_a_binary_names_a_denied_visit_by_its_number_beside_the_patient(ward):
+    assert ward.call("PUT", "/fhir/Encounter/e1", VISIT).status_code == 201
+    context = {"reference": "Patient/p1", **BY_NUMBER["encounter"]}
+    shell = json.dumps({"resourceType": "Binary", "id": "b1", "securityContext": context}).encode()
+    ward.service.create(NewRecord("Binary", "b1", b"scan", "p1", content_type="image/png", head=shell))
+    assert status(ward, "/fhir/Binary/b1") == 200
+    give(ward, deny(data=OF_VISIT))
+    assert status(ward, "/fhir/Binary/b1") == 404
+
+
 def test_another_patients_visit_with_the_same_number_says_nothing(ward):
     ward.call("PUT", "/fhir/Patient/p2", patient("p2"))
     assert (

@@ -134,6 +134,32 @@ def test_an_identifier_that_tells_no_one_patient_makes_a_record_nobodys(server, 
     assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("")
 
 
+def test_attack_a_record_of_a_contained_patient_is_nobodys(server):
+    """What the patient denies or hides would not hold for it."""
+    put_patient(server, "her", MRN)
+    put_patient(server, "his", MRN | {"value": "7"})
+    inside = {"resourceType": "Patient", "id": "p", "identifier": [MRN | {"value": "9"}, MRN]}
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(reference="#p") | {"contained": [inside]}).data)
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("her")
+
+
+@pytest.mark.parametrize(
+    "contained",
+    [
+        # Of two patients.
+        [{"resourceType": "Patient", "id": "p", "identifier": [MRN, MRN | {"value": "7"}]}],
+        [{"resourceType": "Patient", "id": "p", "identifier": [{"value": MRN["value"]}]}],
+        [{"resourceType": "Patient", "id": "p"}],
+        [{"resourceType": "Group", "id": "p", "identifier": [MRN], "type": "person", "actual": True}],
+    ],
+)
+def test_a_contained_subject_that_tells_no_one_patient_makes_a_record_nobodys(server, contained):
+    put_patient(server, "her", MRN)
+    put_patient(server, "his", MRN | {"value": "7"})
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(reference="#p") | {"contained": contained}).data)
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("")
+
+
 def observation(name: str, patient: str) -> dict:
     subject = {"reference": f"Patient/{patient}"}
     return {"resourceType": "Observation", "id": name, "status": "final", "code": {"text": "x"}, "subject": subject}

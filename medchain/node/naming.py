@@ -1,0 +1,61 @@
+"""How a record may name another one without a reference to it. Pure.
+
+Keeps true: whatever a reader could follow from a record to another one of this node counts, wherever in the record it
+stands: one record too many may be meant, never one too few. What text for people says is not read. Trusts nothing.
+Source: FHIR R4 §3.1.0.11.2 (where addresses of resources stand), §2.3.0.3 (``#id``); `docs/spec/consent.md` D13.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from html import unescape
+from typing import Final
+from urllib.parse import unquote
+
+PERHAPS: Final = "urn:medchain:perhaps/"
+"""Before a record that may be meant, as well as another: of which a denial holds, and no permission."""
+
+# A reference is one as it stands; percent-encoded it is an address like the others.
+_ADDRESSES: Final = frozenset({"div", "source", "url", "valueCanonical", "valueUri", "valueUrl"})
+_ENCODED: Final = "%"
+_RECORD: Final = re.compile(r"\b[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?![A-Za-z0-9\-.])")
+
+
+def objects_in(value: object) -> Iterator[Mapping[str, object]]:
+    """List all objects of a document, itself among them, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+
+
+def perhaps_named(record: object) -> Iterator[str]:
+    """List what a record may name: each ``Type/id``, after `PERHAPS`.
+
+    A resource inside it may be a copy of the record that has its id, though R4 gives it an id of its own; addresses,
+    links of narratives and percent-encoded references may lead to one.
+
+    Args:
+        record: FHIR JSON, read.
+    """
+    for one in objects_in(record):
+        name, record_id = one.get("resourceType"), one.get("id")
+        if one is not record and isinstance(name, str) and isinstance(record_id, str):
+            yield f"{PERHAPS}{name}/{record_id}"
+        for address in _addresses(one):
+            yield from (PERHAPS + found for found in _RECORD.findall(unquote(unescape(address))))
+
+
+def _addresses(one: Mapping[str, object]) -> Iterator[str]:
+    """List the addresses in an object."""
+    for key in one.keys() & _ADDRESSES:
+        if isinstance(address := one[key], str):
+            yield address
+    reference = one.get("reference")
+    if isinstance(reference, str) and _ENCODED in reference:
+        yield reference
