@@ -8,13 +8,14 @@ Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 from urllib.parse import urlencode
 
+from consent.decision import Resource as Decided
 from consent.decision import unversioned
 from consent.web.ports import Listing, Look, Opened, PatientRecord
 from fhir_bridge.audit_events import REST_TYPE
@@ -24,13 +25,15 @@ from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
 from fhir_bridge.definitions.parameters import compartment, parameters_of
 from fhir_bridge.document import Element, Resource, write
+from fhir_bridge.outcome import outcome_of
+from fhir_bridge.patient_facts import PatientFacts
 from fhir_bridge.references import instant
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.cursor import PARAMETER
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.patients import name_text
 from fhir_bridge.smart.scopes import parse_scopes
-from medchain.errors import NotFoundError
+from medchain.errors import NotFoundError, UnavailableError
 from medchain.node.looks import covered_looks, looks_proof
 from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.node.proofs import zip_bundle
@@ -40,23 +43,22 @@ from medchain.store.records import CONCERN
 CLIENT: Final = "(patient)"
 """As which client the patient's pages are on the audit."""
 
-MAX_PAGES: Final = 5
-"""Most pages of records that are shown at once."""
-
 _OWN: Final = parse_scopes("patient/*.rs")
 _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/PractitionerRole.rs")
-_COUNT: Final = "_count=200&_sort=-_lastUpdated"
 _NEWEST: Final = "-_lastUpdated"
 _VISIT: Final = "Encounter"
 _BESIDE: Final = " · "
 _VISITS: Final = 20
 _LISTED: Final = 50
+_NAMED: Final = 1_000
 _SCANS: Final = 5
 _SCANNED: Final = 100
 _MOST: Final = 1_000
 _VERSIONS: Final = 50
 _LOOKS: Final = "_count=100&_sort=-date"
 _REFUSED: Final = "4"
+# What one patient may see, and is there no more.
+_GONE: Final = 404
 _ELSEWHERE: Final = frozenset({"AuditEvent", "Provenance"})
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _MAX_NAMES: Final = 50
@@ -66,22 +68,25 @@ _STAFF: Final = re.compile(r"Practitioner(?:Role)?/[A-Za-z0-9.-]{1,64}")
 class RecordsOfPatients:
     """Asks in a patient's name."""
 
-    __slots__ = ("_core", "_reader")
+    __slots__ = ("_core", "_facts", "_reader")
 
-    def __init__(self, core: Core, reader: str = "") -> None:
+    def __init__(self, core: Core, reader: str = "", facts: PatientFacts | None = None) -> None:
         """Use the REST server's parts.
 
         Args:
             core: the parts.
             reader: id of the patient who asks, where that is another one than the records are of; who may is decided
                 by the pages, from the ledger.
+            facts: what is known of patients' records; None to begin.
         """
+        zone = core.search.index.setting.zone
         self._core = core
+        self._facts = facts or PatientFacts(core.store, core.service, core.enforcement, self.types(), zone)
         self._reader = reader
 
     def read_by(self, reader: str) -> RecordsOfPatients:
         """Give the same, read by another patient, who acts for the first one and is on the audit for it."""
-        return RecordsOfPatients(self._core, reader)
+        return RecordsOfPatients(self._core, reader, self._facts)
 
     def patient_of(self, token: str) -> str:
         """Give the id of the patient whom the records file knows by a keyed token; empty for one without a record."""
@@ -97,17 +102,25 @@ class RecordsOfPatients:
         names = objects_in(resource.get("name"))
         return name_text(names[0]) if names else ""
 
-    def all(self, patient: str, language: str) -> tuple[Sequence[PatientRecord], bool]:
-        """Give the patient's records, the newest first, and whether there are more than are given."""
-        reading = self._reading(patient, language)
-        place, found = f"Patient/{patient}/*", reading.listed(f"Patient/{patient}/*", _COUNT)
-        resources = list(found.resources)
-        for _ in range(MAX_PAGES - 1):
-            if not found.cursor:
-                break
-            found = reading.listed(place, urlencode({PARAMETER: found.cursor}))
-            resources += found.resources
-        return self._records(patient, reading, resources), bool(found.cursor)
+    def facts(self, patient: str, language: str) -> Sequence[Decided]:
+        """Give what the decision asks of each of the patient's records; see the port."""
+        # Asked for as the patient, so that the audit has that all of them were looked at.
+        types = urlencode({"_type": ",".join(sorted(self.types()))})
+        self._reading(patient, language).count(f"Patient/{patient}/*", types)
+        return self._facts.of(self._access(patient), patient)
+
+    def some(self, patient: str, references: Collection[str], language: str) -> Mapping[str, PatientRecord]:
+        """Give some of the patient's records by their references; see the port."""
+        reading, names = self._reading(patient, language), sorted(references)
+        query = {
+            "_id": ",".join(one.partition("/")[2] for one in names),
+            "_type": ",".join(sorted({one.partition("/")[0] for one in names})),
+            "_count": str(_NAMED),
+        }
+        found = _page(reading, f"Patient/{patient}/*", "", **query).resources
+        wanted = set(names)
+        records = self._records(patient, reading, (one for one in found if _place(one) in wanted))
+        return {one.reference: one for one in records}
 
     def visits(self, patient: str, begin: str, language: str) -> Listing:
         """Give some of the patient's visits, the newest first; see the port."""
@@ -174,17 +187,24 @@ class RecordsOfPatients:
             raise NotFoundError("page.unknown") from error
         return reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
 
+    def references(self, patient: str, language: str, visit: str = "") -> Sequence[str]:
+        """List all that a patient has now, or what belongs to a visit, by type and id; see the port."""
+        reading, types = self._reading(patient, language), _filed() if visit else self.types()
+        place = f"{_VISIT}/{visit}/*" if visit else f"Patient/{patient}/*"
+        found = _page(reading, place, "", _sort=_NEWEST, _count=_NAMED, _elements="id", _type=",".join(sorted(types)))
+        names = [_place(one) for one in found.resources if not _is_kept(one)]
+        while found.cursor:
+            found = _page(reading, place, found.cursor)
+            names += [_place(one) for one in found.resources if not _is_kept(one)]
+        return names
+
     def bundle(self, patient: str, references: Iterable[str], language: str) -> Iterator[bytes]:
         """Give records as a FHIR Bundle with their Provenance; see the port."""
         reading = self._reading(patient, language)
         head = write({"resourceType": "Bundle", "type": "collection", "timestamp": instant(self._core.clock())})
         before, end = head.removesuffix(b"}") + b',"entry":[', head
         for place in references:
-            try:
-                entries = [write(self._entry(one)) for one in _with_provenance(reading, place)]
-            except RefusedError as error:
-                raise NotFoundError("page.unknown") from error
-            yield before + b",".join(entries)
+            yield before + b",".join(map(write, self._entries(reading, place, is_first=end is head)))
             before, end = b",", b"]}"
         yield end
 
@@ -279,10 +299,17 @@ class RecordsOfPatients:
                 event=str(event.get("id", "")),
             )
 
-    def _entry(self, resource: Resource) -> Resource:
-        """Write an entry of a Bundle."""
-        place = f"{resource.get('resourceType')}/{resource.get('id')}"
-        return {"fullUrl": f"{self._core.base_url}/{place}", "resource": resource}
+    def _entries(self, reading: Reading, place: str, *, is_first: bool) -> list[Resource]:
+        """Write the entries of a Bundle of a record: it and its Provenance, or that it is there no more."""
+        try:
+            found = list(_with_provenance(reading, place))
+        except RefusedError as error:
+            if error.status != _GONE:
+                raise UnavailableError("page.broken_off") from error
+            if is_first:
+                raise NotFoundError("page.unknown") from error
+            return [{"resource": outcome_of([_gone(place, error)])}]
+        return [{"fullUrl": f"{self._core.base_url}/{_place(one)}", "resource": one} for one in found]
 
     def _reading(self, patient: str, language: str) -> Reading:
         """Ask as a token for this one patient would."""
@@ -304,6 +331,16 @@ def _page(reading: Reading, place: str, begin: str, **asked: str | int) -> Liste
         return reading.listed(place, urlencode({PARAMETER: begin} if begin else asked))
     except RefusedError as error:
         raise NotFoundError("page.unknown") from error
+
+
+def _place(resource: Resource) -> str:
+    """Name a resource by its type and id."""
+    return f"{resource.get('resourceType')}/{resource.get('id')}"
+
+
+def _gone(place: str, error: RefusedError) -> Resource:
+    """Say of a record that was to be taken along that it is not there any more."""
+    return {"severity": "warning", "code": "not-found", "details": {"text": error.text}, "diagnostics": place}
 
 
 @cache

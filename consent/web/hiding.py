@@ -10,15 +10,16 @@ Source: `docs/spec/patient-pages.md` 18; `docs/spec/consent.md` C13.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response
 
+from consent.decision import Resource
 from consent.hiding import Hidden
 from consent.web.kinds import KINDS
-from consent.web.ports import PatientRecord, walked
+from consent.web.offer import EXAMPLES
+from consent.web.ports import PatientRecord
 from consent.web.replay import Replay
 from consent.web.signing import Signing
 from consent.web.site import Patient, PatientSite, check_place
@@ -35,6 +36,9 @@ VISIT: Final = "Encounter"
 
 HIDDEN_KINDS: Final = tuple(kind for kind, types in KINDS.items() if NEVER_HIDDEN not in types)
 """Kinds that can be hidden as a whole."""
+
+LISTED: Final = 50
+"""Most records that are named of those that are hidden with one."""
 
 _RECORD: Final = "/my/record/<type_name>/<record_id>"
 _KIND: Final = "/my/record/kinds/<kind>"
@@ -85,25 +89,28 @@ class HidingPages:
         """Show what hiding would keep back, and from whom."""
         me = self._site.require()
         target = self._target(me, **named)
-        replay, total = self._replay(me, target)
+        replay = self._site.replay(me)
         kept = replay.kept_back({target.hidden}, self._site.org_id)
         given = [one for one in given_of(self._site.consents(me)) if one.is_in_force]
+        # A kind has its page, on which all of it is listed: of that the first are named.
+        is_kind = target.record is None
+        others = [] if is_kind else [one for one in kept if one.reference != target.hidden.reference]
+        listed = self._listed(me, kept[:EXAMPLES] if is_kind else others[:LISTED])
         return self._site.render(
             "hide.html",
             me,
             place=target.place,
             form=target.form,
             title=target.title,
-            count=self._count(me, target, kept),
-            others=[
-                {"place": one.reference, "title": title_of(self._site, one), "when": one.when}
-                for one in kept
-                if target.record is not None and one.reference != target.record.reference
-            ],
+            count=len(kept),
+            examples={
+                "examples": [(one["title"], one["when"]) for one in listed if is_kind],
+                "has_more": len(kept) > len(listed),
+            },
+            others=[] if is_kind else listed,
+            others_count=len(others),
             permissions=[self._fewer(me, one, replay, kept) for one in given if one.law is None],
             laws=[self._site.organisation(me, one.recipient) for one in given if one.law is not None],
-            looked_at=len(replay.records),
-            total=total,
             may_decide=me.may(CONSENT),
         )
 
@@ -139,29 +146,14 @@ class HidingPages:
         hidden = Hidden.of_record(record.reference)
         return Target(hidden, f"/my/record/{record.reference}", title_of(self._site, record), form, record)
 
-    def _replay(self, me: Patient, target: Target) -> tuple[Replay, int]:
-        """Give the patient's records to replay decisions over, and how many there are.
+    def _listed(self, me: Patient, records: Sequence[Resource]) -> list[dict[str, object]]:
+        """Name records, as far as they are there still."""
+        named = [one.reference for one in records if one.reference is not None]
+        shown = self._site.records_of(me).some(me.id, named, language()) if named else {}
+        found = [shown[name] for name in named if name in shown]
+        return [{"place": one.reference, "title": title_of(self._site, one), "when": one.when} for one in found]
 
-        Of many they are the newest, and beside those a record with what belongs to it, of a kind the newest.
-        """
-        replay, total = self._site.replay(me)
-        if total <= len(replay.records):
-            return replay, total
-        records, found = self._site.records_of(me), [] if target.record is None else [target.record]
-        if target.form == "visit" and target.record is not None:
-            found += walked(partial(records.in_visit, me.id, target.record.id, language=language()))
-        elif target.record is None:
-            found += records.of_types(me.id, target.hidden.types, "", language()).records
-        known = {one.reference for one in replay.records}
-        return replace(replay, records=[*replay.records, *(one for one in found if one.reference not in known)]), total
-
-    def _count(self, me: Patient, target: Target, kept: Sequence[PatientRecord]) -> int:
-        """Count what would be hidden: of a kind all that there is, else what was looked at."""
-        if target.record is None:
-            return self._site.records_of(me).count(me.id, target.hidden.types, language())
-        return len(kept)
-
-    def _fewer(self, me: Patient, given: Given, replay: Replay, kept: Sequence[PatientRecord]) -> dict[str, object]:
+    def _fewer(self, me: Patient, given: Given, replay: Replay, kept: Sequence[Resource]) -> dict[str, object]:
         """Say how many records a permission lets through now, and how many fewer it would."""
         hidden = {one.reference for one in kept}
         passing = replay.passing(self._site.content(me, given.key))
@@ -186,7 +178,7 @@ def state_of(site: PatientSite, me: Patient, record: PatientRecord) -> dict[str,
     """
     if record.type == NEVER_HIDDEN:
         return None
-    alone = Replay([record], frozenset(), site.pages.site.clock(), site.zone)
+    alone = site.replay_of(me, [record])
     own = Hidden.of_record(record.reference)
     others = {one.hides for one in site.hidings(me) if one.hides is not None and one.hides != own}
     by = sorted(one for one in others if alone.kept_back({one}, site.org_id))

@@ -113,6 +113,8 @@ HIDING_WORDS: Final[Words] = {
         "No permission is in force now, so nothing changes today; it counts for later ones too.",
     ),
     "hide.with": ("同时隐藏的，还有引用它的 {count} 条记录", "Hidden with it: {count} records that refer to it"),
+    "hide.rest": ("……还有 {count} 条。", "… and {count} more."),
+    "hide.rest.one": ("……还有 1 条。", "… and one more."),
     "hide.with.one": ("同时隐藏的，还有引用它的 1 条记录", "Hidden with it: one record that refers to it"),
     "hide.later": (
         "以上用与正式给出时相同的规则算出。以后新增的、引用它的记录也会隐藏。您随时可以恢复。",

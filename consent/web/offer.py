@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from consent.decision import Resource
 from consent.vocabulary import ACT_CODE, SENSITIVITIES
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kind_of, kinds_of
-from consent.web.ports import PatientRecord
 from consent.web.replay import Replay
 from medchain.encoding import Json, unhex
 from medchain.errors import AccessDeniedError, InputError
@@ -28,6 +28,11 @@ _DAYS: Final = (7, 30, 90, 365)
 _START_S: Final = 60
 _SCOPE: Final = "http://terminology.hl7.org/CodeSystem/consentscope"
 _CATEGORY: Final = "http://loinc.org"
+# A label covers what lies below it.
+_SENSITIVE: Final = {
+    kind: frozenset(codes).union(*(SENSITIVITIES.get(code, frozenset()) for code in codes))
+    for kind, codes in SENSITIVE.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class KindPreview:
 
     kind: str
     count: int
-    examples: tuple[PatientRecord, ...]
+    examples: tuple[Resource, ...]
 
 
 def choices_of(ask: Mapping[str, Json]) -> tuple[list[str], list[int]]:
@@ -137,27 +142,25 @@ def terms_of(ask: Mapping[str, Json], choice: Choice, custodian: str, subject: s
     }
 
 
-def passing_under(terms: Mapping[str, Json], replay: Replay) -> list[PatientRecord]:
+def passing_under(terms: Mapping[str, Json], replay: Replay) -> list[Resource]:
     """Replay the decision over the patient's records, as if terms (`terms_of`) were in force."""
     return replay.passing(_content(terms, replay.now))
 
 
-def previewed(through: Sequence[PatientRecord]) -> dict[str, KindPreview]:
+def previewed(through: Sequence[Resource]) -> dict[str, KindPreview]:
     """Count what passes (`passing_under`), by kind; kinds of which nothing does are left out."""
-    found = {}
-    for kind in kinds_of(one.type for one in through):
-        rows = [one for one in through if kind_of(one.type) == kind]
-        found[kind] = KindPreview(kind, len(rows), tuple(rows[:EXAMPLES]))
-    return found
+    found: dict[str, list[Resource]] = {}
+    for one in through:
+        found.setdefault(kind_of(one.type or ""), []).append(one)
+    return {kind: KindPreview(kind, len(rows), tuple(rows[:EXAMPLES])) for kind, rows in found.items()}
 
 
-def sensitive_in(passing: Sequence[PatientRecord], replay: Replay) -> dict[str, list[PatientRecord]]:
+def sensitive_in(passing: Sequence[Resource]) -> dict[str, list[Resource]]:
     """List, of records that pass, those of each sensitive kind; kinds without any are left out."""
-    found: dict[str, list[PatientRecord]] = {}
+    found: dict[str, list[Resource]] = {}
     for one in passing:
-        labels = replay.facts(one).labels or frozenset()
-        for kind, codes in SENSITIVE.items():
-            if labels & frozenset().union(*(_covered(code) for code in codes)):
+        for kind, codes in _SENSITIVE.items():
+            if one.labels and not codes.isdisjoint(one.labels):
                 found.setdefault(kind, []).append(one)
     return found
 
@@ -180,11 +183,6 @@ def _content(terms: Mapping[str, Json], now: int) -> dict[str, Json]:
         stop=bytes(HASH_BYTES),
         signed_at=now,
     ).to_content()
-
-
-def _covered(code: str) -> frozenset[str]:
-    """List a label and what lies below it."""
-    return SENSITIVITIES.get(code, frozenset()) | {code}
 
 
 def _types(ask: Mapping[str, Json]) -> list[str]:

@@ -20,13 +20,33 @@ from consent.web.acting import OWN, end_acting
 from consent.web.concerns import ConcernPages
 from consent.web.contacts import ContactPages
 from consent.web.custody import CustodyPages
-from consent.web.effect import Offered, renewed_row, sensitive_count, sensitive_rows, unless_row
+from consent.web.effect import (
+    Offered,
+    Shown,
+    examples_of,
+    opened,
+    renewal_of,
+    renewed_row,
+    sensitive_count,
+    sensitive_rows,
+    unless_row,
+)
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages
 from consent.web.kinds import SENSITIVE, kinds_of
 from consent.web.leave import LeavePages
 from consent.web.looked import looked_at
-from consent.web.offer import Choice, choice_of, choices_of, kinds_within, passing_under, previewed, terms_of
+from consent.web.offer import (
+    Choice,
+    KindPreview,
+    choice_of,
+    choices_of,
+    kinds_within,
+    passing_under,
+    previewed,
+    sensitive_in,
+    terms_of,
+)
 from consent.web.proofs import ProofPages
 from consent.web.receipt import consent_receipt
 from consent.web.record import RecordPages, record_row
@@ -334,7 +354,7 @@ class PatientPages:
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
         now, say = self._site.pages.site.clock(), self._site.pages.say
-        replay, total = self._site.replay(me)
+        replay = self._site.replay(me)
         subject = me.subjects[0].hex() if me.subjects else bytes(32).hex()
         terms = terms_of(ask, choice, self._site.org_id, subject, now)
         offered, days = choices_of(ask)
@@ -343,33 +363,28 @@ class PatientPages:
         most = passing_under(terms_of(ask, everything, self._site.org_id, subject, now), replay)
         through, counts = passing_under(terms, replay), previewed(most)
         offer = Offered(ask, choice, names(terms["resource_types"]), through)
-        rows = [
-            {
-                "kind": kind,
-                "name": say(f"kind.{kind}"),
-                "count": counts[kind].count if kind in counts else 0,
-                "examples": [record_row(self._site, one) for one in counts[kind].examples] if kind in counts else [],
-                "is_chosen": kind in choice.kinds,
-                "is_within": kind in within,
-            }
-            for kind in offered
-        ]
+        sensitive, renewal = sensitive_in(most), renewal_of(self._site, me, offer, replay)
+        changed = () if renewal is None else (renewal.more, renewal.less)
+        lists = [*(one.examples for one in counts.values()), *sensitive.values(), *changed]
+        shown = examples_of(self._site, me, lists)
         return self._site.render(
             "ask.html",
             me,
             beside=[self._site.who(one) for one in self._site.beside(me)],
             ask=self._ask_row(me, ask),
-            rows=rows,
-            sensitive=sensitive_rows(self._site, choice, most, replay),
+            rows=[
+                self._kind_row(kind, counts.get(kind), shown)
+                | {"is_chosen": kind in choice.kinds, "is_within": kind in within}
+                for kind in offered
+            ],
+            sensitive=sensitive_rows(self._site, choice, sensitive, shown),
             days=[(one, say("ask.days", days=one), one == choice.days) for one in days],
             passing=len(through),
-            sensitive_passing=sensitive_count(through, replay),
+            sensitive_passing=sensitive_count(through),
             withheld=len(replay.records) - len(through),
             until=self._site.day(now + choice.days * DAY_S),
-            looked_at=len(replay.records),
-            total=total,
             hides=bool(replay.hidden),
-            renewed=renewed_row(self._site, me, offer, replay),
+            renewed=None if renewal is None else renewed_row(self._site, renewal, shown),
             unless=unless_row(self._site, me, ask, replay),
             before=[
                 self._given_row(me, one)
@@ -378,6 +393,16 @@ class PatientPages:
             ],
             may_decide=me.may(CONSENT) and bool(within),
         )
+
+    def _kind_row(self, kind: str, found: KindPreview | None, shown: Shown) -> dict[str, object]:
+        """Word a kind that is asked for: how many records would pass, and the first of them."""
+        examples = () if found is None else opened(found.examples, shown)
+        return {
+            "kind": kind,
+            "name": self._site.pages.say(f"kind.{kind}"),
+            "count": 0 if found is None else found.count,
+            "examples": [record_row(self._site, one) for one in examples],
+        }
 
     def _ask_row(self, me: Patient, ask: Mapping[str, Json]) -> dict[str, object]:
         """Word an ask."""

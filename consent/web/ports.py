@@ -7,11 +7,12 @@ Source: `docs/spec/patient-pages.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from consent.decision import Resource
 from medchain.encoding import Json
 from medchain.node.peers import Limits
 from medchain.store.accesses import Access
@@ -29,7 +30,7 @@ class PatientRecord:
         title: what it is about, in a line; may be empty.
         content: its FHIR JSON.
         anchored: how far it is on the ledger: ``pending``, ``ordered; position=N``, ``final; position=N``.
-        meant: the patient's records that it means by an identifier alone (`medchain.node.identified`).
+        meant: the patient's records that it means by identifiers (`medchain.node.identified`).
     """
 
     type: str
@@ -58,19 +59,6 @@ class Listing:
 
     records: Sequence[PatientRecord]
     more: str = ""
-
-
-def walked(page: Callable[[str], Listing]) -> Iterator[PatientRecord]:
-    """Go through a listing to its end, of which one page is there at a time.
-
-    Args:
-        page: gives the page that begins there, the first one for an empty text.
-    """
-    begin: str | None = ""
-    while begin is not None:
-        found = page(begin)
-        yield from found.records
-        begin = found.more or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +116,12 @@ class PatientRecords(Protocol):
         """Give the patient's name; empty where the record has none."""
         ...
 
-    def all(self, patient: str, language: str) -> tuple[Sequence[PatientRecord], bool]:
-        """Give the patient's records, the newest first, and whether there are more than are given."""
+    def facts(self, patient: str, language: str) -> Sequence[Resource]:
+        """Give what the decision asks of each of the patient's records, of what was last first."""
+        ...
+
+    def some(self, patient: str, references: Collection[str], language: str) -> Mapping[str, PatientRecord]:
+        """Give some of the patient's records by their references (``TYPE/ID``), as far as they are there."""
         ...
 
     def visits(self, patient: str, begin: str, language: str) -> Listing:
@@ -173,19 +165,33 @@ class PatientRecords(Protocol):
         """Give a record's proof bundle (zip); raises as `one`."""
         ...
 
+    def references(self, patient: str, language: str, visit: str = "") -> Sequence[str]:
+        """List all that a patient has now, by type and id, what was registered later first.
+
+        Args:
+            patient: whose records.
+            language: of refusals.
+            visit: id of the Encounter whose records alone are listed, itself left out; empty for all.
+        """
+        ...
+
     def bundle(self, patient: str, references: Iterable[str], language: str) -> Iterator[bytes]:
         """Give records as a FHIR Bundle, each with what the ledger says of its versions, the proof in it.
 
+        However long it takes, nothing is kept open meanwhile: each record is read when it is written.
+
         Args:
             patient: whose they are.
-            references: of the records, ``TYPE/ID``; each is read when it is written.
-            language: of names in it.
+            references: of the records, ``TYPE/ID``.
+            language: of what is said in it.
 
         Returns:
-            The Bundle piece by piece, the first with the first record; one that breaks off is no JSON.
+            The Bundle piece by piece, the first with the first record; one that breaks off is no JSON. A later record
+            that is there no more when its turn comes is an OperationOutcome that says so.
 
         Raises:
-            NotFoundError: ``page.unknown`` for one that is not the patient's.
+            NotFoundError: ``page.unknown`` for a first one that is not the patient's.
+            UnavailableError: ``page.broken_off`` for one that cannot be read or proven.
         """
         ...
 

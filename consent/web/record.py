@@ -8,8 +8,7 @@ Source: `docs/spec/patient-pages.md` 22, 24.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -17,7 +16,7 @@ from flask import Blueprint, Response, request
 
 from consent.web.hiding import VISIT, kind_state, state_of, title_of
 from consent.web.kinds import KINDS, OTHER, kind_of, kinds_of
-from consent.web.ports import Listing, PatientRecord, walked
+from consent.web.ports import Listing, PatientRecord
 from consent.web.site import Patient, PatientSite, check_place
 from medchain.errors import NotFoundError
 from medchain.web.pages import add_views, attached, language
@@ -113,23 +112,24 @@ class RecordPages:
         """Give a record as a FHIR Bundle with its proof, a visit with all records that belong to it."""
         me = self._site.require()
         check_place(type_name, record_id)
-        records, said = self._site.records_of(me), language()
-        pages = (partial(records.in_visit, me.id, record_id, language=said),) if type_name == VISIT else ()
-        return self._bundled(me, [f"{type_name}/{record_id}"], pages, f"{type_name}-{record_id}.json")
+        is_visit = type_name == VISIT
+        within = self._site.records_of(me).references(me.id, language(), record_id) if is_visit else ()
+        return self._bundled(me, [f"{type_name}/{record_id}", *within], f"{type_name}-{record_id}.json")
 
     def bundle(self) -> Response:
         """Give all of the patient's records as a FHIR Bundle with their proofs."""
         me = self._site.require()
-        records, said = self._site.records_of(me), language()
-        page = partial(records.of_types, me.id, records.types(), language=said)
-        return self._bundled(me, [], (page,), "my-record.json")
+        return self._bundled(me, self._site.records_of(me).references(me.id, language()), "my-record.json")
 
-    def _bundled(
-        self, me: Patient, first: Sequence[str], pages: Iterable[Callable[[str], Listing]], name: str
-    ) -> Response:
-        """Give records as a file, which is made as it is taken."""
-        rest = (one.reference for page in pages for one in walked(page))
-        pieces = self._site.records_of(me).bundle(me.id, chain(first, rest), language())
+    def _bundled(self, me: Patient, references: Sequence[str], name: str) -> Response:
+        """Give records as a file, which is made as it is taken, for as long as who takes it may have them."""
+
+        def allowed() -> Iterator[str]:
+            for one in references:
+                self._site.check_going_on(me)
+                yield one
+
+        pieces = self._site.records_of(me).bundle(me.id, allowed(), language())
         # What is refused is refused before the answer begins.
         return attached(chain([next(pieces)], pieces), "application/fhir+json", name)
 

@@ -29,18 +29,18 @@ class Replay:
     """A patient's records at one moment.
 
     Attributes:
-        records: in their newest versions.
+        records: what the decision asks of them, in their newest versions.
         hidden: what the patient hides.
         now: Unix seconds.
         zone: of dates without one.
     """
 
-    records: Sequence[PatientRecord]
+    records: Sequence[Resource]
     hidden: frozenset[Hidden]
     now: int
     zone: tzinfo
 
-    def passing(self, content: Mapping[str, Json]) -> list[PatientRecord]:
+    def passing(self, content: Mapping[str, Json]) -> list[Resource]:
         """List what the content of a consent object would let through if it were in force.
 
         Args:
@@ -59,15 +59,21 @@ class Replay:
         if decision.denial is not None:
             return []
         hidden = decide_hidden(asked, self.hidden)
-        told = ((one, self.facts(one)) for one in self.records)
-        return [one for one, facts in told if decision.passes(facts) and passes(hidden, facts)]
+        return [one for one in self.records if decision.passes(one) and passes(hidden, one)]
 
-    def kept_back(self, hidden: Collection[Hidden], custodian: str) -> list[PatientRecord]:
+    def kept_back(self, hidden: Collection[Hidden], custodian: str) -> list[Resource]:
         """List what hidings at a custodian keep from others: what is hidden, and what refers to such a record."""
         other = Request(now=self.now * 1_000_000, patient=SUBJECT, groups=None, custodian=f"Organization/{custodian}")
         decision = decide_hidden(other, hidden)
-        return [one for one in self.records if not passes(decision, self.facts(one))]
+        return [one for one in self.records if not passes(decision, one)]
 
-    def facts(self, record: PatientRecord) -> Resource:
-        """Tell of a record what a release tells the decision."""
-        return facts_told(record.type, event_span(record.content, self.now, self.zone), record.content, record.meant)
+
+def facts_shown(record: PatientRecord, now: int, zone: tzinfo) -> Resource:
+    """Tell of a record that a page has opened what a release tells the decision.
+
+    Args:
+        record: which.
+        now: Unix seconds.
+        zone: of dates without one.
+    """
+    return facts_told(record.type, event_span(record.content, now, zone), record.content, record.meant)

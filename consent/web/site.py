@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from flask import Response, g, request
 
+from consent.decision import Resource
 from consent.web.acting import NOTHING, OWN, chosen_in, cookie_name, limits_of
 from consent.web.person import Delegation, Person, person_of, represented_of
 from consent.web.ports import Links, Local, PatientRecord, PatientRecords
-from consent.web.replay import Replay
+from consent.web.replay import Replay, facts_shown
 from consent.web.view import Given, hidings_of
 from medchain.encoding import Json
 from medchain.errors import AccessDeniedError, NotFoundError, UnavailableError
@@ -164,6 +165,21 @@ class PatientSite:
         found.check_may(may)
         return found
 
+    def check_going_on(self, me: Patient) -> None:
+        """See, while an answer takes long, that nobody has ended the session or the delegation under which it began.
+
+        That the session's own time is over meanwhile ends nothing.
+
+        Raises:
+            AccessDeniedError: ``session.none``, ``patient.ended``.
+        """
+        site, session = self.pages.site, me.signed_in.session
+        now = site.clock()
+        if now < session.until and not site.accounts.session_lives(session.token, now):
+            raise AccessDeniedError("session.none")
+        if me.acting is not None and me.acting.delegation not in self._represented(me.acting.delegation.delegate):
+            raise AccessDeniedError("patient.ended")
+
     def check_form(self, may: str = OWN) -> Patient:
         """See that a form comes from the patient's page; raises as `require` and `Site.check_form`."""
         self.pages.site.check_form(Role.PATIENT)
@@ -174,9 +190,7 @@ class PatientSite:
         person = self.person(own)
         if person is None or not person.is_able:
             return []
-        answer = self.local.call("subject.represented", {"subject": person.subject.hex()}, QUICK)
-        rows = represented_of(answer) if isinstance(answer, dict) else []
-        return [one for one in rows if self.patient_of(one.person)]
+        return [one for one in self._represented(person.subject) if self.patient_of(one.person)]
 
     def patient_of(self, subject: bytes) -> str:
         """Find the id of the patient whom a subject is here; empty for one that is not known."""
@@ -226,15 +240,17 @@ class PatientSite:
         """List what the patient hides here."""
         return hidings_of(self.consents(me), self.org_id)
 
-    def replay(self, me: Patient) -> tuple[Replay, int]:
-        """Give the patient's records to replay decisions over, of many the newest, and how many there are."""
-        given = self.records_of(me)
-        records, is_cut = given.all(me.id, language())
-        total = given.count(me.id, given.types(), language()) if is_cut else len(records)
-        return self.replay_of(me, records), total
+    def replay(self, me: Patient) -> Replay:
+        """Give all of the patient's records to replay decisions over."""
+        return self._replay(me, self.records_of(me).facts(me.id, language()))
 
     def replay_of(self, me: Patient, records: Sequence[PatientRecord]) -> Replay:
-        """Give some of the patient's records to replay decisions over."""
+        """Give some of the patient's records, which a page has opened, to replay decisions over."""
+        now = self.pages.site.clock()
+        return self._replay(me, [facts_shown(one, now, self.zone) for one in records])
+
+    def _replay(self, me: Patient, records: Sequence[Resource]) -> Replay:
+        """Replay over records what the patient hides."""
         hidden = frozenset(one.hides for one in self.hidings(me) if one.hides is not None)
         return Replay(records, hidden, self.pages.site.clock(), self.zone)
 
@@ -324,6 +340,11 @@ class PatientSite:
     def purpose(self, code: str) -> str:
         """Word a purpose of use; its code where there is no word."""
         return self.pages.say_or(f"purpose.{code}", code)
+
+    def _represented(self, delegate: bytes) -> list[Delegation]:
+        """Ask for whom a subject (map key) may act now."""
+        answer = self.local.call("subject.represented", {"subject": delegate.hex()}, QUICK)
+        return represented_of(answer) if isinstance(answer, dict) else []
 
     def _shown(self, subject: bytes) -> Person | None:
         """Ask what is known of a subject; None for one that is not in force."""

@@ -361,10 +361,6 @@ PATIENT_WORDS: Final[Words] = {
         "Sensitive records among them: {count}, since you ticked those.",
     ),
     "ask.effect.sensitive.none": ("其中没有敏感记录。", "None of them is labelled as sensitive."),
-    "ask.cut": (
-        "您共有 {total} 条记录，预览只计算了其中 {count} 条，以最新的为主。",
-        "You have {total} records; the preview counts {count} of them, above all the newest.",
-    ),
     "ask.before": ("您已许可{name}的", "What you let {name} see already"),
     "ask.before.lead": (
         "新的许可与上面的并存，各自可以停止。",

@@ -287,11 +287,12 @@ class Gateway:
 
     async def _pieces(self, answer: _Answer) -> AsyncIterator[bytes]:
         """Give a body piece by piece; what is not there yet is made in threads, none of which waits for the client."""
-        body = memoryview(answer.body)
-        for start in range(0, len(body), _PIECE_BYTES):
-            yield bytes(body[start : start + _PIECE_BYTES])
-        while answer.rest is not None and (piece := await self._in_thread(_more, answer.rest)):
-            yield piece
+        made = answer.body
+        while made:
+            body = memoryview(made)
+            for start in range(0, len(body), _PIECE_BYTES):
+                yield bytes(body[start : start + _PIECE_BYTES])
+            made = b"" if answer.rest is None else await self._in_thread(_more, answer.rest)
 
 
 async def _gone(receive: Receive) -> None:

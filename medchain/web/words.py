@@ -74,6 +74,10 @@ WORDS: Final[Words] = {
         "The request was not done. Go back and try again; if it happens again, ask your administrator.",
     ),
     "error.page.unknown": ("没有这个页面。", "There is no such page."),
+    "error.page.broken_off": (
+        "文件暂时无法完整生成，请稍后再试。",
+        "The file cannot be made whole now. Try again later.",
+    ),
     "error.page.ended": (
         "此页面已过期。请从应用重新开始。",
         "This page has ended. Start again from the application.",

@@ -668,6 +668,18 @@ def test_a_link_that_was_altered_moved_or_is_too_old_leads_nowhere(ward):
     assert ward.call("GET", first_file(ward, status)).status_code == 200
 
 
+def test_a_file_that_has_begun_goes_on_when_the_time_of_its_link_is_over(ward, monkeypatch):
+    monkeypatch.setattr(export_lines, "_AT_ONCE", 1)
+    outputs = manifest(ward, begin(ward))["output"]
+    path = path_of(next(row["url"] for row in outputs if row["type"] == "Observation"))
+    pieces = ward.call("GET", path).iter_encoded()
+    taken = [next(pieces)]
+    ward.time[0] += export.LINK_S + 1
+    assert ward.call("GET", path).status_code == 404
+    taken += pieces
+    assert len(b"".join(taken).splitlines()) == 7
+
+
 def test_a_client_whose_registration_ended_fetches_nothing(ward):
     made = make_client("his", public_jwk(Es384Signer(b"c" * 32).public), "system/*.rs")
     ward.store.accounts.put_client("his", client_document(made), ward.time[0])

@@ -8,10 +8,11 @@ import re
 import pytest
 
 from consent.hiding import Hidden, hiding_terms
+from consent.web import hiding
 from fhir_bridge import patient_records
 from medchain.encoding import unhex
 from medchain.errors import NotFoundError, VerificationError
-from medchain.node.records import NewRecord
+from medchain.node.records import NewRecord, RecordService
 from tests.unit.consent.web.conftest import PORTAL, code_of
 from tests.unit.consent.web.test_family import act, acting, observe, token
 from tests.unit.consent.web.test_joint import Family
@@ -86,28 +87,47 @@ WAYS = {
 }
 
 
-def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
-    """By a fragment, a version, a whole address, or an identifier alone: it is of that visit all the same."""
-    name = "ways"
+CONTAINED = {"resourceType": "Encounter", "id": "v", "status": "finished", "class": {"code": "AMB"}}
+MEMBERS = {way: {"encounter": place} for way, place in WAYS.items()} | {
+    "contained-identifier": {
+        "encounter": {"reference": "#v"},
+        "contained": [CONTAINED | {"identifier": [{"system": "urn:visits", "value": "V-{0}"}]}],
+    },
+    "contained-id": {"encounter": {"reference": "#{0}-e1"}, "contained": [CONTAINED | {"id": "{0}-e1"}]},
+    "contained-part": {
+        "encounter": {"reference": "#v"},
+        "contained": [CONTAINED | {"partOf": {"reference": "Encounter/{0}-e1"}}],
+    },
+    "extension": {"extension": [{"url": "urn:at", "valueReference": {"reference": "Encounter/{0}-e1"}}]},
+}
+
+
+def named(name: str) -> list[dict]:
+    """Give observations, each of which names the patient's first visit in another way, or nearly."""
     rows = [
-        of_visit(name, 1) | {"id": f"{name}-{way}", "encounter": json.loads(json.dumps(place).replace("{0}", name))}
-        for way, place in WAYS.items()
+        of_visit(name, 1) | json.loads(json.dumps({"id": f"{name}-{way}", **members}).replace("{0}", name))
+        for way, members in MEMBERS.items()
     ]
+    return [{key: value for key, value in row.items() if key != "focus"} for row in rows]
+
+
+def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
+    """By a fragment, a version, a whole address, an identifier alone, or what it contains: it is of that visit."""
+    name = "ways"
+    rows = named(name)
     visits = [
         visit(name, number)
         | {"identifier": [{"system": "urn:visits", "value": value} for value in (own, f"both-{name}")]}
         for number, own in ((1, f"V-{name}"), (2, f"W-{name}"))
     ]
-    for row in rows:
-        del row["focus"]
     # Those that name the visit come before it does.
     records(world, name, *rows, *visits)
     browser = world.patient(name)
     consent = world.give(browser, world.ask(name))
-    every = {f"{name}-{way}" for way in (*WAYS, "o1")}
+    every = {f"{name}-{way}" for way in (*MEMBERS, "o1")}
     assert given(world, consent) == every
     page = english(browser, f"/my/record/Encounter/{name}-e1/hide")
-    assert "Hidden with it: 8 records" in page
+    assert "Hidden with it: 12 records" in page
     assert hide(browser, f"Encounter/{name}-e1").status_code == 200
     left = {f"{name}-{way}" for way in ("other-system", "other-type", "unknown", "o1")}
     assert given(world, consent) == left
@@ -144,27 +164,78 @@ def test_a_preview_of_a_permission_leaves_out_what_is_hidden(world):
     assert given(world, world.give(browser, ask)) == {"later-o1"}
 
 
-def test_previews_of_many_records_say_how_many_there_are_and_at_how_many_they_look(world, monkeypatch):
-    monkeypatch.setattr(patient_records, "_COUNT", "_count=2&_sort=-_lastUpdated")
-    monkeypatch.setattr(patient_records, "MAX_PAGES", 1)
+def test_previews_count_all_records_and_open_a_few_of_them(world, monkeypatch):
+    """However many there are: what is counted was opened once, and what is named is searched for by its id."""
     place, row = "Encounter/many-e1", {"encounter": {"reference": "Encounter/many-e1"}}
     records(
         world,
         "many",
         visit("many", 1),
         *(condition("many", number) | row for number in range(4)),
-        *(condition("many", number) for number in range(4, 7)),
+        *(condition("many", number, "PSY") for number in range(4, 7)),
     )
-    browser = world.patient("many")
-    ask = world.ask("many")
-    assert "You have 10 records; the preview counts 2 of them" in english(browser, f"/my/asks/{ask}")
-    # Of a visit all that belongs to it is looked at, however many other records there are.
+    browser, ask = world.patient("many"), world.ask("many")
     monkeypatch.setattr(patient_records, "_LISTED", 1)
+    monkeypatch.setattr(hiding, "LISTED", 3)
+    page = english(browser, f"/my/asks/{ask}")
+    assert "could see 5 records today" in page
+    assert "mental health (3 labelled)" in page
     page = english(browser, f"/my/record/{place}/hide")
-    assert re.search(r"You have 10 records; the preview counts [567] of them", page)
     assert "(5 records)" in page
-    monkeypatch.undo()
-    assert "the preview counts" not in english(browser, f"/my/asks/{ask}")
+    assert "Hidden with it: 4 records that refer to it" in page
+    assert "… and one more." in page
+    page = english(browser, "/my/record/kinds/diagnoses/hide")
+    assert "(7 records)" in page
+    assert re.search(r"诊断. \(2026-10-01\); 诊断. \(2026-10-01\); 诊断. \(2026-10-01\) …", page)
+    opened, plain = [], RecordService.open
+    monkeypatch.setattr(RecordService, "open", lambda service, row: opened.append(row.id) or plain(service, row))
+    for path in (f"/my/asks/{ask}", f"/my/record/{place}/hide", "/my/record/kinds/diagnoses/hide"):
+        browser.text(path)
+    assert not [one for one in opened if one.startswith("many-")]
+    # What comes, changes or goes counts at once.
+    changed = condition("many", 4)
+    for record, version in ((changed, 2), (condition("many", 8), 1)):
+        content = json.dumps(record).encode()
+        world.server.service.create(NewRecord("Condition", record["id"], content, "many", version, document=record))
+    world.server.service.delete("Condition", "many-c0")
+    page = english(browser, f"/my/asks/{ask}")
+    assert "could see 6 records today" in page
+    assert "mental health (2 labelled)" in page
+
+
+def test_what_a_preview_counts_is_what_is_given(world):
+    """Over records that name a hidden one in every way, some of them by identifiers."""
+    records(
+        world, "same", visit("same", 1) | {"identifier": [{"system": "urn:visits", "value": "V-same"}]}, *named("same")
+    )
+    browser, ask = world.patient("same"), world.ask("same")
+    assert hide(browser, "Encounter/same-e1").status_code == 200
+    counted = int(re.search(r"could see ([0-9]+) records? today", english(browser, f"/my/asks/{ask}"))[1])
+    assert counted == len(given(world, world.give(browser, ask))) == 5
+
+
+def test_attack_a_preview_counts_what_consents_keep_from_the_patient(world):
+    """A doctor may have denied a record to its own patient: that it is there is not told by a number either."""
+    records(world, "kept", condition("kept", 1), condition("kept", 2))
+    denial = {
+        "resourceType": "Consent",
+        "id": "kept-denial",
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": "Patient/kept"},
+        "policyRule": {"coding": [{"code": "OPTIN"}]},
+        "provision": {
+            "type": "deny",
+            "actor": [{"role": {"coding": [{"code": "IRCP"}]}, "reference": {"reference": "Patient/kept"}}],
+            "data": [{"meaning": "instance", "reference": {"reference": "Condition/kept-c1"}}],
+        },
+    }
+    browser, ask = world.patient("kept"), world.ask("kept")
+    assert "could see 3 records today" in english(browser, f"/my/asks/{ask}")
+    content = json.dumps(denial).encode()
+    world.server.service.create(NewRecord("Consent", "kept-denial", content, "kept", document=denial))
+    assert "could see 2 records today" in english(browser, f"/my/asks/{ask}")
 
 
 def test_what_is_hidden_is_hidden_once_and_what_is_not_is_not_released(world):

@@ -307,7 +307,7 @@ def test_a_visit_is_taken_along_with_what_belongs_to_it(world, monkeypatch):
 
     assert [one for one in kinds() if one != "Provenance"] == ["Encounter", *["Observation"] * 3]
     assert kinds().count("Provenance") == 4
-    monkeypatch.setattr(patient_records, "_LISTED", 1)
+    monkeypatch.setattr(patient_records, "_NAMED", 1)
     assert [one for one in kinds() if one != "Provenance"] == ["Encounter", *["Observation"] * 3]
 
 

@@ -14,9 +14,7 @@ from medchain.node.records import NewRecord, RecordService
 from medchain.store.engine import FileKind
 from medchain.store.records import RecordStore, RecordVersion
 from tests.unit.medchain.ledger.world import seed
-
-LONG_S = 60
-"""Longer than anything here takes."""
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -45,7 +43,7 @@ class Ward:
         def read(row):
             if row.id in self.begun:
                 self.begun[row.id].set()
-                assert self.wait[row.id].wait(LONG_S)
+                assert self.wait[row.id].wait(PATIENCE_S)
             self.read.append(row.id)
             return self.service.open(row).content
 
@@ -115,13 +113,13 @@ def test_attack_one_patients_slow_reading_has_all_others_wait(ward):
     with ThreadPoolExecutor(3) as pool:
         try:
             slow = pool.submit(ward.of, "p1")
-            assert ward.begun["slow"].wait(LONG_S)
+            assert ward.begun["slow"].wait(PATIENCE_S)
             again = pool.submit(ward.of, "p1")
             # The first of these has not been asked for before.
-            assert [pool.submit(ward.of, "p2").result(LONG_S) for _ in range(2)] == [{"Observation/o2"}] * 2
+            assert [pool.submit(ward.of, "p2").result(PATIENCE_S) for _ in range(2)] == [{"Observation/o2"}] * 2
             assert not slow.done()
             assert not again.done()
         finally:
             ward.wait["slow"].set()
-        assert slow.result(LONG_S) == again.result(LONG_S) == {"Observation/slow"}
+        assert slow.result(PATIENCE_S) == again.result(PATIENCE_S) == {"Observation/slow"}
     assert ward.read.count("slow") == 1

@@ -273,6 +273,13 @@ def test_a_long_answer_comes_whole_and_is_closed():
     assert (len(whole.body), whole.is_whole) == (1_000_000, True)
 
 
+def test_a_long_answer_goes_out_in_pieces_each_of_which_a_slow_line_takes_in_time():
+    """A record with its proofs may be megabytes: as one piece it would have to be taken within `TAKE_S`."""
+    client = call(Echo([b"x" * 200_000, b"y" * 3_000_000, b"z" * 200_000, b"w" * 1_500_000]), Client([]))
+    sent = [len(one["body"]) for one in client.got if one["type"] == "http.response.body"]
+    assert (max(sent), len(client.body), client.is_whole) == (1 << 18, 4_900_000, True)
+
+
 def test_a_client_that_takes_nothing_is_cut_off(monkeypatch):
     monkeypatch.setattr(gateway, "TAKE_S", 0.05)
     application = Echo(iter(lambda: b"x" * 100_000, b""))
