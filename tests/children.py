@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.waiting import eventually
 
@@ -25,16 +25,15 @@ def child(words: Sequence[str], **more: object) -> subprocess.Popen:
 
 
 def ends(pid: int) -> bool:
-    """Wait until a process is no more; tells whether it is so."""
+    """Wait until a process has ended, whether or not anybody has asked for its status since; tells whether it has."""
 
-    def is_gone() -> bool:
+    def has_ended() -> bool:
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+            return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "Z"
+        except OSError:
             return True
-        return False
 
-    return eventually(is_gone)
+    return eventually(has_ended)
 
 
 def _end_with_parent() -> None:

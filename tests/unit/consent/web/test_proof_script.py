@@ -72,7 +72,7 @@ def judged(folder: Path, *bundles: bytes, policy: bytes | None = None, what: str
     for number, content in enumerate(bundles):
         (folder / f"{number}.zip").write_bytes(content)
     words = ["node", "harness.mjs", what, "policy.txt", *(f"{number}.zip" for number in range(len(bundles)))]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
