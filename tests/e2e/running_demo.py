@@ -8,13 +8,16 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,11 +29,11 @@ from tests.children import child
 
 ORG_IDS = tuple(founder.org_id for founder in FOUNDERS)
 START_S = 300
-STOP_S = 60
+STOP_S = 180
 START_BYTES = 6
 
 
-def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 120) -> str:
+def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 300) -> str:
     """Run a command as a process of its own, which must end with a code; returns standard output."""
     done = subprocess.run(
         [sys.executable, "-m", "medchain.cli", *(str(word) for word in words)],
@@ -44,6 +47,11 @@ def run_command(words: Iterable[object], code: int = 0, timeout_s: int = 120) ->
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout
+
+
+def issued_token(config: Path, scope: str) -> str:
+    """Issue a token by hand, which lives for an hour: longer than whoever is given it needs it on a busy machine."""
+    return run_command(["token", "issue", "--config", config, "--scope", scope, "--seconds", 3600]).strip()
 
 
 @dataclass
@@ -132,10 +140,13 @@ class RunningDemo:
         """Run another command; returns standard output."""
         return run_command(words, code)
 
+    def token(self, org_id: str, scope: str) -> str:
+        """Have an organisation's operator issue a token."""
+        return issued_token(self.folder / org_id / "node.toml", scope)
+
     def post(self, org_id: str, bundle: bytes) -> list[str]:
         """Post a transaction to a hospital's FHIR API; returns the records made, ``Type/id``."""
-        config = self.folder / org_id / "node.toml"
-        token = self.run("token", "issue", "--config", config, "--scope", "system/*.crus").strip()
+        token = self.token(org_id, "system/*.crus")
         url = f"http://127.0.0.1:{self.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir"
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
         request = urllib.request.Request(url, bundle, headers)  # a loopback address of ours
@@ -146,8 +157,7 @@ class RunningDemo:
 
     def anchoring(self, org_id: str, records: Sequence[str]) -> list[str]:
         """Ask a hospital's FHIR API for records, ``Type/id``; returns what it says of their places on the ledger."""
-        config = self.folder / org_id / "node.toml"
-        token = self.run("token", "issue", "--config", config, "--scope", "system/*.crus").strip()
+        token = self.token(org_id, "system/*.crus")
         url = f"http://127.0.0.1:{self.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir"
         told = []
         for record in records:
@@ -180,9 +190,31 @@ def processes_of(folder: Path) -> dict[int, str]:
     return found
 
 
+def files_of(pid: int) -> Iterator[Path]:
+    """List what a process has open, as long as it lives."""
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                yield link.readlink()
+
+
+def under(folder: Path) -> list[Path]:
+    """List all that is under a folder; whoever works in it may remove some of it meanwhile, and since."""
+    return sorted(Path(place, name) for place, *names in os.walk(folder) for name in chain(*names))
+
+
 def files_under(folder: Path) -> Iterator[Path]:
     """List all regular files under a folder."""
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    yield from (path for path in under(folder) if path.is_file() and not path.is_symlink())
+
+
+def rights_under(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Tell who may do what with all that is under a folder."""
+    for path in under(folder):
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode):
+                yield path, mode
 
 
 def shortest(needles: set[str]) -> list[bytes]:

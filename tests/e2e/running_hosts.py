@@ -39,6 +39,7 @@ from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.node.clock import system_clock
 from medchain.node.local import LocalClient
 from tests.children import child
+from tests.e2e.running_demo import STOP_S
 from tests.ports import free_ports
 from tests.waiting import eventually
 
@@ -194,9 +195,10 @@ class Host:
             connection.close()
 
     def logged(self, event: str) -> list[dict[str, Json]]:
-        """Find what its daemon has written of something."""
-        lines = (self.folder / "logs" / "daemon.jsonl").read_text().splitlines()
-        return [row for row in map(json.loads, lines) if row["event"] == event]
+        """Find what its daemon has written of something; the last line may not be whole yet."""
+        lines = (self.folder / "logs" / "daemon.jsonl").read_text().splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [row for row in rows if row["event"] == event]
 
     def tell_to_stop(self) -> None:
         """Tell it to end."""
@@ -206,7 +208,7 @@ class Host:
     def stop(self) -> None:
         """Wait for its end."""
         if self.process is not None:
-            self.process.wait(60)
+            self.process.wait(STOP_S)
         self.local.close()
 
 

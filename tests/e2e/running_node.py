@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from joserfc.jwk import ECKey
 
 from medchain.encoding import Json
 from medchain.node.clock import system_clock
-from tests.children import child
-from tests.e2e.running_demo import run_command
+from tests.children import child, ends
+from tests.e2e.running_demo import STOP_S, issued_token, run_command
 from tests.e2e.test_command_line import START_S
 from tests.ports import free_ports
 from tests.waiting import eventually
@@ -92,22 +92,27 @@ class RunningNode:
     def stop(self) -> None:
         """End it in order."""
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0
+        assert self.process.wait(STOP_S) == 0
+
+    def parts(self) -> list[int]:
+        """List the processes that are there all the time: the supervisor's own."""
+        return [pid for pid, parent in parents() if parent == self.process.pid]
 
     def pids(self) -> list[int]:
-        """List its processes: the supervisor last, or it would start the others again."""
-        out = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        return [*(int(word) for word in out.stdout.split()), self.process.pid]
+        """List all of its processes, whoever starts others before those."""
+        rows, found = parents(), [self.process.pid]
+        for pid in found:
+            found += [child for child, parent in rows if parent == pid]
+        return found
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut does."""
+        """End all its processes at once, as a power cut does; returns when none of them listens any more."""
         pids = self.pids()
-        os.kill(self.process.pid, signal.SIGSTOP)
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        self.process.wait(60)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(STOP_S)
+        assert all(map(ends, pids))
 
     def _is_ready(self) -> bool:
         try:
@@ -133,9 +138,13 @@ class RunningNode:
             self._tokens[client, scope] = held, time.monotonic() + RENEW_S
         return held
 
+    def lasting_token(self) -> str:
+        """Have the operator issue a token for a program of others, which asks for no other one."""
+        return issued_token(self.config, ALL)
+
     def assertion(self, client: str) -> str:
         """Sign with a client's key who it is."""
-        claims = {"iss": client, "sub": client, "aud": f"{self.url}/token", "exp": system_clock() + 60}
+        claims = {"iss": client, "sub": client, "aud": f"{self.url}/token", "exp": system_clock() + 240}
         key = self._keys[client]
         return jwt.encode({"alg": "ES384"}, claims | {"jti": secrets.token_hex(16)}, key, algorithms=["ES384"])
 
@@ -159,6 +168,12 @@ class RunningNode:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
+
+
+def parents() -> list[tuple[int, int]]:
+    """List all processes, each with that which started it."""
+    table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [(int(pid), int(parent)) for pid, parent in map(str.split, table.splitlines())]
 
 
 @contextmanager

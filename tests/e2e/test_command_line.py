@@ -25,6 +25,7 @@ from joserfc.jwk import ECKey
 from medchain.crypto.signing import Ed25519Signer
 from medchain.tlog.note import KeyType, VerifierKey
 from tests.children import child
+from tests.e2e.running_demo import STOP_S
 from tests.ports import free_ports
 from tests.waiting import eventually
 
@@ -41,7 +42,7 @@ def medchain(*words: object, code: int = 0) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         env=os.environ | {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"},
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -96,7 +97,7 @@ def hospital(tmp_path_factory) -> Iterator[Hospital]:
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
-        ended = [process.wait(60) for process in running]
+        ended = [process.wait(STOP_S) for process in running]
     assert ended == [0, 0, 0]
 
 
@@ -218,11 +219,18 @@ def test_the_command_line_proves_the_same_record(hospital, record, bundle, tmp_p
 def test_a_running_node_is_well_and_says_so(hospital, record):
     assert record
     assert "renhe-hospital: ready" in medchain("status", "--config", hospital.config)
-    rows = json.loads(medchain("doctor", "--json", "--config", hospital.config))["findings"]
     # Without --full not all pages are read, no patient signs at this node, and it has no mail server: that is said.
-    assert {row["check"]: row["state"] for row in rows if row["state"] != "good"} == dict.fromkeys(
-        ("mail", "pages", "signing"), "skipped"
-    )
+    # It asks the others for seconds, which may be too short for one that has just started on a busy machine.
+    others = dict.fromkeys(("mail", "pages", "signing"), "skipped")
+    assert eventually(lambda: not_good(hospital) == others), not_good(hospital)
+
+
+def not_good(node: Hospital) -> dict[str, str]:
+    """List what the doctor does not find good."""
+    words = [sys.executable, "-m", "medchain.cli", "doctor", "--json", "--config", str(node.config)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    assert "Traceback" not in done.stderr
+    return {row["check"]: row["state"] for row in json.loads(done.stdout)["findings"] if row["state"] != "good"}
 
 
 def test_a_running_node_is_backed_up_and_its_log_mirrored(hospital, record, tmp_path):

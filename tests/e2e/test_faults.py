@@ -8,7 +8,6 @@ import re
 import resource
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -94,7 +93,7 @@ def test_a_transaction_of_5000_entries_that_is_killed_is_there_whole_or_not_at_a
 def running(node: RunningNode, log: str) -> list[int]:
     """List the processes of a node that have a log open whose name begins so."""
     found = []
-    for pid in everybody(node):
+    for pid in node.pids():
         with suppress(OSError):
             found += [pid] * any(one.readlink().name.startswith(log) for one in Path(f"/proc/{pid}/fd").iterdir())
     return found
@@ -152,19 +151,16 @@ def test_an_export_goes_on_after_a_kill(victim):
 
 def limit_files(node: RunningNode, size: int) -> None:
     """Let no process of a node write behind a place in a file, as a disk that has no room; or let it again."""
-    for pid in everybody(node):
+    for pid in node.pids():
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
-def everybody(node: RunningNode) -> list[int]:
-    """List a node's processes, those of its processes too."""
-    table = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    parents = dict(map(int, line.split()) for line in table.splitlines())
-    found = [node.process.pid]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
+def all_count(node: RunningNode) -> bool:
+    """Tell whether each web worker, and the daemon, has begun to count what it does."""
+    daemon, workers = running(node, "daemon"), running(node, "web-")
+    wanted = {f"counter_{pid}.db" for pid in (*daemon, *workers)} | {f"histogram_{pid}.db" for pid in workers}
+    return wanted <= {one.name for one in (node.folder / "run" / "metrics").iterdir()}
 
 
 def test_a_disk_without_room_refuses_what_it_cannot_keep_and_is_done_with_when_there_is_room(victim):
@@ -172,9 +168,8 @@ def test_a_disk_without_room_refuses_what_it_cannot_keep_and_is_done_with_when_t
     mark = "room"
     assert victim.call("POST", "", large_of(mark, 3)).status == 200
     # What they count lies in memory, but for this limit a file as any: each has begun its own.
-    counting = victim.folder / "run" / "metrics"
-    assert eventually(lambda: victim.call("GET", "metadata").status == 200 and len([*counting.glob("counter_*")]) > 2)
-    before = victim.pids()
+    assert eventually(lambda: victim.call("GET", "metadata").status == 200 and all_count(victim))
+    before = victim.parts()
     limit_files(victim, 0)
     try:
         refused = [
@@ -190,7 +185,7 @@ def test_a_disk_without_room_refuses_what_it_cannot_keep_and_is_done_with_when_t
     assert [answer.status for answer in refused] == [503] * 4, [answer.body for answer in refused]
     assert all("retry-after" in {name.lower() for name in answer.headers} for answer in refused)
     assert eventually(lambda: victim.ask("GET", "/readyz").status == 200)
-    assert victim.pids() == before
+    assert victim.parts() == before
     assert counts(victim, mark) == (1, 2)
     assert victim.call("GET", f"Basic?code:text={mark}&_summary=count").document["total"] == 0
     assert victim.call("POST", "", large_of(mark, 3)).status == 200

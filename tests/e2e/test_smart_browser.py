@@ -33,6 +33,7 @@ from joserfc.jwk import ECKey, RSAKey
 from medchain.node.clock import system_clock
 from tests.children import child
 from tests.e2e.browser import Browser, is_there
+from tests.e2e.running_demo import STOP_S
 from tests.e2e.test_command_line import START_S, medchain
 from tests.ports import free_ports
 
@@ -128,11 +129,13 @@ def application(folder: Path) -> Iterator[str]:
     (folder / "index.html").write_text(INDEX_PAGE)
     (folder / "answer.html").write_text(ANSWER_PAGE)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
+        serving.join()
         server.server_close()
 
 
@@ -170,20 +173,20 @@ def site(tmp_path_factory) -> Iterator[Site]:
         pages = tmp_path_factory.mktemp("app")
         with application(pages) as app:
             made = Site(folder, config, url, app, pages)
-            wait_until_up(made)
+            wait_until_ready(made)
             fill(made)
             yield made
     finally:
         del os.environ["MEDCHAIN_WEB_ORIGIN"]
         node.send_signal(signal.SIGTERM)
-        node.wait(60)
+        node.wait(STOP_S)
 
 
-def wait_until_up(site: Site) -> None:
+def wait_until_ready(site: Site) -> None:
     deadline = time.monotonic() + START_S
     while True:
         try:
-            site.call("/healthz")
+            site.call("/readyz")
         except OSError:
             if time.monotonic() > deadline:
                 raise
