@@ -122,14 +122,15 @@ class Request:
         now: microseconds since 1970 in UTC, as the ledger tells the time.
         patient: reference of whose records these are.
         actor: reference of the person or device.
-        organization: reference of the organisation for which it acts.
+        organization: reference of the organisation for which it acts; empty for none.
         groups: references of groups and care teams to which it belongs.
         role: code of its role, or reference of a PractitionerRole.
         purpose: code of the purpose of use.
         purpose_system: the purpose's code system; None where codes alone are compared.
         action: code of the action (HL7 consentaction).
-        custodian: reference of the organisation that holds the records.
+        custodian: reference of the organisation that holds the records; empty for none that rules may mean.
         aliases: further references of the organisation for which it acts.
+        unsure: types of actors of which it may be one as well, nobody knows which.
         names: what actors of rules are compared with; computed.
         ends: type and id of each of them; computed.
         purpose_key: the purpose as rules hold it; computed.
@@ -147,6 +148,7 @@ class Request:
     action: str | None = None
     custodian: str | None = None
     aliases: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
     names: frozenset[str] = field(init=False)
     ends: frozenset[str] = field(init=False)
     purpose_key: str | None = field(init=False)
@@ -155,12 +157,12 @@ class Request:
     def __post_init__(self) -> None:
         """Compute what all rules need."""
         named = [self.actor, self.organization, self.role, *(self.groups or ()), *self.aliases]
-        names = frozenset(unversioned(name) for name in named if name is not None)
+        names = frozenset(unversioned(name) for name in named if name)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "ends", frozenset(map(_end_of, names)))
         key = None if self.purpose is None else _coded(self.purpose_system, self.purpose, ACT_REASON, PURPOSES)
         object.__setattr__(self, "purpose_key", key)
-        unknown = _PEOPLE if self.actor is None else frozenset[str]()
+        unknown = self.unsure | (_PEOPLE if self.actor is None else frozenset[str]())
         unknown |= _BODIES if self.organization is None else unknown
         unknown |= _TEAMS if self.groups is None else unknown
         object.__setattr__(self, "unknown", unknown)
@@ -228,6 +230,7 @@ class Rule:
         terms: the data tests as they are written in the consent, for tokens; None where tokens cannot say them.
         children: the provisions inside.
         is_root: whether it is the consent's own: if that permits, its data tests do not bound the rules below it.
+        has_actor: whether it says who it is about.
         whole: its node, where neither it nor a rule below it asks who asks; computed.
     """
 
@@ -238,6 +241,7 @@ class Rule:
     terms: Mapping[str, object] | None = field(default_factory=dict)
     children: tuple[Rule, ...] = ()
     is_root: bool = False
+    has_actor: bool = False
     whole: Node | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -787,6 +791,7 @@ class _Reading:
                 self.rule(_object(item), f"{path}.provision[{index}]", depth + 1) for index, item in enumerate(inside)
             ),
             is_root,
+            has_actor="actor" in provision,
         )
 
     def context(self, provision: Mapping[str, object], effect: Outcomes, *, is_root: bool) -> Iterator[Context]:

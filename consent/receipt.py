@@ -46,6 +46,8 @@ def receipt(decision: Decision, resource: Resource | None = None) -> bytes:
         "record": None if resource is None else resource.reference,
         "role": request.role,
     }
+    if request.unsure:
+        document["unsure"] = list[Json](sorted(request.unsure))
     return digest("medchain/decision-receipt/v3", canonical(document))
 
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import orjson
 
-from consent.custodian import decide_inside, edges
+from consent.custodian import decide_inside, decide_own, edges
 from consent.decision import (
     Decision,
     Deny,
@@ -68,6 +68,7 @@ _TREATING: Final = "TREAT"
 _CLINICIAN: Final = "clinician"
 _CONSENT: Final = "Consent"
 _TEAMS: Final = {"CareTeam": "participant", "Group": "member"}
+_RELATIVES: Final = frozenset({"RelatedPerson"})
 _SELF: Final = {"Organization": "identifier"}
 _WHO: Final = frozenset({*_TEAMS, *_SELF})
 _MANY: Final = 200
@@ -86,12 +87,14 @@ class Asker(NamedTuple):
         role: as `Access.role`.
         purpose: v3-ActReason.
         emergencies: tokens of the patients for whom this person has broken the glass, if that is the purpose.
+        own: as `Access.own`.
     """
 
     user: str
     role: str
     purpose: str
     emergencies: frozenset[str] = frozenset()
+    own: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +324,7 @@ class Enforcement:
         if access.purpose == BREAKING and access.user:
             now, patients = self._clock(), tuple(self._given)
             opened = frozenset(one for one in patients if find_open(self._store, one, access.user, now))
-        return Asker(access.user, access.role, access.purpose, opened)
+        return Asker(access.user, access.role, access.purpose, opened, access.own)
 
     def _catch_up(self) -> None:
         """Take over what was stored since the last look."""
@@ -400,12 +403,8 @@ class Enforcement:
 
     def _worked_out(self, asker: Asker, made: tuple[int, int, int], now: int) -> _View:
         """Decide about each patient who has consents."""
-        view, request, receipts = _View(asker, made), self._request(asker, now), list[bytes]()
-        # To say so breaks no glass: without an emergency that is noted, told and reviewed, it is treatment.
-        undeclared = replace(request, purpose=_TREATING) if asker.purpose == BREAKING else request
-        for patient, given in self._given.items():
-            asked = request if patient in asker.emergencies else undeclared
-            decision = decide_inside(asked, [one.directive for one in given.values()])
+        view, receipts = _View(asker, made), list[bytes]()
+        for patient, decision in self._decided(asker, now):
             receipts.append(receipt(decision))
             if not isinstance(decision, Permit):
                 view.decisions[patient] = decision
@@ -416,6 +415,38 @@ class Enforcement:
             self._joint.begin(self._rows.of_type(PROVENANCE, self._upto))
         self._see(view, self._upto)
         return view
+
+    def _decided(self, asker: Asker, now: int) -> Iterator[tuple[str, Decision]]:
+        """Decide about each patient (keyed token) who has consents."""
+        request = self._request(asker, now)
+        # To say so breaks no glass: without an emergency that is noted, told and reviewed, it is treatment.
+        undeclared = replace(request, purpose=_TREATING) if asker.purpose == BREAKING else request
+        own = self._service.patient_token(asker.own) if asker.own else None
+        for patient, given in self._given.items():
+            directives = [one.directive for one in given.values()]
+            if patient == own:
+                yield patient, decide_own(self._own_request(asker, now), directives)
+            else:
+                asked = request if patient in asker.emergencies else undeclared
+                yield patient, decide_inside(asked, directives)
+
+    def _own_request(self, asker: Asker, now: int) -> Request:
+        """Write that a patient asks, or who acts for it: as a person, whatever it asks for and as what.
+
+        A patient takes part in teams as whom they care for. Who acts for it may also be known here as somebody related
+        to it, and nobody can tell as whom.
+        """
+        is_itself = asker.user == f"Patient/{asker.own}"
+        return Request(
+            now=now,
+            patient=SUBJECT,
+            actor=asker.user,
+            organization="",
+            groups=frozenset() if is_itself else self._found(asker.user, _TEAMS, asker.user),
+            action="access",
+            custodian="",
+            unsure=frozenset() if is_itself else _RELATIVES,
+        )
 
     def _request(self, asker: Asker, now: int) -> Request:
         """Write who asks as the decision wants it; a system does not say for whom it asks, which is not known then."""

@@ -1,7 +1,8 @@
 """A patient's own records for the patient's pages: fills `consent.web.ports.PatientRecords`.
 
-Keeps true: a patient is given what a token for that one patient gives any client, no more, through the same gate and
-onto the same audit; of who has looked only what is about this patient is told. Trusts the pages for who is signed in.
+Keeps true: a patient is given what a token for that one patient gives any client, and what consents keep from others,
+no more, through the same gate and onto the same audit; of who has looked only what is about this patient is told.
+Trusts the pages for who is signed in.
 Source: `docs/spec/patient-pages.md`; FHIR R4 compartment-patient; IHE BALP 1.1.3.
 """
 

@@ -78,8 +78,17 @@ class Access:
         """Purpose of use: the one that is named, else that of the role; a system without a person treats."""
         return self.asked_for or _PURPOSES.get(self.role, "TREAT")
 
+    @property
+    def own(self) -> str:
+        """Id of the patient whose own records these are to who calls, or for whom it acts; empty for anybody else.
 
-_PURPOSES: Final = {"administrator": "HSYSADMIN", "auditor": "HCOMPL", "desk": "PATADMIN"}
+        The role is that of the session, which only a passkey of the patient's subject opens: that an account or an
+        identity provider names a Patient as the person of one of the staff makes nobody the patient.
+        """
+        return self.patient if self.role == Role.PATIENT else ""
+
+
+_PURPOSES: Final = {"administrator": "HSYSADMIN", "auditor": "HCOMPL", "desk": "PATADMIN", "patient": "PATRQT"}
 """Role → what somebody in it does unless the request says otherwise, v3-ActReason."""
 
 

@@ -6,8 +6,10 @@ from datetime import UTC
 
 import pytest
 
-from consent.custodian import POLICY, decide_inside, edges
-from consent.decision import Deny, Filter, Permit, Request, compile_consent
+from consent.custodian import POLICY, decide_inside, decide_own, edges
+from consent.decision import Deny, Filter, Permit, Request, compile_consent, passes
+from consent.facts import facts_of
+from consent.receipt import receipt
 
 NOW = 1_796_083_200_000_000
 SCOPE = {"coding": [{"code": "patient-privacy"}]}
@@ -58,6 +60,76 @@ def test_an_organisation_is_meant_by_any_of_its_references():
     aliases = frozenset({"Organization/7"})
     assert isinstance(decide_inside(request(organization="Organization/renhe", aliases=aliases), [denied]), Deny)
     assert isinstance(decide_inside(request(organization="Organization/renhe"), [denied]), Permit)
+
+
+def itself(**more: object) -> Request:
+    """The patient, or who acts for it, asks."""
+    asked = {"actor": "Patient/p", "organization": "", "custodian": "", "action": "access"}
+    return Request(now=NOW, patient="Patient/p", **asked | more)
+
+
+def named(reference: str) -> list[dict]:
+    return [{"reference": {"reference": reference}}]
+
+
+NAMED = named("Patient/p")
+PERMIT_N = {"type": "permit", "securityLabel": [{"code": "N"}]}
+
+
+@pytest.mark.parametrize(
+    ("provision", "expected"),
+    [
+        ({"type": "deny"}, Permit),
+        (PERMIT_N, Permit),
+        ({"type": "deny", "actor": named("Practitioner/d1")}, Permit),
+        ({"type": "deny", "actor": NAMED}, Deny),
+        ({"type": "deny", "actor": named("Practitioner/d1") + NAMED}, Deny),
+        ({"type": "deny", "actor": named("http://here.example/fhir/Patient/p")}, Deny),
+        (PERMIT_N | {"actor": NAMED}, Filter),
+        ({"type": "deny", "provision": [{"type": "permit", "actor": NAMED}]}, Permit),
+        (PERMIT_N | {"provision": [{"type": "deny", "actor": NAMED}]}, Deny),
+        ({"type": "deny", "actor": NAMED, "provision": [{"type": "permit", "code": [{"text": "x"}]}]}, Filter),
+        ({"type": "permit", "provision": [{"type": "deny", "provision": [{"type": "deny", "actor": NAMED}]}]}, Deny),
+        ({"type": "permit", "provision": [{"type": "deny", "securityLabel": [{"code": "HIV"}]}]}, Permit),
+        ({"type": "deny", "securityLabel": [{"code": "HIV"}], "provision": [{"type": "deny", "actor": NAMED}]}, Filter),
+        ({"type": "deny", "purpose": [{"code": "HRESCH"}], "provision": [{"type": "deny", "actor": NAMED}]}, Deny),
+        ({"type": "deny", "actor": NAMED, "purpose": [{"code": "HRESCH"}]}, Deny),
+        ({"type": "deny", "actor": [{"reference": {"identifier": {"value": "17"}}}]}, Deny),
+        ({"type": "deny", "actor": named("RelatedPerson/r")}, Permit),
+        ({"type": "deny", "unheard": 1}, Deny),
+    ],
+)
+def test_of_a_consent_what_names_the_patient_counts_for_the_patient(provision, expected):
+    assert isinstance(decide_own(itself(), [compiled(provision)]), expected)
+
+
+@pytest.mark.parametrize("code", ["OPTIN", "OPTOUT", "OPTOUTE", "EMRGONLY"])
+def test_a_base_policy_names_nobody_but_counts_where_a_root_without_type_names_the_patient(code):
+    rule = {"policyRule": {"coding": [{"code": code}]}}
+    head = {"resourceType": "Consent", "status": "active", "scope": SCOPE, **rule}
+    assert isinstance(decide_own(itself(), [compile_consent(head, any_patient=True)]), Permit)
+    given = compile_consent(head | {"provision": {"actor": NAMED}}, any_patient=True)
+    assert isinstance(decide_own(itself(), [given]), Permit if code == "OPTIN" else Deny)
+
+
+def test_the_data_of_a_denying_rule_bound_what_it_says_of_the_patient_and_those_of_a_permitting_root_do_not():
+    """D5, of rules that are silent themselves."""
+    inner = [{"type": "deny", "actor": NAMED, "class": [{"code": "Observation"}]}]
+    record = facts_of(b'{"resourceType":"Observation","id":"o"}', "Patient/p", None)
+    bounded = decide_own(
+        itself(), [compiled({"type": "deny", "code": [{"coding": [{"code": "x"}]}], "provision": inner})]
+    )
+    free = decide_own(itself(), [compiled({"type": "permit", "class": [{"code": "Condition"}], "provision": inner})])
+    assert (passes(bounded, record), passes(free, record)) == (True, False)
+
+
+def test_as_which_relative_somebody_acts_is_not_known_and_is_in_the_receipt():
+    denied = compiled({"type": "deny", "actor": named("RelatedPerson/r")})
+    unsure = frozenset({"RelatedPerson"})
+    decisions = [decide_own(itself(**more), [denied]) for more in ({}, {"unsure": unsure})]
+    assert [type(one) for one in decisions] == [Permit, Deny]
+    plain = [decide_own(itself(**more), []) for more in ({}, {"unsure": unsure})]
+    assert receipt(plain[0]) != receipt(plain[1])
 
 
 def test_a_decision_may_change_at_the_ends_of_periods_however_deep():

@@ -35,11 +35,13 @@ class Caller:
     purpose: str = ""
     groups: frozenset[str] | None = None
     scopes: str = "user/*.cruds"
+    patient: str = ""
 
     @property
     def access(self) -> Access:
         """As a token gives it."""
-        return Access("app", parse_scopes(self.scopes), user=self.user, role=self.role, asked_for=self.purpose)
+        told = {"user": self.user, "role": self.role, "asked_for": self.purpose, "patient": self.patient}
+        return Access("app", parse_scopes(self.scopes), **told)
 
     @property
     def request(self) -> Request:
@@ -67,6 +69,17 @@ CALLERS = {
     "d2-research": Caller("Practitioner/d2", "clinician", "HRESCH", frozenset()),
     "desk": Caller("Practitioner/k1", "desk", "PATADMIN", frozenset()),
 }
+
+ITSELF = Caller("Patient/p1", "patient", scopes="patient/*.rs", patient="p1")
+GUARDIAN = Caller("Patient/g1", "patient", scopes="patient/*.rs", patient="p1")
+"""Who acts for the patient; that it does is the pages' business."""
+CLAIMING = {
+    "staff-as-patient": Caller("Patient/p1", "clinician", groups=frozenset(), scopes="patient/*.rs", patient="p1"),
+    "staffs-launch": Caller("Practitioner/d1", "clinician", scopes="patient/*.rs", patient="p1"),
+    "systems-launch": Caller("Patient/p1", scopes="patient/*.rs", patient="p1"),
+    "auditor": Caller("Patient/p1", "auditor", groups=frozenset(), scopes="patient/*.rs", patient="p1"),
+}
+"""Who only says to be the patient, or has it as a context."""
 
 
 def consent(provision: Mapping[str, object] | None, **more: object) -> dict:

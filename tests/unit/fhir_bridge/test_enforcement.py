@@ -26,6 +26,11 @@ from tests.unit.fhir_bridge.conftest import NODE
 from tests.unit.fhir_bridge.consent_oracle import (
     ACT_REASON,
     CALLERS,
+    CLAIMING,
+    GUARDIAN,
+    ITSELF,
+    LEVEL,
+    RULE,
     STATES,
     Caller,
     Oracle,
@@ -374,6 +379,101 @@ def test_every_interaction_gives_what_the_decision_permits_and_nothing_else(ward
 @pytest.mark.parametrize(("state", "name"), [case for case in CASES if case not in CHOSEN])
 def test_every_interaction_gives_it_in_all_cases(ward, state, name):
     enforced(ward, state, name)
+
+
+OF_P1_ALL = frozenset(f"{one['resourceType']}/{one['id']}" for one in RECORDS) - {
+    *("Patient/p2", "Observation/of-p2", "Condition/of-p2", "DiagnosticReport/r1")
+}
+MOTHER = actor("RelatedPerson/mother")
+BY_NUMBER = [{**MOTHER[0], "reference": {"identifier": {"system": "urn:mrn", "value": "17"}}}]
+CARER = [{"role": {"coding": [{"system": "urn:roles", "code": "carer"}]}, "reference": {"reference": "Patient/g1"}}]
+HIV_ALONE = frozenset({"Condition/hiv"})
+NAMING = {
+    "itself": ([deny(actor=actor("Patient/p1"))], OF_P1_ALL, frozenset()),
+    "guardian": ([deny(actor=actor("Patient/g1"))], frozenset(), OF_P1_ALL),
+    "guardian-as-carer": ([deny(actor=CARER)], frozenset(), OF_P1_ALL),
+    "guardian-for-a-purpose": (
+        [deny(actor=actor("Patient/g1"), purpose=label("FAMRQT", ACT_REASON))], frozenset(), OF_P1_ALL
+    ),
+    "relative": ([deny(actor=MOTHER)], frozenset(), OF_P1_ALL),
+    "by-number": ([deny(actor=BY_NUMBER)], OF_P1_ALL, OF_P1_ALL),
+    "family": ([deny(actor=actor("CareTeam/family"))], frozenset(), OF_P1_ALL),
+    "custodian": ([deny(actor=actor("Organization/own", "CST"))], frozenset(), frozenset()),
+    "hiv-to-guardian": (
+        [consent(None, **RULE), consent({"type": "permit", "securityLabel": label("N", LEVEL), "provision": [
+            {"type": "deny", "actor": actor("Patient/g1"), "securityLabel": label("HIV")}]})],
+        frozenset(), HIV_ALONE,
+    ),
+    "inside-what-is-denied": (
+        [deny(code=[{"coding": [{"system": ICD10, "code": "B20"}]}], provision=[
+            {"type": "deny", "actor": actor("Patient/p1")}])],
+        HIV_ALONE, frozenset(),
+    ),
+}  # fmt: skip
+"""Consents that name somebody, and what each keeps from the patient and from the guardian."""
+
+
+def seen_by(server, caller: Caller) -> frozenset[str]:
+    """List which of the patient's records are seen, on all ways alike."""
+
+    def ask(path: str):
+        with patch.object(type(server.tokens), "check", lambda _self, _token: caller.access):
+            return server.call("GET", f"/fhir/{path}")
+
+    gone = ask("Observation/absent").data
+    answers = {name: ask(name) for name in OF_P1_ALL}
+    shown = frozenset(name for name, answer in answers.items() if answer.status_code == 200)
+    assert all(answer.data == gone for name, answer in answers.items() if name not in shown)
+    whole = orjson.loads(ask("Patient/p1/*?_count=1000").data)
+    found = {f"{row['resource']['resourceType']}/{row['resource']['id']}" for row in whole.get("entry", [])}
+    assert found & OF_P1_ALL == shown
+    counted = orjson.loads(ask("Observation?subject=Patient/p1&_summary=count").data)["total"]
+    assert counted == len([name for name in shown if name.startswith("Observation/")])
+    assert (ask("Observation/weight/_history/1").status_code == 200) is ("Observation/weight" in shown)
+    return shown
+
+
+def seen_under(server, caller: Caller, consents) -> frozenset[str]:
+    """List which are seen under some consents, and take these back."""
+    for place, one in enumerate(consents):
+        assert server.call("PUT", f"/fhir/Consent/c{place}", one | {"id": f"c{place}"}).status_code in (200, 201)
+    seen = seen_by(server, caller)
+    for place, _ in enumerate(consents):
+        server.core.service.delete("Consent", f"c{place}")
+    return seen
+
+
+@pytest.mark.parametrize("caller", [ITSELF, GUARDIAN], ids=["itself", "guardian"])
+def test_what_consents_deny_to_others_the_patient_and_who_acts_for_it_see(ward, caller):
+    """C2: whoever is denied, by whatever data, for whatever purpose; but what nobody can read may name them."""
+    for state, consents in STATES.items():
+        expected = frozenset() if state == "unreadable" else OF_P1_ALL
+        assert seen_under(ward, caller, consents) == expected, state
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_what_a_consent_denies_to_the_patient_or_who_acts_for_it_by_name_is_kept_from_them(ward, name):
+    for record_id, members_ in (("family", ["Patient/p1", "Patient/g1"]), ("t1", ["Patient/p1", "Practitioner/d1"])):
+        participants = [{"member": {"reference": one}} for one in members_]
+        team = {"resourceType": "CareTeam", "id": record_id, "participant": participants}
+        assert ward.call("PUT", f"/fhir/CareTeam/{record_id}", team).status_code in (200, 201)
+    consents, *kept = NAMING[name]
+    found = [OF_P1_ALL - seen_under(ward, caller, consents) for caller in (ITSELF, GUARDIAN)]
+    assert found == kept
+
+
+@pytest.mark.parametrize("name", CLAIMING)
+def test_attack_who_says_to_be_the_patient_or_has_it_as_a_context_is_none(ward, name):
+    """A Patient as the account's person, an application's launch, the pages' own reading of the audit."""
+    assert seen_under(ward, CLAIMING[name], []) == OF_P1_ALL
+    assert seen_under(ward, CLAIMING[name], [deny()]) == frozenset()
+    assert seen_under(ward, CLAIMING[name], [consent(None, **RULE)]) == frozenset()
+
+
+def test_a_patient_is_another_ones_caller_where_it_does_not_act(ward):
+    """What is not its own is kept back as from anybody, beside the scopes that name one patient."""
+    other = Caller("Patient/p2", "patient", scopes="user/*.rs", patient="p2")
+    assert seen_under(ward, other, [deny()]) == frozenset()
 
 
 def scanned(ward, name: str, about: str) -> None:

@@ -22,7 +22,7 @@ import pytest
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
 from fhir_bridge.search.indexer import UNINDEXED
 from tests.unit.fhir_bridge.conftest import ORIGIN, opened
-from tests.unit.fhir_bridge.consent_oracle import CALLERS, Caller, coded, deny, label
+from tests.unit.fhir_bridge.consent_oracle import CALLERS, GUARDIAN, ITSELF, Caller, actor, coded, deny, label
 from tests.unit.fhir_bridge.search.asking import question
 from tests.unit.fhir_bridge.search.interpreted import found_by_others
 from tests.unit.fhir_bridge.test_enforcement import condition, observation
@@ -95,6 +95,11 @@ STATES = {
         deny(code=coded("http://loinc.org", "25836-8")),
     ],
 }
+NAMED_STATES = {
+    "itself": (ITSELF, [deny(securityLabel=label("HIV"), actor=actor("Patient/p1"))]),
+    "guardian": (GUARDIAN, [deny(securityLabel=label("HIV"), actor=actor("Patient/g1"))]),
+}
+"""What is denied to the patient, or to who acts for it, by name."""
 RANDOM = re.compile(
     rb"(?<=_cursor=)[A-Za-z0-9_%\-]+|\b[0-9a-f]{32}(?:\.[0-9]+)?\b|(?<=export-file/)[A-Za-z0-9_%\-]+"
     # Ids of requests in AuditEvents.
@@ -163,7 +168,7 @@ def _next(data: bytes) -> str:
 
 
 @contextmanager
-def worlds(tmp_path_factory, state: str, caller: str = "d1"):
+def worlds(tmp_path_factory, denials: list[dict], caller: Caller = CALLERS["d1"]):
     """Open both; the first has the secrets, stored among the others."""
     with ExitStack() as stack:
         servers = tuple(
@@ -171,11 +176,11 @@ def worlds(tmp_path_factory, state: str, caller: str = "d1"):
         )
         for server in servers:
             given = OTHERS[:9] + (SECRETS if server is servers[0] else ()) + OTHERS[9:]
-            consents = [one | {"id": f"k{place}"} for place, one in enumerate(STATES[state])]
+            consents = [one | {"id": f"k{place}"} for place, one in enumerate(denials)]
             for one in (*given, *consents):
                 made = server.call("PUT", f"/fhir/{one['resourceType']}/{one['id']}", one)
                 assert made.status_code in (200, 201), made.data
-        yield Worlds(servers, CALLERS[caller])
+        yield Worlds(servers, caller)
 
 
 # What hides them does not matter to what could tell of them: one way at every change, all of them are for `make soak`.
@@ -185,14 +190,14 @@ _SOME = ["label", *(pytest.param(name, marks=pytest.mark.slow) for name in STATE
 @pytest.fixture(scope="module", params=_SOME)
 def pair(request, tmp_path_factory):
     """Both worlds, for questions that change nothing."""
-    with worlds(tmp_path_factory, request.param) as made:
+    with worlds(tmp_path_factory, STATES[request.param]) as made:
         yield made
 
 
 @pytest.fixture(params=_SOME)
 def fresh(request, tmp_path_factory):
     """Both worlds, for one test alone."""
-    with worlds(tmp_path_factory, request.param) as made:
+    with worlds(tmp_path_factory, STATES[request.param]) as made:
         yield made
 
 
@@ -375,7 +380,7 @@ EVENTS = (
 
 def test_the_audit_tells_a_system_of_none(tmp_path_factory):
     """Nor by what it is told of its own requests: whether what they were refused is there."""
-    with worlds(tmp_path_factory, "label", "system") as pair:
+    with worlds(tmp_path_factory, STATES["label"], CALLERS["system"]) as pair:
         for name in ("Condition/secret", "Observation/secret", "Provenance/secret", "Binary/secret"):
             for way in ("", "/_history", "/_history/1", "/$proof"):
                 pair.same("GET", name + way)
@@ -386,6 +391,18 @@ def test_the_audit_tells_a_system_of_none(tmp_path_factory):
             pair.same("GET", path)
         # Once: its own events have sealed cursors, which are random.
         pair.walked("AuditEvent?_count=7")
+
+
+@pytest.mark.parametrize("name", NAMED_STATES)
+def test_what_is_denied_to_the_patient_or_who_acts_for_it_by_name_tells_them_of_none(tmp_path_factory, name):
+    """And what is denied to all others tells them of it."""
+    caller, denials = NAMED_STATES[name]
+    with worlds(tmp_path_factory, denials, caller) as pair:
+        for path in (*ASKED, *THROUGH, *(f"Condition/secret{way}" for way in NAMED)):
+            pair.same("GET", path)
+        pair.walked("Patient/p1/*?_count=2")
+        other = Worlds(pair.servers, GUARDIAN if caller is ITSELF else ITSELF)
+        assert [answer.status_code for answer in other.ask("GET", "Condition/secret")] == [200, 404]
 
 
 def changed(name: str, url: str, **request: str) -> dict:

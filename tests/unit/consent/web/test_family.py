@@ -434,6 +434,33 @@ def proxy_token(world, browser) -> str:
     return base64url(hashlib.sha256(b"medchain/csrf/v1\n" + secret.encode()).digest())
 
 
+def deny(world, name: str, *actors: str) -> None:
+    """Store a consent of somebody that denies all, to whom it names or without naming anybody."""
+    row = {
+        "resourceType": "Consent",
+        "id": f"{name}-k{len(actors)}",
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "patient": {"reference": f"Patient/{name}"},
+        "provision": {"type": "deny"},
+    }
+    if actors:
+        row["provision"]["actor"] = [{"reference": {"reference": f"Patient/{one}"}} for one in actors]
+    content = json.dumps(row).encode()
+    world.server.service.create(NewRecord("Consent", row["id"], content, name, document=row))
+
+
+def test_a_consent_that_names_nobody_keeps_the_record_from_neither_the_person_nor_the_helper(world):
+    """`consent.md` C2; one that names the helper does, on its pages alone."""
+    person, helper = acting(world, "optout")
+    observe(world, "optout")
+    for named, shown in ((), (True, True)), (("optout-helper",), (True, False)):
+        deny(world, "optout", *named)
+        assert tuple("血糖" in browser.text("/my/record/outside") for browser in (person, helper)) == shown
+        answers = [browser.get("/my/record/Observation/optout-o1").status_code for browser in (person, helper)]
+        assert answers == [200 if one else 404 for one in shown]
+
+
 def test_a_guardian_acts_for_a_child_and_is_not_ended_by_it(world):
     mother = someone(world, "mother")
     patient_record(world, "child")
