@@ -28,6 +28,7 @@ MAX_TEXT_CHARS: Final = 1 << 20
 _MAX_INTEGER: Final = (1 << 31) - 1
 _MONTH_CHARS: Final = len("2026-11")
 _DAY_CHARS: Final = len("2026-11-25")
+_EVERY_MONTH: Final = "28"
 _INTEGERS: Final = ("integer", "unsignedInt", "positiveInt")
 _LONG_TEXTS: Final = ("string", "markdown")
 _DATES: Final = ("date", "dateTime", "instant")
@@ -90,10 +91,9 @@ def _is_base64(value: Element) -> bool:
 
 def _is_day(value: str) -> bool:
     """Tell whether the day of a date that matched its pattern exists; a month or year alone always does."""
-    if len(value) < _DAY_CHARS:
-        return True
-    year, month, day = int(value[:4]), int(value[5:_MONTH_CHARS]), int(value[8:_DAY_CHARS])
-    return day <= calendar.monthrange(year, month)[1]
+    day = value[8:_DAY_CHARS]
+    # Most days are in every month, and a date without one sorts before them.
+    return day <= _EVERY_MONTH or int(day) <= calendar.monthrange(int(value[:4]), int(value[5:_MONTH_CHARS]))[1]
 
 
 _OWN: Final[Mapping[str, Judge]] = {"boolean": _is_boolean, "base64Binary": _is_base64}

@@ -766,7 +766,7 @@ class RecordService:
                     # A key may have been destroyed since it was looked up, or the index have become another: again.
                     self._pass(error, attempt)
                 else:
-                    return [replace(row, seq=number) for row, number in zip(rows, numbers, strict=True)]
+                    return [row.numbered(number) for row, number in zip(rows, numbers, strict=True)]
         raise ConflictError("store.conflict", table="epoch")
 
     def _pass(self, error: ConflictError, attempt: int) -> None:
@@ -800,7 +800,7 @@ class RecordService:
             except ConflictError as error:
                 self._pass(error, attempt)
             else:
-                return replace(made, seq=number)
+                return made.numbered(number)
         raise ConflictError("store.conflict", table="epoch")
 
     def _write_blob(self, sealed: Iterable[bytes], writing: ExitStack) -> tuple[bytes, bytes, int]:

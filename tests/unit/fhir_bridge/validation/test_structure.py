@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from itertools import product
+
 import pytest
 
 from fhir_bridge.document import parse, write
@@ -115,6 +118,20 @@ def test_what_r4_does_not_allow_is_found_where_it_is(more, rule, place):
 )
 def test_what_r4_allows_is_let_through(more):
     assert patient(more) == []
+
+
+@pytest.mark.parametrize("year", [1900, 2000, 2023, 2024])
+@pytest.mark.parametrize("after", ["", "T00:00:00Z"])
+def test_a_day_is_one_of_the_calendar(year, after):
+    """Against Python's own calendar, which has every day that there is (ISO 8601)."""
+    for month, day in product(range(1, 13), range(1, 32)):
+        date_time = b'"deceasedDateTime":"%d-%02d-%02d%s"' % (year, month, day, after.encode())
+        try:
+            date(year, month, day)
+        except ValueError:
+            assert patient(date_time) == [("value", "Patient.deceased.ofType(dateTime)")]
+        else:
+            assert patient(date_time) == []
 
 
 def test_a_value_that_must_be_there_may_be_an_extension_only():

@@ -50,6 +50,12 @@ def version(number: int, of: int = 1, **changes: object) -> RecordVersion:
     return replace(made, **changes)
 
 
+def test_a_version_that_is_stored_has_its_number_and_is_otherwise_as_it_was():
+    others = {"position": 3, "content_type": "text/plain", "head": b"head", "blob": b"blob", "blob_size": 4}
+    made = version(1, 2, **others, field_root=b"f" * 32, segment=5)
+    assert made.numbered(7) == replace(made, seq=7) != made
+
+
 def test_versions_come_back_as_they_were_put(store):
     first, second = version(1), version(1, 2, envelope=b"sealed anew")
     numbers = store.put_versions([first, second, version(2)])
