@@ -145,7 +145,7 @@ class Deliveries:
         if not page and state.after:
             state.after = 0
             page = self._records.pending(PER_ROUND, kind=kind)
-        left = 0
+        left = self._passed_over(kind, state.after)
         # What it refused stays behind those that it may take, until all have had their turn.
         for at, intent in enumerate(page):
             if self._is_resting(org_id):
@@ -156,6 +156,12 @@ class Deliveries:
         if len(page) < PER_ROUND:
             state.after = 0
         return left
+
+    def _passed_over(self, kind: str, after: int) -> int:
+        """Count what was not delivered before the place where a round goes on."""
+        if not after:
+            return 0
+        return sum(intent.id <= after for intent in self._records.pending(PER_ROUND, kind=kind))
 
     def _deliver(self, org_id: str, intent: Intent) -> bool:
         """Offer one thing; tells whether it needs to be offered no more."""

@@ -127,7 +127,7 @@ def test_a_recipient_lists_what_it_has_to_erase_and_states_it_once(run, node, ex
         site.node.driver.outbox.step()
         listed = run("record", "erased", "--config", node, "--lang", "en").out
         assert f"grant {grant}: 2 records in 1 releases of renhe-hospital" in listed
-        assert site.ledger.until(lambda: site.ledger.record(exchange.grant).status == "stopped" or None, 10)
+        assert site.ledger.until(lambda: site.ledger.record(exchange.grant).status == "stopped" or None, 60)
         assert run("record", "erased", grant, "--config", node).code == 2
         done = run("record", "erased", grant, "--reason", "deleted from the claims system", "--config", node)
         assert done.code == 0, done.err

@@ -72,7 +72,7 @@ class Glass:
             time.sleep(0.01)
         size = self.site().ledger.final().size
         for site in self.desks.federation.sites.values():
-            assert site.ledger.until(lambda site=site: is_final(site, size), 10)
+            assert site.ledger.until(lambda site=site: is_final(site, size), 60)
 
     def observation(self, number: int, **more: object) -> dict:
         return {

@@ -46,7 +46,8 @@ from medchain.store.ledger import LedgerStore
 from medchain.store.records import CONCERN, RecordStore
 from tests.children import child
 from tests.unit.medchain.store.faults import killed
-from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found, wait_for
+from tests.unit.medchain.web.test_node import RUN, Node, body, ending, found
+from tests.waiting import eventually
 
 
 def real_time() -> int:
@@ -139,12 +140,12 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
         hospital.start()
         create(hospital, ledger, "o1", "o2")
         # Genesis and its state leaf, the anchor and its state leaf.
-        assert wait_for(lambda: is_final_at(hospital, 4))
+        assert eventually(lambda: is_final_at(hospital, 4))
         ask = put_ask(hospital, ledger, "patient of o1")
         made = make_backup(hospital.layout.folder, hospital.org_id, hospital.halves, tmp_path / "k", clock=real_time)
         assert (made.org_id, made.ledger, made.height, made.size) == ("renhe-hospital", ledger, 1, 4)
         create(hospital, ledger, "o3")
-        assert wait_for(lambda: is_final_at(hospital, 6))
+        assert eventually(lambda: is_final_at(hospital, 6))
         stop(hospital)
         stop(orderer)
         # The disk is lost before the ledger is told.
@@ -168,7 +169,7 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
         # Alone, it neither cosigns nor serves.
         hospital.process = None
         start_daemon(hospital)
-        assert wait_for(lambda: "restore.under_way" in reasons(hospital))
+        assert eventually(lambda: "restore.under_way" in reasons(hospital))
         time.sleep(1)
         assert hospital.status(hospital.peer_port, "/readyz") == 503
         assert hospital.status(hospital.web_port, "/healthz") == 0
@@ -176,11 +177,11 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
 
         # With the quorum it is level, and serves once the ledger has the erasure.
         orderer.start()
-        assert wait_for(lambda: hospital.status(hospital.web_port, "/readyz") == 200)
+        assert eventually(lambda: hospital.status(hospital.web_port, "/readyz") == 200)
         assert not (tmp_path / "b" / "restored").exists()
-        assert wait_for(lambda: is_final_at(hospital, 8))
+        assert eventually(lambda: is_final_at(hospital, 8))
         create(hospital, ledger, "o4")
-        assert wait_for(lambda: is_final_at(hospital, 10) and is_final_at(orderer, 10))
+        assert eventually(lambda: is_final_at(hospital, 10) and is_final_at(orderer, 10))
         stop(hospital)
         stop(orderer)
         assert head(hospital) == head(orderer)
@@ -198,7 +199,7 @@ def test_a_restored_node_cosigns_and_serves_nothing_until_it_is_level_with_a_quo
 def start_daemon(node: Node) -> None:
     """Start a node whose web workers do not come."""
     node.process = child([sys.executable, "-c", RUN, str(node.config)])
-    assert wait_for(lambda: node.status(node.peer_port, "/healthz") == 200)
+    assert eventually(lambda: node.status(node.peer_port, "/healthz") == 200)
 
 
 def reasons(node: Node) -> object:

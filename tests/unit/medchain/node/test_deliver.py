@@ -159,6 +159,19 @@ def test_a_body_that_is_refused_does_not_keep_the_next_ones_back(site, deliverie
     assert len(tried) == 4
 
 
+def test_a_round_that_goes_on_behind_what_was_not_taken_counts_it(site, deliveries, ways, item):
+    ways.failing[ANXIN] = UnavailableError("peer.unreachable")
+    for _ in range(2):
+        deliveries.offer(ANXIN, b"payload", [item])
+    # The first of them finds it down once more, and the next round begins with the second.
+    ways.now += 1.0
+    assert deliveries.round() == 2
+    ways.failing.clear()
+    ways.now += 10.0
+    assert [deliveries.round(), deliveries.round()] == [1, 0]
+    assert (ways.taken, waiting(site, ANXIN)) == ([ANXIN] * 2, 0)
+
+
 def test_a_party_that_refuses_for_ever_does_not_fill_the_disk_for_ever(shared, site, deliveries, ways, item):
     ways.failing[ANXIN] = VerificationError("body.conflict")
     deliveries.offer(ANXIN, b"payload", [item])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -46,6 +45,7 @@ from tests.unit.medchain.node.federation import (
     access,
     grant,
 )
+from tests.waiting import eventually
 
 OBSERVATION = b'{"resourceType":"Observation","status":"final"}'
 _NUMBERS = count(1)
@@ -114,9 +114,9 @@ class Story:
 
     def finish(self) -> None:
         """Let the node do what it does by itself."""
-        until(lambda: self.job().round() == 0)
+        assert eventually(lambda: self.job().round() == 0)
         self.settle()
-        until(lambda: self.site.node.deliveries.round() == 0)
+        assert eventually(lambda: self.site.node.deliveries.round() == 0)
 
     def settle(self) -> None:
         """Bring the stops to the ledger."""
@@ -125,7 +125,7 @@ class Story:
             self.site.node.driver.outbox.step()
             return self.site.node.stops.settle() == 0
 
-        until(is_settled)
+        assert eventually(is_settled)
 
     def holders(self, key: bytes) -> set[str]:
         """Name who still has a body of an object."""
@@ -136,14 +136,6 @@ class Story:
 def story(shared):
     shared.time = NOW
     return Story(shared).tell()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "never"
-        time.sleep(0.05)
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -328,8 +320,8 @@ def test_a_recipient_that_comes_back_from_a_backup_destroys_again_what_others_er
     shared.restore(ANXIN, lambda: put_back(insurer, tmp_path, []))
     # It has the names of who signed again, and nobody else knows.
     assert ANXIN in story.holders(story.consent)
-    until(lambda: insurer.node.deliveries.round() == 0)
-    until(lambda: story.site.node.deliveries.round() == 0)
+    assert eventually(lambda: insurer.node.deliveries.round() == 0)
+    assert eventually(lambda: story.site.node.deliveries.round() == 0)
     assert ANXIN not in story.holders(story.consent) | story.holders(story.grant)
 
 
@@ -348,7 +340,7 @@ def test_who_asks_to_be_asked_again_is_told_what_it_was_told_before_once_and_not
         assert len(records.pending(99, kind=deliver_kind(org_id))) == asked[org_id]
     with pytest.raises(InputError):
         desk.receive(canonical({"more": 1, "type": RESTORED_TYPE}), ANXIN)
-    until(lambda: story.site.node.deliveries.round() == 0)
+    assert eventually(lambda: story.site.node.deliveries.round() == 0)
 
 
 STEPS = {
@@ -439,7 +431,7 @@ def test_erasures_that_must_wait_hide_none_behind_them(story, shared, monkeypatc
     job = story.job()
     with monkeypatch.context() as patch:
         patch.setattr(job, "_submitter", SimpleNamespace(submit=not_the_first))
-        until(lambda: job.round() == 1)
+        assert eventually(lambda: job.round() == 1)
     assert [intent.id for intent in story.site.records.pending(9, kind=ERASURE)] == [delayed.intent]
     story.finish()
 
@@ -561,7 +553,7 @@ def test_what_an_erasure_left_in_gaps_of_pages_goes_at_a_moment_when_nobody_writ
     monkeypatch.setattr(erasure_job, "SMALL_BYTES", 0 if is_large else 1 << 40)
     story.eraser().erase(story.local, "asked for")
     job, records, federation = story.job(), story.site.records, story.federation
-    until(lambda: job.round() == 0)
+    assert eventually(lambda: job.round() == 0)
     assert records.has_remains()
     began = federation.time
     try:
@@ -582,7 +574,7 @@ def test_what_an_erasure_left_in_gaps_of_pages_goes_at_a_moment_when_nobody_writ
 def test_a_file_that_cannot_be_written_anew_is_tried_again_an_hour_later(story, monkeypatch):
     story.eraser().erase(story.local, "asked for")
     job, federation, tries = story.job(), story.federation, []
-    until(lambda: job.round() == 0)
+    assert eventually(lambda: job.round() == 0)
 
     def full() -> bool:
         tries.append(federation.time)
@@ -616,7 +608,7 @@ def erased_elsewhere(federation: Federation) -> bytes:
         site.node.deliveries,
         site.service.patient_token,
     )
-    until(lambda: job.round() == 0)
+    assert eventually(lambda: job.round() == 0)
     key = map_key("erasure", TONGJI, done.object_id)
     federation.sites[ANXIN].node.submitter.wait_final(key, 1, 60)
     return key
@@ -648,7 +640,7 @@ def test_a_holder_that_is_down_destroys_when_it_is_there_again(story):
     story.federation.down.add(ANXIN)
     try:
         story.eraser().erase(story.local, "asked for")
-        until(lambda: story.job().round() == 0)
+        assert eventually(lambda: story.job().round() == 0)
         story.settle()
         story.site.node.deliveries.round()
         assert ANXIN in story.holders(story.consent)
@@ -669,9 +661,9 @@ def test_a_holder_that_is_killed_at_any_write_destroys_all_when_it_is_there_agai
             story = Story(shared).tell()
             done = story.eraser().erase(story.local, "asked for")
             with shared.killed_at(ANXIN, step, is_kept=is_kept) as seen:
-                until(lambda story=story: ANXIN in shared.down or story.job().round() == 0)
+                assert eventually(lambda story=story: ANXIN in shared.down or story.job().round() == 0)
                 story.settle()
-                until(lambda story=story: ANXIN in shared.down or story.site.node.deliveries.round() == 0)
+                assert eventually(lambda story=story: ANXIN in shared.down or story.site.node.deliveries.round() == 0)
             is_killed = len(seen) >= step
             shared.down.clear()
             shared.crash(ANXIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -44,6 +43,7 @@ from tests.unit.medchain.node.exchanges import (
     together,
 )
 from tests.unit.medchain.node.federation import COMMISSION, NOW, TONGJI, grant
+from tests.waiting import eventually
 
 DAY_S = 86400
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -776,13 +776,10 @@ def test_requests_that_come_while_an_entry_is_under_way_go_into_the_next_one_tog
     def release_the_first():
         assert entered.wait(60)
         granted.before_place = lambda: None
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            chain = chains.get(granted.grant)
-            if chain is not None and len(chain.waiting) == 5:
-                break
-            time.sleep(0.005)
-        go_on.set()
+        try:
+            assert eventually(lambda: (chain := chains.get(granted.grant)) is not None and len(chain.waiting) == 5)
+        finally:
+            go_on.set()
 
     def later():
         assert entered.wait(60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE
 from tests.unit.medchain.node.exchanges import Exchange, observation
 from tests.unit.medchain.node.federation import Federation
 from tests.unit.medchain.node.ledgers import Author, block_of, replica_on
+from tests.waiting import eventually
 
 KEY = bytes(range(32))
 LEDGER = FileKind.LEDGER
@@ -114,13 +114,6 @@ def level(federation: Federation) -> bool:
     return len({site.replica.root for site in federation.sites.values()}) == 1
 
 
-def wait_until(condition, what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def check_story(folder: Path, promised: list[str], name: str) -> None:
     told = dict(line.split(" ", 1) if " " in line else (line, "") for line in promised)
     stored = [line.split()[1] for line in promised if line.startswith("stored")]
@@ -132,7 +125,7 @@ def check_story(folder: Path, promised: list[str], name: str) -> None:
         for record_id in stored:
             assert site.service.read("Observation", record_id).content, name
         exchange.anchor()
-        wait_until(lambda: level(federation), name)
+        assert eventually(lambda: level(federation)), name
         for number in range(RELEASES):
             row = site.records.get("Observation", f"r{number}")
             if row is not None:

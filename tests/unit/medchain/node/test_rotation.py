@@ -41,7 +41,8 @@ from tests.unit.medchain.commands.conftest import medchain
 from tests.unit.medchain.ledger.world import COMMISSION, RENHE, key, ledger_signer
 from tests.unit.medchain.node.ledgers import replica_on
 from tests.unit.medchain.node.test_backup import create, is_final_at, status
-from tests.unit.medchain.web.test_node import Node, ending, found, wait_for
+from tests.unit.medchain.web.test_node import Node, ending, found
+from tests.waiting import eventually
 
 HALVES = unlock(bytes(32))
 OLD = key(RENHE, "authentication").public
@@ -242,7 +243,7 @@ def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
     with ending(orderer, hospital):
         orderer.start()
         hospital.start()
-        assert wait_for(lambda: status(hospital)["ready"])
+        assert eventually(lambda: status(hospital)["ready"])
         # An authentication key takes two versions: beside the old one, and then alone.
         for use, count in (("cosign", 2), ("authentication", 4), ("encryption", 5), ("ledger", 6)):
             ran = medchain("key", "rotate", use, "--config", hospital.config, "--json")
@@ -250,7 +251,7 @@ def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
             assert ran.document["version"] == count
         create(hospital, ledger, "o1")
         # Genesis, five versions and an anchor, with a state leaf each; a quorum of two needs both cosignatures.
-        assert wait_for(lambda: is_final_at(hospital, 14) and is_final_at(orderer, 14))
+        assert eventually(lambda: is_final_at(hospital, 14) and is_final_at(orderer, 14))
 
         # Killed before the node took over what the ledger lists: the daemon does so at its start.
         draw_candidates(hospital.layout.folder, USES["ledger"], hospital.halves)
@@ -263,5 +264,5 @@ def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
         assert candidate_uses(hospital.layout.folder) == (KeyUse.LEDGER,)
         os.kill(hospital.pids()["daemon"], signal.SIGKILL)
         create(hospital, ledger, "o2")
-        assert wait_for(lambda: is_final_at(hospital, 18))
+        assert eventually(lambda: is_final_at(hospital, 18))
         assert candidate_uses(hospital.layout.folder) == ()

@@ -37,7 +37,7 @@ def withdraw(exchange) -> None:
     exchange.federation.sites[RENHE].node.stops.stop(exchange.consent)
     exchange.federation.sites[RENHE].node.driver.outbox.step()
     ledger = exchange.federation.sites[ANXIN].ledger
-    assert ledger.until(lambda: ledger.record(exchange.consent).status == "stopped" or None, 10)
+    assert ledger.until(lambda: ledger.record(exchange.consent).status == "stopped" or None, 60)
 
 
 def test_the_account_says_what_was_released_and_that_nobody_has_stated_anything(released):

@@ -60,6 +60,7 @@ from tests.unit.medchain.ledger.world import (
 )
 from tests.unit.medchain.node.federation import NOW, Federation, Patient, access, grant
 from tests.unit.medchain.web import test_node as processes
+from tests.waiting import eventually
 
 LEDGER = genesis().ledger
 
@@ -95,14 +96,6 @@ def drawn(federation, creator=RENHE, rank=0):
     return draw_order(store.members, creator, store.draws(creator).number + 1, LEDGER)[rank]
 
 
-def until(condition, timeout_s=60):
-    """Wait until something holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "never"
-        time.sleep(0.01)
-
-
 def final(federation, org_id, target, version=1):
     """Wait until an object's version is final at a node; returns its state record."""
     return federation.sites[org_id].node.submitter.wait_final(target, version, 60)[0]
@@ -111,7 +104,10 @@ def final(federation, org_id, target, version=1):
 def consented(federation, patient):
     """Enrol a patient and let her consent; returns the consent."""
     node = federation.sites[RENHE].node
-    node.submitter.submit(patient.subject())
+    enrolled = node.submitter.submit(patient.subject())
+    for org_id in federation.sites:
+        # Who is given a part of the subject with the consent must know the subject.
+        final(federation, org_id, enrolled.key)
     return node.submitter.submit(patient.consent())
 
 
@@ -232,7 +228,7 @@ def test_a_party_that_is_down_gets_its_body_later(federation, hospital):
     assert hospital.deliveries.round() == 2
     federation.down.clear()
     final(federation, ANXIN, allowed.key)
-    until(lambda: hospital.deliveries.round() == 0)
+    assert eventually(lambda: hospital.deliveries.round() == 0)
     insurer = federation.sites[ANXIN].node
     assert insurer.shelf.head(allowed.key)[1].is_full
     assert set(insurer.shelf.head(patient.key)[1].content) == subject.RECIPIENT_FIELDS
@@ -320,7 +316,7 @@ def test_an_access_after_its_consent_was_stopped_is_refused_by_order(federation,
     granted = hospital.submitter.submit(grant(allowed.key))
     hospital.stops.stop(allowed.key)
     hospital.driver.outbox.step()
-    until(lambda: hospital.replica.store.record(allowed.key).status == STOPPED)
+    assert eventually(lambda: hospital.replica.store.record(allowed.key).status == STOPPED)
     draft = access(allowed.key, granted.key)
     with pytest.raises(ConflictError) as caught:
         hospital.submitter.submit(draft)
@@ -344,9 +340,9 @@ def test_a_stop_outlives_a_crash_and_comes_to_the_ledger(federation):
     assert site.node.stops.is_stopped(allowed.key)
     site.node.stops.settle()
     site.node.driver.outbox.step()
-    until(lambda: site.replica.store.record(allowed.key).status == STOPPED)
+    assert eventually(lambda: site.replica.store.record(allowed.key).status == STOPPED)
     final(federation, RENHE, allowed.key, 2)
-    until(lambda: site.node.stops.settle() == 0)
+    assert eventually(lambda: site.node.stops.settle() == 0)
     assert site.records.pending(9, kind="stop") == []
     assert site.node.stops.is_stopped(allowed.key)
 
@@ -366,7 +362,7 @@ def test_a_party_that_refuses_a_body_has_no_veto_over_a_consent(federation, hosp
     assert made.record.status == "active"
     assert hospital.deliveries.round() == 2
     monkeypatch.undo()
-    until(lambda: hospital.deliveries.round() == 0)
+    assert eventually(lambda: hospital.deliveries.round() == 0)
     assert federation.sites[ANXIN].node.shelf.at(made.key, 1).is_full
 
 
@@ -389,9 +385,9 @@ def test_an_object_that_its_creator_ends_before_a_stop_is_ordered_holds_up_no_ot
     final(federation, ANXIN, first.key, 2)
     insurer.stops.settle()
     insurer.driver.outbox.step()
-    until(lambda: insurer.replica.store.record(second.key).status == STOPPED)
+    assert eventually(lambda: insurer.replica.store.record(second.key).status == STOPPED)
     final(federation, ANXIN, second.key, 2)
-    until(lambda: insurer.stops.settle() == 0)
+    assert eventually(lambda: insurer.stops.settle() == 0)
     assert insurer.replica.store.record(first.key).status == "ended"
 
 
@@ -421,9 +417,9 @@ def test_a_party_that_was_down_is_brought_the_patients_signature_once_the_ledger
     with pytest.raises(Killed):
         site.node.stops.stop(allowed.key, evidence)
     federation.crash(RENHE)
-    until(lambda: site.node.stops.settle() + site.node.driver.outbox.step() == 0)
+    assert eventually(lambda: site.node.stops.settle() + site.node.driver.outbox.step() == 0)
     final(federation, ANXIN, allowed.key, 2)
-    until(lambda: site.node.deliveries.round() == 0)
+    assert eventually(lambda: site.node.deliveries.round() == 0)
     insurer = federation.sites[ANXIN].node
     assert insurer.shelf.at(allowed.key, 2) == evidence
     assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
@@ -624,7 +620,7 @@ def test_a_crash_of_the_whole_node_between_submission_and_mark_loses_and_doubles
     )
     site.node.anchor.round()
     site = federation.crash(TONGJI)
-    until(lambda: site.node.anchor.round() is not None and not site.records.pending(1, kind="anchor"))
+    assert eventually(lambda: site.node.anchor.round() is not None and not site.records.pending(1, kind="anchor"))
     for row in rows:
         history = site.replica.store.history(map_key("record", TONGJI, row.object_id))
         assert [record.version for record in history] == [1]
@@ -699,7 +695,7 @@ def test_a_subject_is_endorsed_and_final_on_three_nodes_as_processes(tmp_path, m
         with closing(LocalClient(nodes[1].layout.folder)) as local:
             done = local.call("submit", document, Limits(timeout_s=60))
         with closing(LocalClient(nodes[2].layout.folder)) as local:
-            assert processes.wait_for(lambda: local.call("object", {"object": done["key"]})["final"])
+            assert eventually(lambda: local.call("object", {"object": done["key"]})["final"])
             shown = local.call("object", {"object": done["key"]})["record"]
     assert (done["rank"], done["endorser"] in {"a-hospital", "c-hospital"}) == (0, True)
     assert (shown["creator"], shown["body_hash"]) == ("b-hospital", body.body_hash.hex())
@@ -783,7 +779,7 @@ def test_every_stop_binds_after_a_restart_and_is_settled_however_many_there_are(
         again.driver.outbox.step()
         return again.stops.settle() == 0
 
-    until(is_settled)
+    assert eventually(is_settled)
     assert all(again.replica.store.record(key_).status == STOPPED for key_ in grants)
 
 
