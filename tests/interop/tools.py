@@ -11,9 +11,8 @@ import socket
 import sqlite3
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 from medchain.encoding import Json
 from tests.children import child
 from tests.ports import free_ports
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "var" / "interop"
@@ -47,7 +47,7 @@ def checked(*words: object, environment: Mapping[str, str] | None = None) -> sub
         [str(built() / "interop"), *(str(word) for word in words)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env=os.environ | (environment or {}),
     )
@@ -89,21 +89,27 @@ class LiteWitness:
 
     def size(self, origin: str) -> int:
         """Ask its database how much of a log it has cosigned."""
-        with sqlite3.connect(self.database) as database:
+        with self._opened() as database:
             return database.execute("SELECT tree_size FROM log WHERE origin = ?", (origin,)).fetchone()[0]
 
     def believe(self, origin: str, size: int, root: bytes) -> None:
         """Make it believe that it has seen a tree."""
-        with sqlite3.connect(self.database) as database:
+        with self._opened() as database:
             row = (size, base64.b64encode(root).decode(), origin)
             database.execute("UPDATE log SET tree_size = ?, tree_hash = ? WHERE origin = ?", row)
 
     def trust(self, origin: str, *vkeys: str) -> None:
         """Tell it of a log, of which it has seen nothing."""
-        with sqlite3.connect(self.database) as database:
+        with self._opened() as database:
             nothing = base64.b64encode(hashlib.sha256(b"").digest()).decode()
             database.execute("INSERT INTO log (origin, tree_size, tree_hash) VALUES (?, 0, ?)", (origin, nothing))
             database.executemany("INSERT INTO key (origin, key) VALUES (?, ?)", [(origin, vkey) for vkey in vkeys])
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """Open its database for one transaction; it may be writing itself."""
+        with closing(sqlite3.connect(self.database, timeout=60)) as database, database:
+            yield database
 
 
 @contextmanager
@@ -133,10 +139,10 @@ def lite_witness(folder: Path, name: str) -> Iterator[LiteWitness]:
         witness = LiteWitness(f"http://127.0.0.1:{port}", "", folder / "witness.db")
         reader = threading.Thread(target=lambda: witness.log.extend(process.stderr), daemon=True)
         reader.start()
-        assert within(60, lambda: any("msg=listening" in line for line in witness.log)), "".join(witness.log)
+        assert eventually(lambda: any("msg=listening" in line for line in witness.log)), "".join(witness.log)
         found = re.search(r'vkey="?(\S+?)"?\n', "".join(witness.log))
         witness.vkey = found.group(1)
-        assert within(60, lambda: answers(port))
+        assert eventually(lambda: answers(port))
         yield witness
 
 
@@ -147,13 +153,3 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def within(timeout_s: float, condition: Callable[[], bool]) -> bool:
-    """Wait until something holds; tells whether it did."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
