@@ -378,7 +378,7 @@ def test_what_comes_back_of_a_write(node):
     lenient = node.call("GET", "Patient?colour=red&_count=1", Prefer="handling=lenient")
     assert (lenient.status, "colour" in link(lenient, "self")) == (200, False)
     assert node.call("GET", "Patient?colour=red", Prefer="handling=strict").status == 400
-    assert eventually(lambda: waited_for(node).startswith("final"), 120)
+    assert eventually(lambda: waited_for(node).startswith("final"))
 
 
 def waited_for(node) -> str:

@@ -551,10 +551,10 @@ def test_a_parameter_of_the_nodes_own_is_used_once_all_is_indexed(world):
         row = next(row for row in rows if row["type"] == "Patient")
         return "sc-maiden" in {one["name"] for one in row["searchParam"]}
 
-    assert eventually(lambda: found_by() == ["own"], 120)
-    assert eventually(told, 120)
+    assert eventually(lambda: found_by() == ["own"])
+    assert eventually(told)
     assert world.call("DELETE", f"SearchParameter/{kept}").status == 204
-    assert eventually(lambda: found_by() is None, 120)
+    assert eventually(lambda: found_by() is None)
 
 
 def test_everything_of_a_patient(world):

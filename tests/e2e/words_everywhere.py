@@ -282,9 +282,7 @@ def sign_in(demo: RunningDemo, org_id: str, host: str) -> str:
 def flow(demo: RunningDemo, org_id: str, needles: list[bytes]) -> Caller:
     """Do all of it at a hospital's node; returns who did, with what the node generated."""
     host = f"localhost:{demo.said['nodes'][org_id]['web'].rpartition(':')[2]}"
-    config = demo.folder / org_id / "node.toml"
-    token = demo.run("token", "issue", "--config", config, "--scope", "system/*.cruds").strip()
-    caller = Caller(host, token, sign_in(demo, org_id, host))
+    caller = Caller(host, demo.token(org_id, "system/*.cruds"), sign_in(demo, org_id, host))
     bundles = {name: text for name, text in sample_data.read(demo.data) if name.startswith(f"{org_id}.p")}
     words = words_of(orjson.loads(next(iter(bundles.values()))))
     search_and_read(caller, words)
