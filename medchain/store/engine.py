@@ -66,6 +66,7 @@ WAL_PAGES: Final = 4096
 # Where nobody moves them, the writer that finds so many does.
 _WAL_PAGES_LEFT: Final = 4 * WAL_PAGES
 _WAL_KEPT_BYTES: Final = 64 << 20
+_WRITER_SHARES: Final = 2
 _COUNT_BYTES: Final = 8
 _MARK_BYTES: Final = 24
 _MARK_READS: Final = 5
@@ -679,7 +680,7 @@ def open_database(
         kind: which of the two files.
         migrate: whether to create or upgrade the tables; otherwise another schema is refused.
         adopt: whether to accept a file that is older than its mark or has none, such as a restored backup.
-        cache_bytes: page cache over all connections.
+        cache_bytes: page cache over all connections; beside it, who writes has another share.
         connections: most connections, beside those that single questions and writes have to themselves, and the one
             that is opened where an overlay is needed.
 
@@ -701,14 +702,19 @@ def open_database(
     except OSError as error:
         raise UnavailableError("store.io", table="file") from error
 
+    share_bytes = cache_bytes // connections
+
     def dial(file: Path) -> Any:  # noqa: ANN401  # sqlcipher3 has no types
-        return connect(file, key, cache_bytes // connections)
+        return connect(file, key, share_bytes)
 
     # And one for who writes.
     engine, aside = _engine(path, dial, connections + 1), _engine(path, dial, 1)
 
     def writer() -> Connection:
-        return engine.connect().execution_options(**{_MODE: _WRITE})
+        connection = engine.connect().execution_options(**{_MODE: _WRITE})
+        # A transaction of hundreds of records changes some 2,000 pages; what has no room is deciphered once more.
+        run(connection, f"PRAGMA {_cache_size(_WRITER_SHARES * share_bytes)}")
+        return connection
 
     def mark(count: int) -> bytes:
         counted = count.to_bytes(_COUNT_BYTES, "big")
@@ -772,7 +778,7 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
         _log_writes(connection)
         for setting in (
             "synchronous = FULL",
-            f"cache_size = -{max(cache_bytes >> 10, 256)}",
+            _cache_size(cache_bytes),
             f"wal_autocheckpoint = {_WAL_PAGES_LEFT}",
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
             "foreign_keys = ON",
@@ -786,6 +792,11 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
         connection.close()
         raise
     return connection
+
+
+def _cache_size(cache_bytes: int) -> str:
+    """Write the setting of a connection's page cache."""
+    return f"cache_size = -{max(cache_bytes >> 10, 256)}"
 
 
 def _log_writes(connection: Any) -> None:  # noqa: ANN401  # sqlcipher3 has no types

@@ -133,6 +133,14 @@ def test_a_short_key_is_refused(path):
     assert not path.exists()
 
 
+def test_who_writes_has_room_for_twice_as_many_pages_as_who_reads(path):
+    database = open_database(path, KEY, kind=RECORDS, cache_bytes=32 << 20, connections=4)
+    with closing(database), database.read("file") as reading, database.write("file") as writing:
+        rooms = [one.exec_driver_sql("PRAGMA cache_size").scalar_one() for one in (reading, writing)]
+    # In KiB, as SQLite has it where the number is negative (sqlite.org/pragma.html#pragma_cache_size).
+    assert rooms == [-8 << 10, -16 << 10]
+
+
 def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
     with pytest.raises(UnavailableError, match=r"store\.io"):
         open_database(tmp_path / "absent" / "file.db", KEY, kind=LEDGER)
