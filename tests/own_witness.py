@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,9 @@ from medchain.tlog.checkpoint import Checkpoint, cosign
 from medchain.tlog.note import parse_vkey
 from tests.children import child
 from tests.ports import free_ports
+from tests.waiting import PATIENCE_S
+
+_TRIES = 5
 
 
 @dataclass
@@ -74,8 +79,30 @@ class OwnWitness:
     def stop(self) -> None:
         """End it."""
         self.process.terminate()
-        assert self.process.wait(60) == 0
+        assert self.process.wait(PATIENCE_S) == 0
         self.process.stdout.close()
+
+
+def ask(port: int, body: bytes, context: ssl.SSLContext | None = None) -> tuple[int, str, bytes]:
+    """Show a witness on this machine a checkpoint; returns status, type and body.
+
+    Its server lets go of a stranger who says nothing for five seconds, which a busy machine makes of anybody.
+    """
+    for _ in range(_TRIES):
+        with suppress(ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
+            return _ask(port, body, context)
+    return _ask(port, body, context)
+
+
+def _ask(port: int, body: bytes, context: ssl.SSLContext | None) -> tuple[int, str, bytes]:
+    if context is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    else:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE_S, context=context)
+    with closing(connection):
+        connection.request("POST", "/add-checkpoint", body)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read()
 
 
 @contextmanager

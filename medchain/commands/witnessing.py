@@ -11,7 +11,6 @@ import argparse
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -45,6 +44,7 @@ STOP_S: Final = 5.0
 """Patience with requests under way at a stop."""
 
 _LISTEN: Final = "127.0.0.1:41080"
+_STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 def _folder_argument(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -112,12 +112,12 @@ def _serve(context: Context) -> int:
 
 def _serve_until_stopped(context: Context, name: str, server: DaemonServer) -> int:
     """Answer until told to stop."""
-    stop, address = Event(), f"{server.address.host}:{server.address.port}"
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    address = f"{server.address.host}:{server.address.port}"
+    # Before there are threads, which have it so, too: a handler of Python's misses what comes just before it sleeps.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     server.start()
     context.answer({"address": address, "name": name}, [context.say(texts.SERVING, name=name, address=address)])
-    stop.wait()
+    signal.sigwait(_STOPS)
     server.stop(STOP_S)
     return Exit.DONE
 

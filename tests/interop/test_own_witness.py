@@ -5,8 +5,8 @@ What is asked are all cases of C2SP tlog-witness, from one log that both know an
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from medchain.tlog.checkpoint import sign_checkpoint
 from medchain.tlog.note import Note, Signature, parse_note
 from medchain.tlog.witness import AddCheckpointRequest
 from tests.interop.tools import accepted, lite_witness, refused
-from tests.own_witness import OwnWitness, own_witness
+from tests.own_witness import OwnWitness, ask, own_witness
 from tests.unit.medchain.node.test_witnesses import ORIGIN, GrownLog
 from tests.unit.medchain.node.test_witnessing import HEIR, HEIR_KEY, LOG, LOG_KEY, STRANGER, forked, shown
 
@@ -27,15 +27,10 @@ Answer = tuple[int, str, bytes]
 DIFFERENT = {"another root of that size": 422}
 
 
-def ask(url: str, body: bytes) -> Answer:
+def asked(url: str, body: bytes) -> Answer:
     """Ask a witness; returns status, and of a conflict the type and the size."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
-    connection.request("POST", "/add-checkpoint", body)
-    answer = connection.getresponse()
-    content, kind = answer.read(), answer.headers["Content-Type"]
-    connection.close()
-    return (409, kind, content) if answer.status == http.client.CONFLICT else (answer.status, "", b"")
+    status, kind, content = ask(urlsplit(url).port, body)
+    return (status, kind, content) if status == HTTPStatus.CONFLICT else (status, "", b"")
 
 
 @pytest.fixture
@@ -104,7 +99,7 @@ def story() -> Iterator[tuple[str, bytes, int]]:
 def test_both_answer_alike(both):
     ours, theirs = both
     for name, body, status in story():
-        own, other = ask(ours, body), ask(theirs, body)
+        own, other = asked(ours, body), asked(theirs, body)
         assert own[0] == status, name
         if name in DIFFERENT:
             assert other[0] == DIFFERENT[name], name
@@ -115,11 +110,7 @@ def test_both_answer_alike(both):
 def test_its_cosignatures_are_accepted_by_tools_of_others(ours, tmp_path):
     log = GrownLog()
     log.grow(3)
-    parts, note = urlsplit(ours.url), parse_note(log.final().note.encode())
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
-    connection.request("POST", "/add-checkpoint", shown(log))
-    lines = connection.getresponse().read()
-    connection.close()
+    note, lines = parse_note(log.final().note.encode()), ask(ours.port, shown(log))[2]
     checkpoint = tmp_path / "checkpoint"
     # C2SP tlog-witness: a client may set the answer behind the checkpoint, and verify that.
     checkpoint.write_bytes(Note(note.text, note.signatures[:1]).to_bytes() + lines)

@@ -19,10 +19,11 @@ import pytest
 from medchain.node.witness_file import log_lines, parse_witnesses
 from medchain.node.witnessing import WitnessLayout, read_identity, read_seen
 from tests.children import child
+from tests.own_witness import ask
 from tests.unit.medchain.node.test_witnesses import ORIGIN, GrownLog
 from tests.unit.medchain.node.test_witnessing import HEIR_KEY, LOG_KEY, URL, forked, shown
 from tests.unit.medchain.web.test_tls import certify
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 PASSPHRASE = "correct horse battery"
 LISTEN = ("--listen", "127.0.0.1:0")
@@ -54,19 +55,6 @@ def serving(folder: Path, *words: str, **environment: str) -> Iterator[tuple[sub
             process.kill()
 
 
-def post(port: int, body: bytes, context: ssl.SSLContext | None = None) -> tuple[int, bytes]:
-    """Ask; returns status and body."""
-    if context is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    else:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
-    connection.request("POST", "/add-checkpoint", body)
-    answer = connection.getresponse()
-    found = answer.status, answer.read()
-    connection.close()
-    return found
-
-
 def test_two_commands_make_a_witness_and_the_lines_that_a_node_takes(run, tmp_path, logs):
     ran = run("witness", "init", tmp_path / "w", "--url", URL, "--logs", logs, "--lang", "zh")
     assert ran.code == 0
@@ -76,9 +64,9 @@ def test_two_commands_make_a_witness_and_the_lines_that_a_node_takes(run, tmp_pa
     log = GrownLog()
     log.grow()
     with serving(tmp_path / "w") as (process, port):
-        assert post(port, shown(log))[0] == 200
+        assert ask(port, shown(log))[0] == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     document = run("witness", "show", tmp_path / "w", "--json").document
     assert document["lines"] == ran.out.splitlines()[1:]
     (row,) = document["logs"]
@@ -100,10 +88,10 @@ def test_what_was_cosigned_is_shown_and_what_is_amiss_with_it(run, folder, langu
     with serving(folder) as (_, port):
         # It may be looked at while it runs.
         assert f"{ORIGIN}" in run(*words).out
-        post(port, shown(log))
-        post(port, shown(log, head=forked(log, size).head))
+        ask(port, shown(log))
+        ask(port, shown(log, head=forked(log, size).head))
         log.grow()
-        post(port, shown(log).replace(b"old 0\n", b"old %d\n" % size))
+        ask(port, shown(log).replace(b"old 0\n", b"old %d\n" % size))
     told = run(*words)
     assert (told.code, f" {size} " in told.out) == (0, True)
     evidence = [line for line in told.out.splitlines() if str(folder / "evidence") in line]
@@ -124,13 +112,13 @@ def test_other_keys_are_trusted_while_it_runs(run, folder, logs):
     with serving(folder) as (_, port):
         told = run("witness", "trust", folder, "--logs", logs)
         assert (told.code, ORIGIN in told.out) == (0, True)
-        assert post(port, shown(log))[0] == 403
+        assert ask(port, shown(log))[0] == 403
         logs.write_text(log_lines([LOG_KEY, HEIR_KEY]))
         assert run("witness", "trust", folder, "--logs", logs).code == 0
-        assert post(port, shown(log))[0] == 200
+        assert ask(port, shown(log))[0] == 200
         logs.write_text("log nothing")
         assert run("witness", "trust", folder, "--logs", logs).code == 2
-        assert post(port, shown(log))[0] == 409
+        assert ask(port, shown(log))[0] == 409
     assert run("witness", "trust", logs.parent / "none", "--logs", logs).code == 2
 
 
@@ -151,7 +139,7 @@ def test_who_is_killed_while_it_cosigns_forgets_nothing(folder):
         with suppress(OSError, http.client.HTTPException):
             while True:
                 size = log.grow()
-                assert post(port, shown(log, old))[0] == 200
+                assert ask(port, shown(log, old))[0] == 200
                 cosigned.append(size)
                 old = size
 
@@ -176,14 +164,14 @@ def test_a_sealed_key_needs_its_passphrase(run, tmp_path, logs):
     log = GrownLog()
     log.grow()
     with serving(tmp_path / "w", MEDCHAIN_PASSPHRASE=PASSPHRASE) as (_, port):
-        assert post(port, shown(log))[0] == 200
+        assert ask(port, shown(log))[0] == 200
 
 
 def test_it_serves_tls_and_warns_where_it_is_open_without(run, folder, tmp_path):
     tls, log = certify(tmp_path, "witness", "127.0.0.1"), GrownLog()
     log.grow()
     with serving(folder, "--certificate", str(tls.certificate), "--key", str(tls.key)) as (_, port):
-        assert post(port, shown(log), ssl.create_default_context(cafile=str(tls.certificate)))[0] == 200
+        assert ask(port, shown(log), ssl.create_default_context(cafile=str(tls.certificate)))[0] == 200
     assert run("witness", "serve", folder, "--certificate", tls.certificate).code == 2
     # Nobody listens: another one has the folder.
     with serving(folder):

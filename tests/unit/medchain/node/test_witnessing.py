@@ -34,6 +34,7 @@ from tests.power import Promise, cuts
 from tests.unit.medchain.ledger.world import TIME
 from tests.unit.medchain.node.test_witnesses import LOG, ORIGIN, GrownLog, Now
 from tests.unit.medchain.store.faults import room_for
+from tests.waiting import PATIENCE_S
 
 URL = "https://witness.example"
 HEIR, STRANGER = Ed25519Signer(b"h" * 32), Ed25519Signer(b"s" * 32)
@@ -251,7 +252,7 @@ def test_of_many_at_once_no_two_views_are_cosigned(witness, log):
 
     def show(mine: GrownLog) -> None:
         body = shown(mine, first)
-        start.wait(60)
+        start.wait(PATIENCE_S)
         answers.append((mine, witness.answer(body)))
 
     threads = [threading.Thread(target=show, args=(mine,)) for mine in (one, other) * 4]
