@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
+from functools import partial
 from itertools import chain
 from threading import RLock
 from typing import Final, NamedTuple, TypeAlias
@@ -37,8 +38,9 @@ from consent.directive import SUBJECT
 from consent.facts import facts_told
 from consent.hiding import Hidden, directives_of
 from consent.receipt import receipt
+from fhir_bridge.bundled import Name
 from fhir_bridge.consent_records import is_of_releases
-from fhir_bridge.joint_provenance import JointProvenances
+from fhir_bridge.joint_records import JointRecords
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -50,7 +52,7 @@ from medchain.node.emergency import find_open
 from medchain.node.event_time import event_span
 from medchain.node.log import Log
 from medchain.node.records import RecordService
-from medchain.node.telling import DEPENDENT, PROVENANCE, Telling
+from medchain.node.telling import DEPENDENT, Telling
 from medchain.store.accounts import Role
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore, RecordVersion
@@ -75,8 +77,8 @@ _MANY: Final = 200
 _MICROSECONDS: Final = 1_000_000
 _LOG: Final = Log("fhir")
 
-
-_Name: TypeAlias = tuple[str, str]
+# Name of a record → numbers of its versions that are kept back.
+_Kept: TypeAlias = dict[Name, tuple[int, ...]]
 
 
 class Asker(NamedTuple):
@@ -104,7 +106,8 @@ class Sight:
     Attributes:
         hidden: numbers of the record versions that are.
         upto: number of the last version that was looked at.
-        owners: patients' tokens of whom later versions must be looked at first.
+        owners: patients' tokens of whom later versions must be looked at first, nobody's among them: they may be of
+            patients' records.
         condition: the same for searches.
     """
 
@@ -146,6 +149,7 @@ class _View:
         made: state of the consents, of who is who, and part of time in which it holds.
         decisions: patient's token → decision, of those of whom not everything is permitted.
         kept: patient's token → what is kept back of each of its records.
+        bundles: patient's token → what is kept back of each stored Bundle in which such records lie.
         receipts: of all decisions, sorted.
         sight: what is told; None where nothing is kept back.
     """
@@ -153,7 +157,8 @@ class _View:
     asker: Asker
     made: tuple[int, int, int]
     decisions: dict[str, Decision] = field(default_factory=dict)
-    kept: dict[str, dict[_Name, tuple[int, ...]]] = field(default_factory=dict)
+    kept: dict[str, _Kept] = field(default_factory=dict)
+    bundles: dict[str, _Kept] = field(default_factory=dict)
     receipts: bytes = b""
     sight: Sight | None = None
 
@@ -180,7 +185,7 @@ class Enforcement:
         self._clock = clock
         self._rows = ConsentRows(store.database)
         self._telling = Telling(store, service)
-        self._joint = JointProvenances(store, service)
+        self._joint = JointRecords(store, service, self._rows, self._telling)
         self._lock = RLock()
         self._upto = -1
         self._given: dict[str, dict[str, _Given]] = {}
@@ -342,9 +347,9 @@ class Enforcement:
             while new := [row for row in fresh if row.seq > self._upto]:
                 self._take([row for row in new if row.type == _CONSENT])
                 self._who += any(row.type in _WHO for row in new)
-                is_joint = self._joint.take(new)
+                came = self._joint.take(new)
                 for view in self._views.values():
-                    self._follow(view, new, is_joint=is_joint)
+                    self._follow(view, new, came)
                 self._upto = new[-1].seq
                 fresh = self._rows.after(self._upto)
 
@@ -412,7 +417,9 @@ class Enforcement:
         for patient, decision in view.decisions.items():
             view.kept[patient] = self._kept_of(self._rows.of_patient(patient), decision)
         if view.decisions and not self._joint.is_begun:
-            self._joint.begin(self._rows.of_type(PROVENANCE, self._upto))
+            self._joint.begin(self._upto)
+        for patient in view.decisions:
+            view.bundles[patient] = self._bundles_of(patient, view)
         self._see(view, self._upto)
         return view
 
@@ -479,9 +486,15 @@ class Enforcement:
             known = self._groups[asker] = (self._who, found)
         return known[1]
 
-    def _follow(self, view: _View, fresh: Sequence[Fresh], *, is_joint: bool) -> None:
-        """Look at the records of which versions came; some of them may be Provenances that are no one patient's."""
-        names: dict[str, set[_Name]] = {}
+    def _follow(self, view: _View, fresh: Sequence[Fresh], came: frozenset[str] | None) -> None:
+        """Look at the records of which versions came.
+
+        Args:
+            view: what is known.
+            fresh: the versions.
+            came: as `JointRecords.take` tells of them.
+        """
+        names: dict[str, set[Name]] = {}
         for row in fresh:
             if row.patient in view.decisions and row.type != _CONSENT:
                 names.setdefault(row.patient, set()).add((row.type, row.id))
@@ -495,9 +508,13 @@ class Enforcement:
             ]
             kept = self._kept_of(rows, decision)
             view.kept[patient] = {**view.kept[patient], **dict.fromkeys(touched, ()), **kept}
-        self._see(view, fresh[-1].seq, is_same=not names and not is_joint)
+        for patient in view.decisions:
+            # What lies in a Bundle is judged by the patient's records as well.
+            if patient in names or self._joint.is_named(patient, came):
+                view.bundles[patient] = self._bundles_of(patient, view)
+        self._see(view, fresh[-1].seq, is_same=not names and came is None)
 
-    def _referring(self, patient: str, decision: Decision) -> frozenset[_Name]:
+    def _referring(self, patient: str, decision: Decision) -> frozenset[Name]:
         """List the records of a patient that may mean another one now by an identifier, if that matters."""
         if isinstance(decision, Deny):
             return frozenset()
@@ -515,48 +532,38 @@ class Enforcement:
         if known is not None and is_same:
             view.sight = replace(known, upto=upto, condition=replace(known.condition, upto=upto))
             return
-        kept = {name: kept for records in view.kept.values() for name, kept in records.items() if kept}
-        kept |= self._joint.kept_back(self._gone(view))
-        hidden = frozenset(chain.from_iterable(kept.values()))
-        owners = frozenset(view.decisions)
+        joint = self._joint.kept_back(self._gone(view), upto)
+        kept = [one for records in (*_of_all(view), joint) for one in records.items() if one[1]]
+        hidden = frozenset(chain.from_iterable(numbers for _, numbers in kept))
+        owners = frozenset({*view.decisions, self._service.patient_token("")})
         # Who looks at who looked sees all of it.
-        names = "" if view.asker.role == Role.AUDITOR else _array("/".join(one) for one in kept)
+        names = "" if view.asker.role == Role.AUDITOR else _array({"/".join(name) for name, _ in kept})
         view.sight = Sight(hidden, upto, owners, Sighted(_array(hidden), upto, _array(owners), _CONSENT, names))
 
-    def _gone(self, view: _View) -> Iterator[_Name]:
-        """List the records of which Provenances of several patients are and which, as they are now, are kept back."""
-        for records in view.kept.values():
+    def _gone(self, view: _View) -> Iterator[Name]:
+        """List the records of which records of several patients are and which, as they are now, are kept back."""
+        for records in _of_all(view):
             for name in self._joint.among(name for name, kept in records.items() if kept):
                 newest = self._store.get(*name)
                 # What is stored later than what was looked at is looked at next.
                 if newest is None or newest.seq in records[name] or newest.seq > self._upto:
                     yield name
 
-    def _kept_of(self, rows: Sequence[Fresh], decision: Decision) -> dict[_Name, tuple[int, ...]]:
+    def _kept_of(self, rows: Sequence[Fresh], decision: Decision) -> _Kept:
         """List what a decision keeps back of each record of a patient, but for the consents."""
-        records: dict[_Name, list[int]] = {}
-        for row in rows:
-            # A consent that denies all would hide itself from those who are to end it.
-            if row.type != _CONSENT:
-                records.setdefault((row.type, row.id), []).append(row.seq)
-        return {name: self._hidden(name[0], numbers, decision) for name, numbers in records.items()}
-
-    def _hidden(self, type_name: str, numbers: Sequence[int], decision: Decision) -> tuple[int, ...]:
-        """List which versions of a record a decision keeps back.
-
-        All where it does the newest, since who may not see that would see what it was before; else those that were such
-        then. A deletion says nothing itself, and is as what it deletes.
-        """
+        # A consent that denies all would hide itself from those who are to end it.
+        records = _by_name(row for row in rows if row.type != _CONSENT)
         if isinstance(decision, Deny):
-            return tuple(numbers)
-        found: list[int] = []
-        is_shown = False
-        for number in numbers:
-            facts = self._read(type_name, number)
-            is_shown = is_shown if facts is None else all(passes(decision, one) for one in facts)
-            if not is_shown:
-                found.append(number)
-        return tuple(found) if is_shown else tuple(numbers)
+            return {name: tuple(numbers) for name, numbers in records.items()}
+        return {name: _hidden(numbers, decision, partial(self._read, name[0])) for name, numbers in records.items()}
+
+    def _bundles_of(self, patient: str, view: _View) -> _Kept:
+        """List what a decision about a patient keeps back of the Bundles in which the patient's records lie."""
+        decision, zone = view.decisions[patient], self._zone()
+        kept = {name for name, numbers in view.kept[patient].items() if numbers}
+        records = _by_name(self._joint.bundles_of(patient))
+        read = partial(self._joint.facts, patient, kept, zone)
+        return {name: _hidden(numbers, decision, read) for name, numbers in records.items()}
 
     def _read(self, type_name: str, number: int) -> tuple[Resource, ...] | None:
         """Read what decisions ask of a version; None for a deletion. Of what cannot be read, nothing is known."""
@@ -572,6 +579,43 @@ class Enforcement:
     def _zone(self) -> tzinfo:
         """Return the zone of dates without one."""
         return self._searches.index.setting.zone
+
+
+def _of_all(view: _View) -> Iterator[_Kept]:
+    """List what is kept back of all patients' records, and of the Bundles in which they lie."""
+    yield from view.kept.values()
+    yield from view.bundles.values()
+
+
+def _by_name(rows: Iterable[Fresh]) -> dict[Name, list[int]]:
+    """Put versions together that are of one record."""
+    records: dict[Name, list[int]] = {}
+    for row in rows:
+        records.setdefault((row.type, row.id), []).append(row.seq)
+    return records
+
+
+def _hidden(
+    numbers: Sequence[int], decision: Decision, read: Callable[[int], Sequence[Resource] | None]
+) -> tuple[int, ...]:
+    """List which versions of a record a decision keeps back.
+
+    All where it does the newest, since who may not see that would see what it was before; else those that were such
+    then. A deletion says nothing itself, and is as what it deletes.
+
+    Args:
+        numbers: of the versions, in order.
+        decision: what is decided.
+        read: reads what it asks of one; None for a deletion.
+    """
+    found: list[int] = []
+    is_shown = False
+    for number in numbers:
+        facts = read(number)
+        is_shown = is_shown if facts is None else all(passes(decision, one) for one in facts)
+        if not is_shown:
+            found.append(number)
+    return tuple(found) if is_shown else tuple(numbers)
 
 
 def _array(values: Iterable[int] | Iterable[str]) -> str:

@@ -200,7 +200,7 @@ class Resolver:
         found = self._read.get((type_name, query))
         if found is None:
             wanted = parse_condition(type_name, query)
-            found = self._read[type_name, query] = wanted, _identified(wanted)
+            found = self._read[type_name, query] = wanted, identified(wanted)
         return found
 
     def may_find(self, type_name: str) -> bool:
@@ -354,7 +354,7 @@ def _without(wanted: Wanted, ids: Sequence[str]) -> Wanted:
     return wanted._replace(condition=wanted.condition + "".join(f"{_BUT}{one}" for one in ids))
 
 
-def _identified(wanted: Wanted) -> Identifier | None:
+def identified(wanted: Wanted) -> Identifier | None:
     """Read ``identifier=SYSTEM|VALUE``, which is looked up among the entries of the same Bundle; None for another."""
     pairs = parse_qsl(wanted.condition, keep_blank_values=True)
     match = _ONE_IDENTIFIER.fullmatch(pairs[0][1]) if len(pairs) == 1 and pairs[0][0] == "identifier" else None

@@ -7,10 +7,10 @@ when it happened, the ward says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consent.custodian import OWN
-from consent.decision import Permit, Request, compile_consent, decide, judge
+from consent.decision import Permit, Request, Resource, compile_consent, decide, judge
 from consent.facts import facts_of
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
@@ -153,14 +153,28 @@ STATES: Mapping[str, Sequence[dict]] = {
 
 
 @dataclass(frozen=True)
+class Lying:
+    """A record in a stored Bundle, under the Bundle's labels as well as its own."""
+
+    name: str
+    content: bytes
+    span: Span | None
+
+
+@dataclass(frozen=True)
 class Version:
-    """A record version as it is stored, and what the ward knows of it."""
+    """A record version as it is stored, and what the ward knows of it.
+
+    Of a Bundle also which records in it are the patient's or nobody's, and itself with these alone.
+    """
 
     name: str
     number: int
     content: bytes
     is_of_p1: bool
     span: Span | None
+    lying: tuple[Lying, ...] = ()
+    with_these: bytes = b""
 
 
 class Oracle:
@@ -171,13 +185,38 @@ class Oracle:
         directives = [compile_consent(one, consent_id=f"Consent/{name}", any_patient=True) for name, one in stored]
         self._decision = decide(caller.request, [OWN, *directives])
         newest = {one.name: one for one in versions}
-        self._shown = {(one.name, one.number): self._passes(one) and self._passes(newest[one.name]) for one in versions}
+        self._gone: set[str] = set()
+        self._shown: dict[tuple[str, int], bool] = {}
+        # What lies in a Bundle may be a record of which something is kept back.
+        for part in ([one for one in versions if not one.lying], [one for one in versions if one.lying]):
+            shown = {(one.name, one.number): self._passes(one) and self._passes(newest[one.name]) for one in part}
+            self._gone |= {name for (name, _), is_shown in shown.items() if not is_shown}
+            self._shown |= shown
 
     def _passes(self, version: Version) -> bool:
         """Ask the decision about a version by itself."""
         if not version.is_of_p1:
             return True
-        record = facts_of(version.content, "Patient/p1", version.span)
+        if version.lying:
+            return self._bundle_passes(version)
+        return self._permits(facts_of(version.content, "Patient/p1", version.span))
+
+    def _bundle_passes(self, version: Version) -> bool:
+        """Ask it about each record in a Bundle, and about the Bundle with what they say together."""
+        if any(one.name in self._gone for one in version.lying):
+            return False
+        inside = [facts_of(one.content, "Patient/p1", one.span) for one in version.lying]
+        authors = [one.authors for one in inside]
+        spans = [one.span for one in inside]
+        whole = replace(
+            facts_of(version.with_these, "Patient/p1", None),
+            authors=None if None in authors else frozenset().union(*authors),
+            span=None if None in spans else Span(min(one.low for one in spans), max(one.high for one in spans)),
+        )
+        return all(self._permits(one) for one in (*inside, whole))
+
+    def _permits(self, record: Resource) -> bool:
+        """Ask it about a record."""
         return isinstance(judge(self._decision, record), Permit)
 
     @property

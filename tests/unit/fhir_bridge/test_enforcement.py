@@ -18,7 +18,7 @@ import pytest
 
 from fhir_bridge.definitions.elements import members, type_names
 from fhir_bridge.smart.scopes import parse_scopes
-from medchain.dates import span_of
+from medchain.dates import Span, span_of
 from medchain.ledger.kinds.emergency import EMERGENCY_S
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.telling import attached_in
@@ -33,6 +33,7 @@ from tests.unit.fhir_bridge.consent_oracle import (
     RULE,
     STATES,
     Caller,
+    Lying,
     Oracle,
     Version,
     actor,
@@ -96,6 +97,39 @@ RECORDS = (
     {"resourceType": "DiagnosticReport", "id": "r1", "status": "final", "code": {"text": "x"},
      "subject": {"reference": "Patient/p2"}, "result": [{"reference": "Observation/sugar"}]},
 )  # fmt: skip
+
+
+def bundle(name: str, *records: dict, **more: object) -> dict:
+    """Make a Bundle that is stored as such."""
+    entry = [
+        {"fullUrl": f"https://lab.example/fhir/{one['resourceType']}/{one['id']}", "resource": one} for one in records
+    ]
+    return {"resourceType": "Bundle", "id": name, "type": "collection", "entry": entry, **more}
+
+
+COMPOSITION = {
+    "resourceType": "Composition",
+    "id": "letter",
+    "status": "final",
+    "type": {"text": "letter"},
+    "subject": {"reference": "Patient/p1"},
+    "date": "2026-02-04",
+    "author": [{"reference": "Practitioner/d3"}],
+    "title": "Letter",
+}
+DOCUMENT = {
+    "type": "document",
+    "identifier": {"system": "urn:letters", "value": "7"},
+    "timestamp": "2026-02-04T00:00:00Z",
+}
+BUNDLES = (
+    bundle("letter", COMPOSITION, RECORDS[0], observation("in-letter", "2339-0", "2026-02-03"), **DOCUMENT),
+    bundle("labs", observation("in-labs", "29463-7", "2026-02-03"), observation("further", "718-7", "2026-03-03")),
+    bundle("copies", RECORDS[3] | {"subject": {"reference": "http://renhe.example/fhir/Patient/p1"}}),
+    bundle("ills", condition("in-ills", "J06.9", "2026-01-01")),
+    bundle("ills", condition("in-ills", "J06.9", "2026-01-01"), condition("of-other", "B20", "2024-01-01", "p2")),
+    bundle("of-p2", condition("in-of-p2", "B20", "2024-01-01", "p2"), observation("o", "2339-0", "2025-01-01", "p2")),
+)
 BINARY = {
     "resourceType": "Binary",
     "id": "b1",
@@ -103,6 +137,7 @@ BINARY = {
     "securityContext": {"reference": "Patient/p1"},
     "data": "aGVsbG8=",
 }
+COLLECTIONS = ("labs", "copies", "ills", "of-p2")
 WHEN = ("effectiveDateTime", "onsetDateTime", "period")
 MINE = frozenset({"Patient/p1", "Encounter/e1", "Binary/b1"})
 
@@ -113,10 +148,24 @@ def ward(server):
     object.__setattr__(server.core.enforcement, "_organisation", NODE)
     team = {"resourceType": "CareTeam", "id": "t1", "participant": [{"member": {"reference": "Practitioner/d1"}}]}
     people = [{"resourceType": "Practitioner", "id": name} for name in ("d1", "d2", "d3", "d9", "k1")]
-    for one in (OWN, team, *people, *RECORDS, BINARY):
+    for one in (OWN, team, *people, *RECORDS, *BUNDLES, BINARY):
         made = server.call("PUT", f"/fhir/{one['resourceType']}/{one['id']}", one)
         assert made.status_code in (200, 201), made.data
     return server
+
+
+def about(resource: dict) -> str:
+    """Tell whom a record is about."""
+    own = f"Patient/{resource['id']}" if resource["resourceType"] == "Patient" else ""
+    return own or resource.get("subject", resource.get("patient", {})).get("reference", "")
+
+
+def when(resource: dict) -> Span | None:
+    """Tell when what a record tells of happened."""
+    value = next((resource[name] for name in WHEN if name in resource), None)
+    if isinstance(value, dict):
+        return span_of(value["start"])._replace(high=span_of(value["end"]).high)
+    return None if value is None else span_of(value)
 
 
 class Ward:
@@ -134,7 +183,7 @@ class Ward:
 
     def _rows(self):
         """List all record versions of the ward."""
-        for type_name, record_id in dict.fromkeys((one["resourceType"], one["id"]) for one in RECORDS):
+        for type_name, record_id in dict.fromkeys((one["resourceType"], one["id"]) for one in (*RECORDS, *BUNDLES)):
             yield from reversed(self.server.store.history(type_name, record_id))
         for name, _ in self.stored:
             yield from reversed(self.server.store.history("Consent", name))
@@ -143,16 +192,26 @@ class Ward:
         """Read one."""
         content = self.server.service.open(row).content
         resource = orjson.loads(content)
-        value = next((resource[name] for name in WHEN if name in resource), None)
-        span = span_of(value) if isinstance(value, str) else None
-        if isinstance(value, dict):
-            first, last = span_of(value["start"]), span_of(value["end"])
-            span = first._replace(high=last.high)
-        subject = resource.get("subject", resource.get("patient", {})).get("reference")
         name = f"{row.type}/{row.id}"
-        return Version(
-            name, row.version, content, name in MINE or (subject == "Patient/p1" and row.type != "Consent"), span
+        if row.type == "Bundle":
+            return self._bundle(name, row.version, content, resource)
+        is_of_p1 = name in MINE or (about(resource) == "Patient/p1" and row.type != "Consent")
+        return Version(name, row.version, content, is_of_p1, when(resource))
+
+    def _bundle(self, name: str, number: int, content: bytes, resource: dict) -> Version:
+        """Read a Bundle: all records in these have subjects or are Patients."""
+        mine = [one for one in resource["entry"] if about(one["resource"]).endswith("Patient/p1")]
+        labels = resource["meta"].get("security", [])
+        lying = tuple(
+            Lying(
+                f"{one['resource']['resourceType']}/{one['resource']['id']}",
+                orjson.dumps({**one["resource"], "meta": {"security": labels}}),
+                when(one["resource"]),
+            )
+            for one in mine
         )
+        with_these = orjson.dumps({**resource, "entry": [{"resource": one["resource"]} for one in mine]})
+        return Version(name, number, content, bool(mine), None, lying, with_these)
 
     def ask(self, path: str, method: str = "GET", body=None, **headers: str):
         """Ask as the caller."""
@@ -240,6 +299,9 @@ def by_search(ward: Ward) -> None:
         ("Condition?_security=HIV&_total=accurate", of_names(ward, "Condition/hiv", "Condition/of-p2")),
         ("Patient/p1/Observation?_total=accurate", p1),
         ("?_type=Observation,Condition&_total=accurate", observations + conditions),
+        ("Bundle?_total=accurate", ward.newest("Bundle")),
+        ("Bundle?type=collection&_total=accurate", of_names(ward, *(f"Bundle/{one}" for one in COLLECTIONS))),
+        ("?_type=Bundle,Condition&_sort=-_lastUpdated&_total=accurate", ward.newest("Bundle") + conditions),
     ):
         told = orjson.loads(ward.compared(path, among))
         assert told["total"] == len(ward.shown(among)), path
@@ -265,6 +327,7 @@ def through_others(ward: Ward) -> None:
     ward.compared(
         "Patient?_has:Observation:subject:code=2339-0&family=Wang", [patient] if ward.oracle.shows(sugar) else []
     )
+    ward.compared("Bundle?composition.title=Letter", of_names(ward, "Bundle/letter"))
     report = of_names(ward, "DiagnosticReport/r1")
     ward.compared("DiagnosticReport?result.code=2339-0", report if ward.oracle.shows(sugar) else [])
     ward.compared("DiagnosticReport?_include=DiagnosticReport:result", [*report, sugar])
@@ -284,15 +347,19 @@ def of_everything(ward: Ward) -> None:
         ward.compared("Patient/p1/$everything?_count=1000", whole)
     else:
         assert ward.ask("Patient/p1/$everything").data == ward.ask("Patient/absent/$everything").data
-    begun = ward.ask("Patient/$export?_type=Patient,Observation,Condition", Prefer="respond-async")
-    manifest = orjson.loads(ward.ask(begun.headers["Content-Location"].partition("http://127.0.0.1:41000")[2]).data)
-    data = b"".join(ward.ask(row["url"].partition("http://127.0.0.1:41000")[2]).data for row in manifest["output"])
-    among = ward.shown(ward.newest("Patient", "Observation", "Condition"))
-    assert sorted(data.splitlines()) == sorted(one.content for one in among)
-    rows = [{"request": {"method": "GET", "url": one.name}} for one in ward.newest("Observation", "Condition")]
+    for path, types in (
+        ("Patient/$export?_type=Patient,Observation,Condition", ("Patient", "Observation", "Condition")),
+        ("$export?_type=Bundle", ("Bundle",)),
+    ):
+        begun = ward.ask(path, Prefer="respond-async")
+        manifest = orjson.loads(ward.ask(begun.headers["Content-Location"].partition("http://127.0.0.1:41000")[2]).data)
+        data = b"".join(ward.ask(row["url"].partition("http://127.0.0.1:41000")[2]).data for row in manifest["output"])
+        assert sorted(data.splitlines()) == sorted(one.content for one in ward.shown(ward.newest(*types))), path
+    asked = ward.newest("Observation", "Condition", "Bundle")
+    rows = [{"request": {"method": "GET", "url": one.name}} for one in asked]
     for kind in ("batch", "transaction"):
         answer = ward.ask("", "POST", {"resourceType": "Bundle", "type": kind, "entry": rows})
-        ward.compared(kind, ward.newest("Observation", "Condition"), answer)
+        ward.compared(kind, asked, answer)
     labels = orjson.loads(ward.ask("Condition/$meta").data)["parameter"][0].get("valueMeta", {}).get("security", [])
     expected = {row["code"] for one in ward.shown(ward.newest("Condition"))
                 for row in orjson.loads(one.content)["meta"].get("security", [])}  # fmt: skip
@@ -301,10 +368,14 @@ def of_everything(ward: Ward) -> None:
 
 def by_writing(ward: Ward) -> None:
     """What is hidden is not written over, and no condition of a write tells of it."""
-    for one in ward.newest("Observation"):
+    changes = {
+        "Observation": {"op": "replace", "path": "/status", "value": "amended"},
+        "Bundle": {"op": "add", "path": "/timestamp", "value": "2026-11-01T00:00:00Z"},
+    }
+    for one in ward.newest(*changes):
         type_name, _, record_id = one.name.partition("/")
         before = ward.server.store.get(type_name, record_id).version
-        rows = [{"op": "replace", "path": "/status", "value": "amended"}]
+        rows = [changes[type_name]]
         token = ward.server.tokens.issue("test", parse_scopes("system/*.cruds"))
         with patch.object(type(ward.server.tokens), "check", lambda _self, _token: ward.caller.access):
             answer = ward.server.client.patch(

@@ -33,7 +33,13 @@ HIV = condition("secret", "B20", "2024-01-01") | MARKED | CARE | {"recordedDate"
 LABELLED = {"meta": {"security": label("HIV")}, "category": coded("urn:kind", "virology")}
 LOAD = observation("secret", "25836-8", "2024-01-05", **MARKED, **CARE, **LABELLED)
 OTHERS = (
-    {"resourceType": "Patient", "id": "p1", "name": [{"family": "Wang"}], "birthDate": "1970-01-01"},
+    {
+        "resourceType": "Patient",
+        "id": "p1",
+        "name": [{"family": "Wang"}],
+        "birthDate": "1970-01-01",
+        "identifier": [{"system": "urn:mrn", "value": "w-1"}],
+    },
     {"resourceType": "Patient", "id": "p2", "name": [{"family": "Li"}], "birthDate": "1971-01-01"},
     {"resourceType": "Practitioner", "id": "d1"},
     {"resourceType": "Practitioner", "id": "d3"},
@@ -78,7 +84,44 @@ SCAN = {
     "securityContext": {"reference": "Condition/secret"},
     "data": base64.b64encode(b"positive").decode(),
 }
-SECRETS = (HIV, LOAD, PROVENANCE, SCAN)
+OF_P1 = "urn:uuid:11111111-1111-4111-8111-111111111111"
+# A document as another system writes it: its patient is known by an identifier alone.
+LETTER = {
+    "resourceType": "Bundle",
+    "id": "secret",
+    "type": "document",
+    "identifier": {"system": "urn:letters", "value": "secret-7"},
+    "timestamp": "2024-01-06T00:00:00Z",
+    "entry": [
+        {
+            "fullUrl": "urn:uuid:22222222-2222-4222-8222-222222222222",
+            "resource": {
+                "resourceType": "Composition",
+                "status": "final",
+                "type": {"text": "letter"},
+                "subject": {"reference": OF_P1},
+                "date": "2024-01-06",
+                "author": [{"reference": "Practitioner/d9"}],
+                "title": "Secret letter",
+            },
+        },
+        {
+            "fullUrl": OF_P1,
+            "resource": {"resourceType": "Patient", "identifier": [{"system": "urn:mrn", "value": "w-1"}]},
+        },
+        {
+            "fullUrl": "http://lab.example/fhir/Condition/secret",
+            "resource": condition("secret", "B20", "2024-01-01") | {"subject": {"reference": OF_P1}},
+        },
+        {
+            "fullUrl": "http://lab.example/fhir/Observation/secret",
+            "resource": observation("secret", "25836-8", "2024-01-05", subject={"reference": OF_P1}),
+        },
+    ],
+}
+OF_LETTER = PROVENANCE | {"id": "of-letter", "target": [{"reference": "Bundle/secret"}]}
+PICTURE = SCAN | {"id": "of-letter", "securityContext": {"reference": "Bundle/secret"}}
+SECRETS = (HIV, LOAD, PROVENANCE, SCAN, LETTER, OF_LETTER, PICTURE)
 STATES = {
     "all": [deny()],
     "label": [deny(securityLabel=label("HIV"))],
@@ -221,7 +264,7 @@ def asked_of(secret: dict) -> list[str]:
     return [f"{name}?{one}" for one in found]
 
 
-ASKED = [one for secret in (HIV, LOAD, PROVENANCE) for one in asked_of(secret)]
+ASKED = [one for secret in (HIV, LOAD, PROVENANCE, LETTER) for one in asked_of(secret)]
 SHAPES = ("_total=accurate&_include=*&_revinclude=*", "_summary=count")
 
 
@@ -271,6 +314,13 @@ THROUGH = (
     "Provenance?patient=Patient/p1&_count=2",
     "Condition?_revinclude=Provenance:target",
     "Binary?_total=accurate",
+    "Bundle?_total=accurate",
+    "Bundle?composition.title=Secret",
+    "Bundle?composition.subject:Patient.identifier=w-1",
+    "Bundle?_revinclude=Provenance:target&_total=accurate",
+    "Provenance?target=Bundle/secret",
+    "Provenance?target:Bundle.type=document",
+    "Practitioner?_has:Bundle:composition:_id=secret",
     "Patient/p1/Condition?_total=accurate",
     "Patient/p1/*?_count=1000",
     "Encounter/e1/Observation?code=25836-8",
@@ -290,6 +340,7 @@ def test_what_leads_through_others_tells_of_none(pair):
         pair.same("GET", path)
 
 
+NAMES = tuple(f"{one['resourceType']}/{one['id']}" for one in SECRETS)
 NAMED = (
     *("", "/_history", "/_history/1", "/_history/2", "/$proof", "/_history/1/$proof", "/$meta", "/_history/1/$meta"),
     *("/$validate", "?_summary=text", "?_elements=id", "?_format=xml"),
@@ -297,7 +348,7 @@ NAMED = (
 
 
 def test_names_tell_of_none(pair):
-    for name in ("Condition/secret", "Observation/secret", "Provenance/secret", "Binary/secret"):
+    for name in NAMES:
         for way in NAMED:
             pair.same("GET", name + way)
             pair.same("HEAD", name + way)
@@ -381,7 +432,7 @@ EVENTS = (
 def test_the_audit_tells_a_system_of_none(tmp_path_factory):
     """Nor by what it is told of its own requests: whether what they were refused is there."""
     with worlds(tmp_path_factory, STATES["label"], CALLERS["system"]) as pair:
-        for name in ("Condition/secret", "Observation/secret", "Provenance/secret", "Binary/secret"):
+        for name in NAMES:
             for way in ("", "/_history", "/_history/1", "/$proof"):
                 pair.same("GET", name + way)
             pair.same("DELETE", name)
@@ -422,7 +473,7 @@ def test_writes_tell_of_none(fresh):
         for more in ({}, {"If_Match": 'W/"1"'}, {"If_None_Match": 'W/"1"'}):
             fresh.same("PATCH", f"Observation?{condition_}", amend, JSON_PATCH, **more)
             fresh.same("DELETE", f"Observation?{condition_}", **more)
-    for name in ("Observation/secret", "Condition/secret"):
+    for name in ("Observation/secret", "Condition/secret", "Bundle/secret"):
         for more in ({}, {"If_Match": 'W/"1"'}, {"If_Match": 'W/"2"'}, {"If_None_Match": "*"}):
             fresh.same("PATCH", name, amend, JSON_PATCH, **more)
         fresh.same("POST", f"{name}/$meta-add", tag)
@@ -446,6 +497,9 @@ def test_writes_tell_of_none(fresh):
     ):
         fresh.same("POST", "Observation", new | {"identifier": MARKED["identifier"]}, **more)
     fresh.same("PUT", f"Observation?{by}", new | {"identifier": MARKED["identifier"]})
+    letter = {"resourceType": "Bundle", "type": "collection", "identifier": LETTER["identifier"]}
+    fresh.same("POST", "Bundle", letter, If_None_Exist="identifier=urn:letters|secret-7")
+    fresh.same("PUT", "Bundle?identifier=urn:letters|secret-7", letter)
     for reference in (f"Observation?{by}", "Observation?_id=secret"):
         entry = {
             "resource": new | {"hasMember": [{"reference": reference}]},
@@ -458,7 +512,7 @@ def test_writes_tell_of_none(fresh):
 
 def test_a_deletion_tells_of_none(fresh):
     """Of a name that nobody has, the answer is that it is gone; so it is of one that is kept back, which stays."""
-    names = [f"{one['resourceType']}/{one['id']}" for one in SECRETS]
+    names = NAMES
     for name in names:
         for more in ({}, {"If_Match": 'W/"1"'}, {"If_Match": 'W/"2"'}, {"Prefer": "return=OperationOutcome"}):
             fresh.same("DELETE", name, **more)
