@@ -120,6 +120,16 @@ class Browser:
         finally:
             self._call("POST", execute, {"cmd": "Page.removeScriptToEvaluateOnNewDocument", "params": made})
 
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Have pages run no scripts, as where a person has switched them off; `script` runs all the same."""
+        execute, command = f"{self._session}/goog/cdp/execute", "Emulation.setScriptExecutionDisabled"
+        self._call("POST", execute, {"cmd": command, "params": {"value": True}})
+        try:
+            yield
+        finally:
+            self._call("POST", execute, {"cmd": command, "params": {"value": False}})
+
     def promise(self, source: str) -> Any:  # noqa: ANN401  # what the script gives
         """Run a script in the page that calls its last argument with what it gives."""
         return self._call("POST", f"{self._session}/execute/async", {"script": source, "args": []})

@@ -15,13 +15,15 @@ import sample_data
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
 from tests.e2e.running_demo import RunningDemo
+from tests.e2e.scripts_off import faults_of
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
 ]
 
-HOSPITAL, OTHER_HOSPITAL = "renhe-hospital", "binhai-hospital"
+HOSPITAL, OTHER_HOSPITAL, REGULATOR = "renhe-hospital", "binhai-hospital", "health-commission"
 SIZES = (("desk", 1280, 900), ("phone", 320, 640))
 
 
@@ -53,11 +55,11 @@ def pictures(tmp_path_factory) -> Path:
     return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
 
 
-def signed_in(demo, folder: Path, name: str, role: str) -> Browser:
+def signed_in(demo, folder: Path, name: str, role: str, org_id: str = HOSPITAL) -> Browser:
     """Open a browser of somebody of the staff, as the demo's summary says."""
     made = Browser(folder)
     made.add_authenticator()
-    config = demo.folder / HOSPITAL / "node.toml"
+    config = demo.folder / org_id / "node.toml"
     told = demo.run(
         "account",
         "add",
@@ -279,3 +281,77 @@ def test_two_of_the_desk_enrol_a_patient_on_paper_and_their_pages_are_accessible
     finally:
         first.close()
         second.close()
+
+
+def test_without_scripts_clinicians_find_read_and_break_the_glass_and_auditors_review_it(
+    demo, browser, web, pictures, tmp_path_factory
+):
+    found = []
+    with browser.without_scripts():
+        for page in ("account", "browse", "emergencies", "emergencies/elsewhere", "concerns", "asks", "permissions"):
+            found += faults_of(browser, f"{web}/{page}", pictures, f"clinician-{page.replace('/', '-')}")
+        browser.open(f"{web}/browse?lang=en")
+        browser.type("#text", "王")
+        browser.click("main form button")
+        browser.wait_until("What was found")
+        found += faults_of(browser, browser.script("return document.querySelector('table a').href"), pictures, "read")
+        browser.open(f"{web}/emergencies?lang=en")
+        # Not the one for whom the glass was broken before.
+        browser.type("#text", "林")
+        browser.click("form[action='/emergencies/find'] button")
+        browser.click("main form[action='/emergencies'] .nhsuk-radios__item label")
+        browser.type("#reason", "no script ran")
+        browser.click("main form[action='/emergencies'] button")
+        browser.wait_until("no script ran")
+    auditor = signed_in(demo, tmp_path_factory.mktemp("auditor-plain"), "auditor-plain", "auditor")
+    try:
+        with auditor.without_scripts():
+            for page in ("account", "browse", "concerns", "mandates", "oversight", "emergencies/reviews"):
+                found += faults_of(auditor, f"{web}/{page}", pictures, f"auditor-{page.replace('/', '-')}")
+            assert eventually(lambda: is_reviewed(auditor, f"{web}/emergencies/reviews", "no script ran"))
+    finally:
+        auditor.close()
+    assert found == []
+
+
+def is_reviewed(browser: Browser, place: str, reason: str) -> bool:
+    """Review an emergency as soon as it is on the ledger; tells whether it was."""
+    browser.open(f"{place}?lang=en")
+    number = browser.script(
+        "return 1 + [...document.querySelectorAll('main .mc-list > li')]"
+        f".findIndex((one) => one.innerText.includes({json.dumps(reason)}) && one.querySelector('[name=finding]'))"
+    )
+    if number == 0:
+        return False
+    browser.click(f"main .mc-list > li:nth-child({number}) label[for^='justified-']")
+    browser.click(f"main .mc-list > li:nth-child({number}) form[action='/emergencies/reviews'] button")
+    return eventually(lambda: reason not in browser.text)
+
+
+def test_without_scripts_the_desk_and_the_regulator_are_told_what_there_is(demo, web, pictures, tmp_path_factory):
+    desk = signed_in(demo, tmp_path_factory.mktemp("desk-plain"), "desk-plain", "desk")
+    found = []
+    try:
+        with desk.without_scripts():
+            for page in ("account", "browse", "desk", "desk/recoveries", "asks", "mandates"):
+                found += faults_of(desk, f"{web}/{page}", pictures, f"desk-{page.replace('/', '-')}")
+            desk.open(f"{web}/desk?lang=en")
+            desk.type("#text", "王")
+            desk.click("form[action='/desk/find'] button")
+            desk.wait_until("Patients who were found")
+            desk.click("form[action='/desk/open'] button")
+            desk.wait_for("main form[action$='/code'], main form[action$='/recovery']")
+            found += faults_of(desk, desk.url.partition("?")[0], pictures, "desk-patient")
+    finally:
+        desk.close()
+    regulator = signed_in(demo, tmp_path_factory.mktemp("regulator-plain"), "regulator-plain", "auditor", REGULATOR)
+    try:
+        place = demo.said["nodes"][REGULATOR]["web"]
+        with regulator.without_scripts():
+            for page in ("oversight", "account", "concerns", "emergencies/reviews"):
+                found += faults_of(regulator, f"{place}/{page}", pictures, f"regulator-{page.replace('/', '-')}")
+            regulator.open(f"{place}/oversight?lang=en")
+            assert regulator.script("return document.querySelectorAll('main a[download]').length") == 2
+    finally:
+        regulator.close()
+    assert found == []

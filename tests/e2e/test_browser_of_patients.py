@@ -20,6 +20,7 @@ from medchain.node.peers import Limits
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
 from tests.e2e.running_demo import RunningDemo
+from tests.e2e.scripts_off import faults_of
 from tests.waiting import eventually
 
 pytestmark = [
@@ -198,6 +199,55 @@ def test_every_page_is_accessible_and_fits_in_both_languages_at_both_sizes(conso
                     found.append(f"{place} {language} {kind} is wider than {width}")
     phone.resize(390, 844)
     assert found == []
+
+
+def test_without_scripts_every_page_says_what_it_has_to_and_its_forms_work(consortium, demo, phone, home, pictures):
+    """A passkey needs a script, nothing else does; the pages that need one say so and lead on."""
+    wish = {"custodian": HOSPITAL, "days": 30, "patient": demo.said["person"]["patient"], "person": "王晓梅"}
+    wish |= {"purpose": PURPOSE, "reason": "核对四月的理赔", "resource_types": list(RESOURCE_TYPES)}
+    ask = f"{home}/asks/{consortium.nodes[RECIPIENT].local.call('ask.send', wish)['id']}"
+    pages = [*places(phone, home), f"{home}/contacts", f"{home}/without", ask]
+    record = next(place for place in pages if "/Observation/" in place)
+    found = []
+    with phone.without_scripts():
+        for number, place in enumerate([*pages, f"{record}/hide"]):
+            found += faults_of(phone, place, pictures, f"patient-{number}")
+        phone.open(f"{record}?lang=en")
+        phone.click("details summary")
+        phone.type("#text-record", "without a script")
+        phone.click("form[action$='/correction'] button")
+        phone.wait_until("without a script")
+        phone.open(f"{home}/family?lang=en")
+        phone.click("form[action='/my/family/code'] button")
+        phone.wait_until("Your code")
+        phone.open(f"{home}/settings?lang=en")
+        phone.click("a[href='/my/settings?text=large#text']")
+        phone.wait_for("html.mc-large")
+        phone.open(f"{home}/settings?text=usual")
+        # What asks for a passkey leads to where one signs, which says what is missing, and back.
+        phone.open(f"{ask}?lang=en")
+        effect = phone.script(EFFECT)
+        phone.click(f"label[for='{phone.script(SOME_KIND)}']")
+        phone.click("button[name=step][value=preview]")
+        assert eventually(lambda: phone.script(EFFECT) not in ("", effect)), phone.text
+        phone.click("button[name=step][value=sign]")
+        phone.wait_until("JavaScript switched on")
+        found += faults_of(phone, phone.url.partition("?")[0], pictures, "patient-sign")
+        phone.click("main a[href$='/my']")
+        phone.open(f"{ask}?lang=en")
+        phone.click("button[name=step][value=decline]")
+        assert eventually(lambda: phone.url.partition("?")[0] != ask)
+        phone.open(home)
+        assert ask.removeprefix(home) not in phone.script("return document.querySelector('main').innerHTML")
+    assert found == []
+
+
+EFFECT = "const effect = document.querySelector('#choice [role=status]'); return effect ? effect.innerText : ''"
+SOME_KIND = """
+    // One of which there are records.
+    const kinds = [...document.querySelectorAll("#choice [name=kind]:checked")];
+    return kinds.find((one) => /[1-9]/.test(one.labels[0].innerText)).id;
+"""
 
 
 def test_in_large_text_every_page_fits_a_small_screen_and_so_does_the_one_for_signing(phone, home, pictures):
@@ -517,6 +567,9 @@ def test_pages_before_signing_in_are_accessible_and_say_what_to_do(demo, home, p
                     browser.picture(pictures / f"patient-out-{number}-{language}-{kind}.png")
                     found += [f"{place} {language} {kind} {one}" for one in violations(browser)]
                     assert browser.script("return document.documentElement.scrollWidth") <= width
+        with browser.without_scripts():
+            for page in ("sign-in", "enrol", "recover", "recover/done", "verify", "without"):
+                found += faults_of(browser, f"{home}/{page}", pictures, f"out-{page.replace('/', '-')}")
         assert found == []
         browser.open(home)
         assert browser.url == f"{home}/sign-in"
