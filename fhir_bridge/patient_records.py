@@ -21,7 +21,7 @@ from consent.decision import unversioned
 from consent.web.ports import Listing, Look, Opened, PatientRecord
 from fhir_bridge.audit_events import REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
-from fhir_bridge.browse.view import line_of, rows_of, when_of
+from fhir_bridge.browse.view import line_of, rows_of, when_of, words_of
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
 from fhir_bridge.definitions.parameters import compartment, parameters_of
@@ -48,6 +48,8 @@ _OWN: Final = parse_scopes("patient/*.rs")
 _AUDIT: Final = parse_scopes("user/AuditEvent.rs user/Practitioner.rs user/PractitionerRole.rs")
 _NEWEST: Final = "-_lastUpdated"
 _VISIT: Final = "Encounter"
+_PERSON: Final = "Patient"
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _BESIDE: Final = " · "
 _VISITS: Final = 20
 _LISTED: Final = 50
@@ -137,7 +139,7 @@ class RecordsOfPatients:
 
     def outside_visits(self, patient: str, begin: str, language: str) -> Listing:
         """Give some of the records that belong to no visit that is here; see the port."""
-        reading, types = self._reading(patient, language), ",".join(sorted(self.types() - {_VISIT}))
+        reading, types = self._reading(patient, language), ",".join(sorted(self.types() - {_VISIT, _PERSON}))
         resources: list[Resource] = []
         for _ in range(_SCANS):
             found = _page(reading, f"Patient/{patient}/*", begin, _sort=_NEWEST, _count=_SCANNED, _type=types)
@@ -174,10 +176,7 @@ class RecordsOfPatients:
             versions = len(reading.listed(f"{place}/_history", "_count=50").entries)
         except RefusedError as error:
             raise NotFoundError("page.unknown") from error
-        rows = [
-            (row.depth, ELEMENTS.get(row.name, row.name) if language == "zh" else row.name, row.value)
-            for row in rows_of(resource)
-        ]
+        rows = [(row.depth, _called(row.name, language), row.value, row.codes) for row in rows_of(resource)]
         return Opened(self._record(patient, reading, resource, _Names(reading)), rows, versions)
 
     def proof(self, patient: str, type_name: str, record_id: str, language: str) -> bytes:
@@ -297,6 +296,7 @@ class RecordsOfPatients:
                 action=next((str(one.get("code")) for one in objects_in(event.get("subtype"))), ""),
                 types=_types(event),
                 is_refused=event.get("outcome") == _REFUSED,
+                purpose=_purpose(event),
                 event=str(event.get("id", "")),
             )
 
@@ -390,13 +390,6 @@ def _with_provenance(reading: Reading, place: str) -> Iterator[Resource]:
     yield from reading.listed("Provenance", urlencode({"target": place, "_count": _VERSIONS})).resources
 
 
-def _words(concept: object) -> str:
-    """Read the words of a CodeableConcept, its own before those of its codes; empty for none."""
-    found = concept if isinstance(concept, dict) else {}
-    texts = (found.get("text"), *(one.get("display") for one in objects_in(found.get("coding"))))
-    return next((text for text in texts if isinstance(text, str) and text), "")
-
-
 def _is_kept(resource: Resource) -> bool:
     """Tell whether a resource is a consent of the ledger."""
     return is_kept(str(resource.get("resourceType")), str(resource.get("id")))
@@ -429,18 +422,24 @@ class _Names:
         return name_text(people[0]) if people else name if isinstance(name, str) else ""
 
 
+def _called(element: str, language: str) -> str:
+    """Name an element of a record in words."""
+    words = _HUMP.sub(" ", element).capitalize()
+    return ELEMENTS.get(element, words) if language == "zh" else words
+
+
 def _title(resource: Resource, names: _Names) -> str:
     """Say in a line what a record is about, of a visit in which department it was."""
     kind = resource.get("resourceType")
     people = objects_in(resource.get("name")) if kind == "Patient" else []
-    title = name_text(people[0]) if people else line_of(resource)
+    title = name_text(people[0]) if people else line_of(resource, has_codes=False)
     parts = (title, *_departments(resource, names)) if kind == _VISIT else (title,)
     return _BESIDE.join(dict.fromkeys(filter(None, parts)))
 
 
 def _departments(visit: Resource, names: _Names) -> Iterator[str]:
     """Say in which department a visit was: by its service, by who was responsible for it, by where that was."""
-    yield _words(visit.get("serviceType"))
+    yield words_of(visit.get("serviceType"))
     for place in (visit.get("serviceProvider"), *(one.get("location") for one in objects_in(visit.get("location")))):
         display = place.get("display") if isinstance(place, dict) else None
         reference = _reference(place)
@@ -470,6 +469,13 @@ def _client(event: Resource) -> str:
     """Read by which application it was done: the first agent."""
     agents = objects_in(event.get("agent"))
     return _identifier(agents[0].get("who")) if agents else ""
+
+
+def _purpose(event: Resource) -> str:
+    """Read for what it was done: the code; empty where nobody said, and no consent was asked."""
+    said = objects_in(event.get("purposeOfEvent"))
+    codings = objects_in(said[0].get("coding")) if said else []
+    return str(codings[0].get("code", "")) if codings else ""
 
 
 def _types(event: Resource) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from consent.web.effect import (
 )
 from consent.web.family import FamilyPages
 from consent.web.hiding import HidingPages
-from consent.web.kinds import SENSITIVE, kinds_of
+from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
 from consent.web.leave import LeavePages
 from consent.web.looked import looked_at
 from consent.web.offer import (
@@ -494,7 +494,7 @@ class PatientPages:
             "organisation": self._site.organisation(me, event.organisation),
             "purpose": self._site.purpose(event.purpose) if event.purpose else "",
             "what": say("looked.records", count=event.count) if event.count is not None else "",
-            "kinds": [say(f"kind.{kind}") for kind in event.kinds],
+            "kinds": self._kinds_said(event.kinds),
             "is_refused": event.is_refused,
             "position": event.position,
             "consent": event.consent,
@@ -504,6 +504,11 @@ class PatientPages:
             "is_entered": event.is_entered,
             "name": event.name,
         }
+
+    def _kinds_said(self, kinds: Sequence[str]) -> list[str]:
+        """Word which kinds of records it was, all of them in two words."""
+        say = self._site.pages.say
+        return [say("access.all")] if {*KINDS, OTHER} <= set(kinds) else [say(f"kind.{kind}") for kind in kinds]
 
     def _insurer_row(
         self, me: Patient, org_id: str, events: Sequence[Event], given: Sequence[Given]

@@ -208,6 +208,7 @@ PERSON_WORDS: Final[Words] = {
     "family.deed.ended": ("停止了{name}的许可", "stopped the permission of {name}"),
     "family.deed.declined": ("{when} 拒绝了{name}的查看请求", "declined a request of {name} ({when})"),
     "family.deed.looked": ("最近一年查看您的记录 {count} 次", "looked at your records {count} times in the last year"),
+    "family.deed.looked.one": ("最近一年查看您的记录 1 次", "looked at your records once in the last year"),
     "family.end": ("结束{name}的协助……", "End what {name} may do …"),
     "family.end.lead": (
         "签署后本院立即不再接受；共同账本一有这一条，所有机构都不再接受。此人以前签署的许可不会因此停止。",

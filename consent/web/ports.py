@@ -67,12 +67,12 @@ class Opened:
 
     Attributes:
         record: what it is.
-        rows: (depth, name of the element, value) in its own order.
+        rows: (depth, name of the element, value, codes behind it) in its own order.
         versions: how many there are.
     """
 
     record: PatientRecord
-    rows: Sequence[tuple[int, str, str]]
+    rows: Sequence[tuple[int, str, str, str]]
     versions: int
 
 
@@ -89,6 +89,7 @@ class Look:
         types: FHIR types of what was seen, sorted; empty where only a search is known.
         is_refused: whether it was refused.
         event: id of the AuditEvent that tells of it.
+        purpose: purpose-of-use code; empty where it is not known.
     """
 
     time: str
@@ -99,6 +100,7 @@ class Look:
     types: tuple[str, ...]
     is_refused: bool
     event: str = ""
+    purpose: str = ""
 
 
 class PatientRecords(Protocol):
@@ -142,7 +144,10 @@ class PatientRecords(Protocol):
         ...
 
     def outside_visits(self, patient: str, begin: str, language: str) -> Listing:
-        """Give some of the records that belong to no visit that is here, as `visits`; there may be none among many."""
+        """Give some of the records that belong to no visit that is here, as `visits`; there may be none among many.
+
+        What is recorded of the person is none of them.
+        """
         ...
 
     def of_types(self, patient: str, types: Collection[str], begin: str, language: str) -> Listing:

@@ -1,8 +1,8 @@
 """The patient's own record: by visit and by kind, page by page, one record, and what is taken along of them.
 
 Keeps true: what a page asks of the records file does not grow with the record; each record that the patient may see is
-in one of the groups by visit (that of its visit, or of those without one) and of one kind; pages change nothing. Trusts
-the port for the records being the patient's.
+in one of the groups by visit (that of its visit, of those without one, or of what is recorded of the person) and of one
+kind; pages change nothing. Trusts the port for the records being the patient's.
 Source: `docs/spec/patient-pages.md` 22, 24.
 """
 
@@ -23,6 +23,9 @@ from medchain.web.pages import add_views, attached, language
 
 RECORD: Final = "/my/record"
 """Where it is."""
+
+PERSON: Final = "Patient"
+"""Type of what is recorded of the person."""
 
 _FROM: Final = "from"
 
@@ -56,6 +59,7 @@ class RecordPages:
             return self._site.render("record.html", me, is_by_kind=True, kinds=self._kinds(me))
         records, begin = self._site.records_of(me), request.args.get(_FROM, "")
         visits = records.visits(me.id, begin, language())
+        person = None if begin else records.of_types(me.id, [PERSON], "", language())
         # Who has no visits here need not go on to another page for all that there is.
         has_none = not visits.records and not begin
         outside = records.outside_visits(me.id, "", language()) if has_none else None
@@ -65,6 +69,7 @@ class RecordPages:
             visits=self._rows(me, visits.records),
             more=visits.more,
             begin=begin,
+            person=[] if person is None else self._rows(me, person.records),
             outside=None if outside is None else self._rows(me, outside.records),
             outside_more="" if outside is None else outside.more,
         )

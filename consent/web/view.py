@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from consent.hiding import Hidden, hidden_in
+from consent.vocabulary import PURPOSES
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
 from consent.web.ports import Look
 from medchain.encoding import Json, parse_canonical
@@ -167,7 +168,7 @@ class Event:
         role: of that person; empty likewise.
         purpose: purpose-of-use code; empty where none was said.
         count: how many records; None where that is not told.
-        kinds: of records, where that is told.
+        kinds: of records, where that is told; of what was refused, which were asked for.
         is_refused: whether nothing was given.
         position: entry of the ledger that says so; None where none does yet.
         consent: map key of the consent under which it was, hexadecimal; empty without one.
@@ -312,18 +313,21 @@ def _read(answer: Mapping[str, Json]) -> list[Given]:
 
 
 def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> list[Event]:
-    """Tell the looks of one person or system on one day as one, at the time of the last; entered where all are."""
-    found: dict[tuple[str, str, bool, int], Event] = {}
+    """Tell the looks of one person or system on one day, for one purpose, as one, at the time of the last.
+
+    It is entered where all of them are.
+    """
+    found: dict[tuple[str, str, str, bool, int], Event] = {}
     for look in looks:
         time, who = _seconds(look.time), look.who or look.client
-        key = (who, look.role, look.is_refused, time // DAY_S)
+        key = (who, look.role, look.purpose, look.is_refused, time // DAY_S)
         before, kinds = found.get(key), kinds_of(look.types)
         found[key] = Event(
             time=time if before is None else max(before.time, time),
             organisation=org_id,
             who=who,
             role=look.role,
-            purpose="",
+            purpose=look.purpose,
             count=None,
             kinds=tuple(kinds) if before is None else tuple(dict.fromkeys((*before.kinds, *kinds))),
             is_refused=look.is_refused,
@@ -356,7 +360,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         recipient=str(content.get("recipient")),
         custodians=_texts(content.get("custodians")) or _texts([content.get("custodian")]),
         purpose=str(content.get("purpose", "")),
-        kinds=(*KINDS, OTHER) if types == (ANY_TYPE,) else tuple(kinds_of(types)),
+        kinds=_kinds(types),
         sensitive=sensitive_of(content.get("fhir")),
         is_whole=types == (ANY_TYPE,),
         start=_number(period.get("start")) if isinstance(period, dict) else 0,
@@ -382,6 +386,11 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         hides=hidden_in(content),
         grants=tuple(Grant(str(one.get("key")), str(one.get("custodian"))) for one in _objects(row.get("grants"))),
     )
+
+
+def _kinds(types: tuple[str, ...]) -> tuple[str, ...]:
+    """List the kinds of some FHIR types, or of ``*`` alone."""
+    return (*KINDS, OTHER) if types == (ANY_TYPE,) else tuple(kinds_of(types))
 
 
 def _law(basis: Json) -> Law | None:
@@ -436,7 +445,7 @@ def _noted(access: Access, entered: Collection[str]) -> Event | None:
             emergency=access.object_id.hex(),
             reason=str(told.get("reason", "")),
         )
-    requester = told.get("requester")
+    requester, purpose = told.get("requester"), str(told.get("purpose", ""))
     if not isinstance(requester, str):
         return None
     return Event(
@@ -444,9 +453,10 @@ def _noted(access: Access, entered: Collection[str]) -> Event | None:
         organisation=requester,
         who="",
         role="",
-        purpose="",
+        # Whoever asks writes it: no words but those that are known here are shown.
+        purpose=purpose if purpose in PURPOSES else "",
         count=None,
-        kinds=(),
+        kinds=_kinds(_texts(told.get("types"))),
         is_refused=True,
         position=access.position,
         consent="",

@@ -15,6 +15,7 @@ from consent.web.custody_words import CUSTODY_WORDS
 from consent.web.hiding_words import HIDING_WORDS
 from consent.web.leave_words import LEAVE_WORDS
 from consent.web.person_words import PERSON_WORDS
+from consent.web.purpose_words import PURPOSE_WORDS
 from consent.web.sign_words import SIGN_WORDS
 from consent.web.without_words import WITHOUT_WORDS
 from medchain.web.words import Words
@@ -26,6 +27,7 @@ PATIENT_WORDS: Final[Words] = {
     **HIDING_WORDS,
     **LEAVE_WORDS,
     **PERSON_WORDS,
+    **PURPOSE_WORDS,
     **SIGN_WORDS,
     **WITHOUT_WORDS,
     "patient.nav": ("主菜单", "Main menu"),
@@ -349,11 +351,22 @@ PATIENT_WORDS: Final[Words] = {
         "照此选择，{name}现在可以看到 {count} 条记录，到{day}为止。",
         "With this choice {name} could see {count} records today, until {day}.",
     ),
+    "ask.effect.one": (
+        "照此选择，{name}现在可以看到 1 条记录，到{day}为止。",
+        "With this choice {name} could see 1 record today, until {day}.",
+    ),
     "ask.effect.withheld": (
         "其余 {count} 条不会给出。预览用与正式给出时相同的规则算出；以后新增的同类记录也适用。",
         (
             "The other {count} would not be given. The preview uses the rules by which records are given; later "
             "records of these kinds fall under them too."
+        ),
+    ),
+    "ask.effect.withheld.one": (
+        "其余 1 条不会给出。预览用与正式给出时相同的规则算出；以后新增的同类记录也适用。",
+        (
+            "The other one would not be given. The preview uses the rules by which records are given; later records "
+            "of these kinds fall under them too."
         ),
     ),
     "ask.effect.sensitive": (
@@ -404,6 +417,10 @@ PATIENT_WORDS: Final[Words] = {
     "ask.no.still": (
         "您以前给{name}的许可继续有效：它现在仍可看到 {count} 条记录，直到您停止那些许可。",
         "What you permitted {name} before stays: it could still see {count} records today, until you stop that.",
+    ),
+    "ask.no.still.one": (
+        "您以前给{name}的许可继续有效：它现在仍可看到 1 条记录，直到您停止那些许可。",
+        "What you permitted {name} before stays: it could still see 1 record today, until you stop that.",
     ),
     "ask.no.law": ("{name}依法律可以查看的不受影响。", "What the law lets {name} see is given all the same."),
     "ask.decide": ("您的决定", "Your decision"),
@@ -458,11 +475,17 @@ PATIENT_WORDS: Final[Words] = {
     "looked.system": ("系统", "a system"),
     "looked.times": ("共 {count} 次", "{count} times"),
     "looked.refused": ("被拒绝", "refused"),
+    "looked.asked": ("要求查看：", "asked for: "),
     "looked.records": ("{count} 条记录", "{count} records"),
+    "looked.records.one": ("1 条记录", "1 record"),
     "looked.under": ("依据的许可", "the permission"),
     "looked.missing": (
         "有 {count} 条给出登记的内容本院没有，请联系本院和监管机构。",
         "The contents of {count} entries about disclosures are not here. Ask this hospital and the regulator.",
+    ),
+    "looked.missing.one": (
+        "有 1 条给出登记的内容本院没有，请联系本院和监管机构。",
+        "The contents of one entry about disclosures are not here. Ask this hospital and the regulator.",
     ),
     "looked.broken": (
         "给出登记的链条不完整或被改动，请联系本院和监管机构。",
@@ -623,7 +646,7 @@ PATIENT_WORDS: Final[Words] = {
     "kind.plans": ("诊疗计划", "Care plans"),
     "kind.documents": ("病历文书", "Documents"),
     "kind.claims": ("费用和理赔", "Bills and claims"),
-    "kind.person": ("个人信息", "About you"),
+    "kind.person": ("个人信息", "Personal details"),
     "kind.other": ("其他", "Other records"),
     "sensitive.mental": ("精神心理", "mental health"),
     "sensitive.substance": ("酒精和药物依赖", "alcohol and drugs"),
@@ -632,19 +655,6 @@ PATIENT_WORDS: Final[Words] = {
     "sensitive.genetic": ("遗传", "genetics"),
     "sensitive.violence": ("暴力伤害", "violence"),
     "sensitive.minor": ("未成年人隐私", "a minor's private matters"),
-    "purpose.TREAT": ("诊治", "treatment"),
-    "purpose.ETREAT": ("急救", "emergency treatment"),
-    "purpose.BTG": ("紧急破例", "breaking the glass"),
-    "purpose.HPAYMT": ("医疗费用理赔", "payment and claims"),
-    "purpose.HOPERAT": ("医疗管理", "healthcare operations"),
-    "purpose.HRESCH": ("医学研究", "research"),
-    "purpose.PUBHLTH": ("公共卫生", "public health"),
-    "purpose.HLEGAL": ("法律程序", "legal proceedings"),
-    "purpose.HCOMPL": ("法定报告与合规", "what the law demands to be reported"),
-    "purpose.DISASTER": ("灾害应对", "a disaster"),
-    "purpose.THREAT": ("对公众的威胁", "a threat to the public"),
-    "purpose.COVERAGE": ("保险资格", "insurance coverage"),
-    "purpose.PATRQT": ("应患者要求", "at the patient's request"),
     "error.page.ended": ("此页面已过期，请重新打开。", "This page has ended. Open it again."),
     "error.ask.unknown": (
         "这项请求已经答复或已过期。",

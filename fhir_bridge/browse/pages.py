@@ -209,7 +209,7 @@ class BrowsePages:
             version=version,
             is_newest=is_newest,
             anchored=self._anchored(anchored),
-            rows=[(row.depth, element_in(row.name), row.value, row.link) for row in rows_of(resource)],
+            rows=[(row.depth, element_in(row.name), row.whole, row.link) for row in rows_of(resource)],
             text=write_pretty(resource).decode("utf-8"),
             versions=self._versions(reading, place),
             groups=self._groups(reading, place) if is_patient else None,

@@ -76,12 +76,26 @@ class Row(NamedTuple):
         name: of the element, as FHIR has it.
         value: as text; empty for an element that has its own rows below.
         link: ``Type/id`` of what it refers to here; empty for none.
+        codes: behind its words; empty where it has none, or is a code alone.
     """
 
     depth: int
     name: str
     value: str
     link: str = ""
+    codes: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The text with its codes."""
+        return _bracketed(self.value, self.codes)
+
+
+class _Said(NamedTuple):
+    """A value as text: its words, and the codes behind them."""
+
+    words: str
+    codes: str = ""
 
 
 def rows_of(resource: Resource) -> list[Row]:
@@ -89,12 +103,25 @@ def rows_of(resource: Resource) -> list[Row]:
     return list(_rows(str(resource.get("resourceType")), resource, 0))
 
 
-def line_of(resource: Resource) -> str:
-    """Say in a line what a resource is about; empty where it does not say."""
+def line_of(resource: Resource, *, has_codes: bool = True) -> str:
+    """Say in a line what a resource is about; empty where it does not say.
+
+    Args:
+        resource: which.
+        has_codes: whether codes stand behind their words.
+    """
     kind = str(resource.get("resourceType"))
-    found = next((text for name in _WHAT if (text := _said(kind, resource, name))), "")
+    found = next((said for name in _WHAT if (said := _said(kind, resource, name)).words), _NOTHING)
     values = [_said(kind, resource, name) for name in resource if name.startswith(_SUMMED)]
-    return ": ".join(part for part in (found, *values) if part)
+    parts = (_bracketed(*said) if has_codes else said.words for said in (found, *values))
+    return ": ".join(part for part in parts if part)
+
+
+def words_of(concept: Element) -> str:
+    """Read the words of a CodeableConcept, its own before those of its codes; empty for none."""
+    found = concept if isinstance(concept, dict) else {}
+    texts = [*_of(found, "text"), *(text for one in _codings(found) for text in _of(one, "display"))]
+    return texts[0] if texts else ""
 
 
 def when_of(resource: Resource) -> str:
@@ -117,13 +144,13 @@ def moment(text: str) -> str:
     return f"{match[1]} {match[2]} {'UTC' if match[3] == 'Z' else match[3]}"
 
 
-def _said(kind: str, resource: Resource, name: str) -> str:
+def _said(kind: str, resource: Resource, name: str) -> _Said:
     """Write one member as text; empty where it is not there, or has rows of its own."""
     value, member = resource.get(name), members(kind).get(name)
     if value is None or member is None:
-        return ""
+        return _NOTHING
     first = value[0] if isinstance(value, list) and value else value
-    return _text(member.type, first) or ""
+    return _text(member.type, first) or _NOTHING
 
 
 def _rows(path: str, value: Resource, depth: int) -> Iterator[Row]:
@@ -144,9 +171,10 @@ def _rows(path: str, value: Resource, depth: int) -> Iterator[Row]:
 
 def _row(name: str, kind: str, content: str, value: Element, depth: int) -> Iterator[Row]:
     """Write one value as a row, or as rows below one."""
-    text = _text(kind, value)
-    if text is not None or not isinstance(value, dict):
-        yield Row(depth, name, (text or "")[:_MAX_CHARS], _linked(kind, value))
+    said = _text(kind, value)
+    if said is not None or not isinstance(value, dict):
+        words, codes = said or _NOTHING
+        yield Row(depth, name, words[:_MAX_CHARS], _linked(kind, value), codes[:_MAX_CHARS])
         return
     inner = str(value.get("resourceType")) if kind == "Resource" else content
     yield Row(depth, name, inner if kind == "Resource" else "")
@@ -168,12 +196,14 @@ def _extension(value: Resource, depth: int) -> Iterator[Row]:
                 yield from _extension(one, min(depth + 1, _MAX_DEPTH))
 
 
-def _text(kind: str, value: Element) -> str | None:
+def _text(kind: str, value: Element) -> _Said | None:
     """Write a value as text; None where it has members that are rows of their own."""
     if not isinstance(value, dict):
-        return _plain(value)
+        return _Said(_plain(value))
+    if kind in _CODED:
+        return _CODED[kind](value)
     write = _WRITERS.get(kind)
-    return None if write is None else write(value)
+    return None if write is None else _Said(write(value))
 
 
 def _plain(value: Element) -> str:
@@ -195,24 +225,36 @@ def _of(value: Mapping[str, Element], *names: str) -> list[str]:
     return [text for name in names if (text := _plain(value.get(name)))]
 
 
-def _concept(value: Resource) -> str:
-    """Write a CodeableConcept: its words, and its codes behind them."""
-    given = value.get("coding")
-    codings = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-    codes = [code for one in codings for code in _of(one, "code")]
-    words = [*_of(value, "text"), *(text for one in codings for text in _of(one, "display"))]
-    return _with(words[0] if words else "", codes)
+def _codings(concept: Resource) -> list[Resource]:
+    """List the codings of a CodeableConcept."""
+    given = concept.get("coding")
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
 
 
-def _with(words: str, codes: list[str]) -> str:
-    """Write words and codes."""
-    more = ", ".join(code for code in dict.fromkeys(codes) if code != words)
-    return f"{words} ({more})" if words and more else words or more
+def _concept(value: Resource) -> _Said:
+    """Write a CodeableConcept."""
+    return _coded(words_of(value), [code for one in _codings(value) for code in _of(one, "code")])
 
 
-def _coding(value: Resource) -> str:
+def _coding(value: Resource) -> _Said:
     """Write a Coding."""
-    return _with("".join(_of(value, "display")), _of(value, "code"))
+    return _coded("".join(_of(value, "display")), _of(value, "code"))
+
+
+def _coded(words: str, codes: list[str]) -> _Said:
+    """Tell words and codes apart; codes without words are the words."""
+    more = ", ".join(code for code in dict.fromkeys(codes) if code != words)
+    return _Said(words, more) if words else _Said(more)
+
+
+def _with(words: str, more: list[str]) -> str:
+    """Write words, and what is behind them."""
+    return _bracketed(*_coded(words, more))
+
+
+def _bracketed(words: str, codes: str) -> str:
+    """Write words with codes behind them."""
+    return f"{words} ({codes})" if codes else words
 
 
 def _quantity(value: Resource) -> str:
@@ -265,8 +307,6 @@ _WRITERS: Final[Mapping[str, Callable[[Resource], str]]] = {
     "Age": _quantity,
     "Annotation": lambda value: "".join(_of(value, "text")),
     "Attachment": _attachment,
-    "CodeableConcept": _concept,
-    "Coding": _coding,
     "ContactPoint": lambda value: _with("".join(_of(value, "value")), _of(value, "use")),
     "Count": _quantity,
     "Distance": _quantity,
@@ -280,3 +320,7 @@ _WRITERS: Final[Mapping[str, Callable[[Resource], str]]] = {
     "Ratio": _pair("numerator", "denominator", " / "),
     "Reference": _reference,
 }
+
+_CODED: Final[Mapping[str, Callable[[Resource], _Said]]] = {"CodeableConcept": _concept, "Coding": _coding}
+
+_NOTHING: Final = _Said("")

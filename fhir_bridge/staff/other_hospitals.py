@@ -154,7 +154,7 @@ class OtherHospitalPages:
 
     def _shown(self, resource: Resource) -> dict[str, object]:
         """Show a record, in a line and whole."""
-        rows = [(row.depth, element_in(row.name), row.value) for row in rows_of(resource)]
+        rows = [(row.depth, element_in(row.name), row.whole) for row in rows_of(resource)]
         return {**line_in(self._pages, resource), "rows": rows}
 
     def _hospitals(self) -> list[Hospital]:

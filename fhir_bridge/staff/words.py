@@ -103,8 +103,8 @@ STAFF_WORDS: Final[Words] = {
         "{count} 次紧急访问逾期未复核，其中 {objections} 次患者有异议",
         "{count} emergency is past its review, {objections} with an objection",
     ),
-    "oversight.waiting": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergencies, {count} not reviewed"),
-    "oversight.waiting.one": ("共 {total} 次紧急访问，{count} 次待复核", "{total} emergency, {count} not reviewed"),
+    "oversight.waiting": ("共 {total} 次紧急访问，{waiting} 次待复核", "{total} emergencies, {waiting} not reviewed"),
+    "oversight.waiting.one": ("共 {total} 次紧急访问，{waiting} 次待复核", "{total} emergency, {waiting} not reviewed"),
     "oversight.late.title": ("逾期", "Overdue"),
     "oversight.awaited": (
         "账本自 {since} 起未终局：还差 {needed} 个机构的共同签名，尚缺 {missing}",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
@@ -62,10 +62,11 @@ _LOG: Final = Log("release")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What came, and from whom."""
+    """What came, from whom, and what it asks for, once it is known to be theirs."""
 
     document: bytes
     peer: str
+    request: ReleaseRequest | None = None
 
 
 @dataclass(slots=True)
@@ -134,6 +135,7 @@ class Custodian:
         except (InputError, AccessDeniedError) as error:
             self._refuse(asked, "", error.code)
             raise
+        asked = replace(asked, request=signed.request)
         with self._once(signed.request.hash) as is_first:
             release = self._entered(signed, key, asked) if is_first else self._again(signed, asked)
         return self._hand_out(release, signed, asked)
@@ -366,7 +368,10 @@ class Custodian:
 
     def _refuse(self, asked: _Asked, patient: str, reason: str) -> None:
         """Note a refusal with its reason."""
-        note_refusal(self._parts, Refused(asked.document, asked.peer, patient, reason))
+        refused, request = Refused(asked.document, asked.peer, patient, reason), asked.request
+        if request is not None:
+            refused = replace(refused, purpose=request.purpose, types=request.resource_types)
+        note_refusal(self._parts, refused)
 
     def _patient_of(self, grant_key: bytes) -> str:
         """Return the token of the patient whom a grant is about, empty if that cannot be told."""

@@ -137,7 +137,8 @@ class EmergencyCustodian:
                 is_told = error.code in _TOLD
                 # Who was given the patient's records guesses nothing with another question about them.
                 guesses = not is_told and patient not in self._given(signed.request)
-                refused = Refused(document, peer, patient, error.code)
+                request = signed.request
+                refused = Refused(document, peer, patient, error.code, request.purpose, request.resource_types)
                 note_refusal(self._parts, refused, NOTHING_GIVEN if guesses else "")
                 if is_told:
                     raise

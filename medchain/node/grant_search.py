@@ -143,7 +143,8 @@ class GrantDesk:
         keys = [grant for one in permitting for grant in self._below(one)]
         found = [key for key in sorted(set(keys)) if self._counts(key, question, peer, token or "")][:MAX_GRANTS]
         if not found:
-            note_refusal(self._parts, Refused(document, peer, (token or "") if subjects else "", NO_GRANT))
+            whose, types = (token or "") if subjects else "", question.resource_types
+            note_refusal(self._parts, Refused(document, peer, whose, NO_GRANT, question.purpose, types))
         return {"grants": [key.hex() for key in found], "type": ANSWER_TYPE}
 
     def _token(self, about: str) -> str | None:

@@ -37,7 +37,15 @@ def note_refusal(parts: CustodianParts, refused: Refused, counted: str = "") -> 
         UnavailableError: the disk, or the audit cannot keep it; nothing may be answered then.
     """
     digested = digest("medchain/refused-document/v1", refused.document).hex()
-    detail = canonical({"reason": refused.reason, "request": digested, "requester": refused.peer})
+    detail = canonical(
+        {
+            "purpose": refused.purpose,
+            "reason": refused.reason,
+            "request": digested,
+            "requester": refused.peer,
+            "types": list(refused.types),
+        }
+    )
     name = digest("medchain/refusal/v1", refused.document, refused.reason.encode("ascii"))[:ID_BYTES]
     _LOG.warning("release.refused", code=refused.reason, peer=refused.peer)
     now = parts.clock()

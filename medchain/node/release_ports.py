@@ -259,12 +259,16 @@ class Refused:
         peer: org_id of who asked.
         patient: keyed token of the patient whom it was about; empty where that cannot be told.
         reason: stable code.
+        purpose: that was asked for, a purpose-of-use code; empty where nothing that holds could be read.
+        types: FHIR types that were asked for, or ``*`` alone; empty likewise.
     """
 
     document: bytes
     peer: str
     patient: str
     reason: str
+    purpose: str = ""
+    types: tuple[str, ...] = ()
 
 
 class Patients(Protocol):

@@ -84,8 +84,10 @@ class Pages:
         self.assets = {name: read_asset("medchain.web", name) for name in _NAMES}
 
     def say(self, key: str, **fields: object) -> str:
-        """Word something in the reader's language; the key must exist."""
-        return self._words[key][LANGUAGES.index(language())].format(**fields)
+        """Word something in the reader's language; the key must exist; a `count` of one may have its own words."""
+        one = f"{key}.one"
+        words = self._words[one if fields.get("count") == 1 and one in self._words else key]
+        return words[LANGUAGES.index(language())].format(**fields)
 
     def say_or(self, key: str, otherwise: str) -> str:
         """Word something in the reader's language where there is a word for it."""

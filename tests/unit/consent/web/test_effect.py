@@ -55,7 +55,7 @@ def test_who_says_no_is_told_what_the_asker_sees_all_the_same(world, person):
     ask = world.ask("effect")
     assert "it is given none by this hospital" in english(person, f"/my/asks/{ask}")
     given = world.give(person, world.ask("effect", purpose="HRESCH"), kind=["diagnoses"])
-    assert "it could still see 1 records today, until you stop that" in english(person, f"/my/asks/{ask}")
+    assert "it could still see 1 record today, until you stop that" in english(person, f"/my/asks/{ask}")
     assert "它现在仍可看到 1 条记录" in person.text(f"/my/asks/{ask}?lang=zh")
     assert person.step(f"/my/access/{given}/withdraw").status_code == 200
     assert "it is given none by this hospital" in english(person, f"/my/asks/{ask}")

@@ -159,7 +159,7 @@ def test_a_preview_of_a_permission_leaves_out_what_is_hidden(world):
     assert hide(browser, "Condition/later-c1").status_code == 200
     ask = world.ask("later")
     page = english(browser, f"/my/asks/{ask}")
-    assert "could see 1 records today" in page
+    assert "could see 1 record today" in page
     assert "What you hide is not counted" in page
     assert given(world, world.give(browser, ask)) == {"later-o1"}
 

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
+from consent.vocabulary import PURPOSES
 from consent.web import kinds
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.reading import Reading
@@ -26,6 +27,7 @@ from medchain.node.emergency import EmergencyDesk
 from medchain.node.look_book import LookBook
 from medchain.node.proofs import PROVE
 from medchain.node.records import NewRecord
+from medchain.store.accesses import Access as Noted
 from medchain.web.words import WORDS
 from tests.unit.consent.web.conftest import KEY, PORTAL, code_of
 from tests.unit.medchain.ledger.world import fresh, genesis
@@ -140,7 +142,7 @@ def test_an_ask_says_who_why_which_records_and_what_it_would_let_through(world):
     assert "mental health (1 labelled)" in page
     form = {"csrf": browser.csrf(f"/my/asks/{ask}"), "kind": ["diagnoses", "tests"], "days": "7", "step": "preview"}
     narrowed = browser.post(f"/my/asks/{ask}?lang=en", form | {"kind": ["tests"]}).text
-    assert "could see 1 records today" in narrowed
+    assert "could see 1 record today" in narrowed
     wider = browser.post(f"/my/asks/{ask}?lang=en", form | {"sensitive": ["mental"]}).text
     assert "could see 3 records today" in wider
 
@@ -163,7 +165,7 @@ def test_a_patient_agrees_the_insurer_reads_what_was_previewed_and_after_a_stop_
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         world.read(consent)
     page = english(browser, "/my/looked")
-    assert "refused" in page
+    assert re.search(r"refused .* payment and claims asked for: Diagnoses, Tests and measurements", page)
     assert "cannot be called back" in english(browser, f"/my/access/{consent}")
     assert "One request was refused this week" in english(browser, "/my")
 
@@ -559,8 +561,40 @@ def test_what_each_insurer_got_is_listed_by_insurer(world):
     assert "共得到 4 条记录（分 2 次，重复计入）" in browser.text(f"{page}&lang=zh")
 
 
-def seen_by_staff(world, path: str, user: str = "Practitioner/d17") -> None:
-    clinician = Access("ehr-1", parse_scopes("user/*.rs"), user=user, role="clinician")
+def test_attack_who_is_refused_writes_on_the_patients_page_what_it_asked_for(world):
+    """A purpose is a text of the asker's: what is none that is known is not shown. Notes of before say neither."""
+    browser = world.patient("refuser")
+    records(world, "refuser")
+    token = world.server.service.patient_token("refuser")
+    site, told = world.desks.federation.sites[RENHE], {"reason": "release.denied", "request": "00", "requester": ANXIN}
+    more = {"purpose": "call 555-0100", "types": ["*"]}
+    for number, detail in enumerate((told, told | more)):
+        noted = Noted(bytes([0x51 + number]) * 16, token, "refused", world.time, canonical(detail))
+        site.records.put_accesses([noted])
+    page = english(browser, "/my/looked")
+    # Once in what the page says of itself.
+    assert page.count("refused") == 3
+    assert "555-0100" not in page
+    assert page.count("asked for: all kinds of records") == 1
+
+
+def test_looks_for_several_purposes_are_told_apart_and_each_says_for_what(world):
+    browser = world.patient("purposes")
+    records(world, "purposes")
+    for purpose in ("TREAT", "TREAT", "PATSFTY"):
+        seen_by_staff(world, "Observation/purposes-o1", asked_for=purpose)
+    page = english(browser, "/my/looked")
+    assert re.search(r"2 times · treatment", page)
+    assert page.count("patient safety") == 1
+
+
+@pytest.mark.parametrize("code", sorted(PURPOSES.keys() - {"PurposeOfUse"}))
+def test_every_purpose_has_words(code):
+    assert f"purpose.{code}" in PATIENT_WORDS
+
+
+def seen_by_staff(world, path: str, user: str = "Practitioner/d17", asked_for: str = "") -> None:
+    clinician = Access("ehr-1", parse_scopes("user/*.rs"), user=user, role="clinician", asked_for=asked_for)
     Reading(world.server, clinician, "en").resource(path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhir_bridge.browse.view import Row, line_of, moment, rows_of, when_of
+from fhir_bridge.browse.view import Row, line_of, moment, rows_of, when_of, words_of
 from fhir_bridge.document import parse
 from tests.unit.fhir_bridge.examples import examples
 
@@ -61,7 +61,31 @@ def test_a_value_becomes_a_row_that_says_what_it_holds(member, shown):
 )
 def test_data_types_are_written_as_one_reads_them(member, shown):
     found = rows(f'{{"resourceType":"Observation",{member}}}')
-    assert [row.value for row in found] == [shown]
+    assert [row.whole for row in found] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("concept", "words", "codes", "line"),
+    [
+        ({"text": "血压", "coding": [{"code": "85354-9", "display": "BP"}]}, "血压", "85354-9", "血压: 120 mmHg"),
+        ({"coding": [{"code": "a"}, {"code": "b", "display": "BP"}]}, "BP", "a, b", "BP: 120 mmHg"),
+        ({"coding": [{"code": "85354-9"}]}, "85354-9", "", "85354-9: 120 mmHg"),
+        ({"text": "x", "coding": [{"code": "x"}, "no coding"]}, "x", "", "x: 120 mmHg"),
+        ({"coding": "no list"}, "", "", "120 mmHg"),
+    ],
+)
+def test_a_code_stands_apart_from_its_words_and_a_line_may_leave_it_out(concept, words, codes, line):
+    resource = {"resourceType": "Observation", "code": concept, "valueQuantity": {"value": 120, "unit": "mmHg"}}
+    (row, _) = rows_of(resource)
+    assert (row.value, row.codes) == (words, codes)
+    assert line_of(resource, has_codes=False) == line
+    assert line_of(resource) == (line.replace(words, f"{words} ({codes})", 1) if codes else line)
+    assert words_of(concept) == ("" if words == "85354-9" else words)
+
+
+@pytest.mark.parametrize("concept", [None, "x", [], {"text": 1}, {"coding": [{"display": None}]}])
+def test_what_is_no_concept_has_no_words(concept):
+    assert words_of(concept) in ("", "1")
 
 
 def test_every_example_of_hl7_has_rows():

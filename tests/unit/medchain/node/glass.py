@@ -140,9 +140,12 @@ class Glass:
 
     def refusals(self) -> list[str]:
         """Return why Renhe refused, whomever it was about."""
+        return [str(row["reason"]) for row in self.refused()]
+
+    def refused(self) -> list[dict]:
+        """Return what Renhe noted of what it refused, whomever it was about."""
         rows = [*self.site().records.accesses(""), *self.site().records.accesses(self.token)]
-        details = [parse_canonical(row.detail, max_bytes=4096) for row in rows if row.direction == "refused"]
-        return [str(row["reason"]) for row in details]
+        return [parse_canonical(row.detail, max_bytes=4096) for row in rows if row.direction == "refused"]
 
     def told(self, org_id: str, found: bytes) -> dict | None:
         rows = self.desks.local(org_id).call("emergency.list", {})["emergencies"]

@@ -211,7 +211,8 @@ def test_a_patient_who_denies_all_is_as_one_who_is_not_here(own):
     own.store(said_by(own, {"type": "deny"}))
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         own.ask(own.declare())
-    assert "consent.denied" in own.refusals()
+    (refused,) = (one for one in own.refused() if one["reason"] == "consent.denied")
+    assert (refused["purpose"], refused["types"]) == ("BTG", ["*"])
     assert own.noted() == []
 
 

@@ -58,11 +58,15 @@ def asked(desks, peer=ANXIN, **changes: object) -> list[str]:
 
 
 def reasons(desks) -> list[str]:
+    return [row["reason"] for row in refused(desks)]
+
+
+def refused(desks) -> list[dict]:
+    """List what the hospital noted of what it refused."""
     records = desks.federation.sites[RENHE].records
     token = desks.federation.sites[RENHE].service.patient_token("p1")
     rows = [*records.accesses(""), *records.accesses(token)]
-    details = [parse_canonical(row.detail, max_bytes=4096) for row in rows if row.direction == "refused"]
-    return [row["reason"] for row in details]
+    return [parse_canonical(row.detail, max_bytes=4096) for row in rows if row.direction == "refused"]
 
 
 @pytest.mark.parametrize(
@@ -85,9 +89,11 @@ def test_a_recipient_is_told_its_grants_about_a_patient(desks, granted, about, t
     ],
 )
 def test_absent_and_forbidden_get_the_same_answer_and_are_noted(desks, granted, changes):
-    before = len(reasons(desks))
+    before = refused(desks)
     assert asked(desks, **changes) == []
-    assert reasons(desks)[before:] == ["release.no_grant"]
+    (told,) = (one for one in refused(desks) if one not in before)
+    asked_for = (changes.get("purpose", "HPAYMT"), list(changes.get("types", ["Observation"])))
+    assert (told["reason"], told["purpose"], told["types"]) == ("release.no_grant", *asked_for)
     assert granted
 
 
