@@ -58,20 +58,27 @@ def pair() -> tuple[socket.socket, socket.socket]:
 @contextmanager
 def served(store: RecordStore) -> Iterator[socket.socket]:
     """Have a writer serve in a thread of this process; gives what a door takes."""
+    with watched(store) as (asking, _):
+        yield asking
+
+
+@contextmanager
+def watched(store: RecordStore) -> Iterator[tuple[socket.socket, Writing]]:
+    """Have a writer serve in a thread of this process; gives what a door takes, and the writer."""
     asking, asked = pair()
     with closing(asked), closing(Writing(store, asked)) as writing:
         working = Thread(target=writing.serve)
         working.start()
         try:
             with closing(asking):
-                yield asking
+                yield asking, writing
         finally:
             working.join(LONG_S)
             assert not working.is_alive()
 
 
-def together(store: RecordStore, works: list[Callable[[], object]]) -> list[object]:
-    """Do things in threads, all of which wait before the first is stored; what they return, or raise."""
+def together(store: RecordStore, writing: Writing, works: list[Callable[[], object]]) -> list[object]:
+    """Do things in threads, all of which are handed over before the first is stored; what they return, or raise."""
     ended: list[object] = [None] * len(works)
 
     def work(place: int) -> None:
@@ -84,14 +91,16 @@ def together(store: RecordStore, works: list[Callable[[], object]]) -> list[obje
     with store.database.write("record"):
         for thread in threads:
             thread.start()
-        # Handed over, since the receiver's queue has it, before anybody may write.
-        deadline = time.monotonic() + LONG_S
-        while sum(thread.is_alive() for thread in threads) < len(threads) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.05)
+        # It receives nothing before it may write, so that what was handed over is still there to be counted.
+        assert eventually(lambda: handed_over(writing) == len(works))
     for thread in threads:
         thread.join(LONG_S)
     return ended
+
+
+def handed_over(writing: Writing) -> int:
+    """Count what has come and is not received."""
+    return sum(1 for one, _ in writing._events.poll(0) if one in writing._ways)  # noqa: SLF001  # told to nobody
 
 
 def test_a_write_is_read_as_it_was_handed_over():
@@ -124,17 +133,23 @@ def test_what_is_handed_over_is_stored_as_if_by_oneself(path):
 
 
 def test_those_who_wait_at_one_moment_share_a_transaction_and_each_is_told_of_its_own(path):
-    with closing(opened(path)) as own, served(own) as asking, closing(opened(path, WriterDoor(asking))) as store:
-        store.put_versions([version(1)])
-        before = int.from_bytes(own.database.state()[:8], "big")
-        rows = [version(2), version(1), version(3), version(4, epoch_id=b"unknown")]
-        first, second, third, fourth = together(store, [lambda row=row: store.put_versions([row]) for row in rows])
-        assert sorted([*first, *third]) == [2, 3]
-        assert [(type(one), one.code) for one in (second, fourth)] == [(ConflictError, "store.conflict")] * 2
-        assert fourth.fields["table"] == "epoch"
-        # The one that the test holds, and at most two more: the first to come may have gone alone.
-        assert int.from_bytes(own.database.state()[:8], "big") - before <= 3
-        assert store.count() == 3
+    rows = [version(2), version(1), version(3), version(4, epoch_id=b"unknown")]
+    with closing(opened(path)) as own, watched(own) as (asking, writing):
+        door = WriterDoor(asking)
+        # Admitted beforehand: while it waits for its turn the writer admits nobody.
+        door._idle.extend(door._opened() for _ in rows)  # noqa: SLF001
+        assert eventually(lambda: len(writing._ways) == len(rows))  # noqa: SLF001
+        with closing(opened(path, door)) as store:
+            store.put_versions([version(1)])
+            before = int.from_bytes(own.database.state()[:8], "big")
+            works = [lambda row=row: store.put_versions([row]) for row in rows]
+            first, second, third, fourth = together(store, writing, works)
+            assert sorted([*first, *third]) == [2, 3]
+            assert [(type(one), one.code) for one in (second, fourth)] == [(ConflictError, "store.conflict")] * 2
+            assert fourth.fields["table"] == "epoch"
+            # The one that the test holds, and one for all of them.
+            assert int.from_bytes(own.database.state()[:8], "big") - before <= 2
+            assert store.count() == 3
 
 
 def test_what_fails_for_all_is_told_to_each(path, monkeypatch):
