@@ -299,9 +299,18 @@ class RefreshGrant(_Giving, grants.RefreshTokenGrant):  # type: ignore[misc]  # 
         """Look at a token; one that was used before ends its authorisation, and who lacks its key uses up none."""
         row = self.server.parts.accounts.see_token("refresh", refresh_token)
         if row is not None:
-            return Brought(row) if _bound_to(row) in ("", self.request.key) else None
+            return Brought(row) if self._has_key(row) else None
         self.server.taken("refresh", refresh_token, self.request.client, self.request)
         return None
+
+    def _has_key(self, row: TokenRow) -> bool:
+        """Tell whether the request shows the key of a token, where it has one or its client must have bound it."""
+        # First what is shown: a false proof must not use it up.
+        shown, bound_to, client = self.request.key, _bound_to(row), self.request.client
+        if not bound_to:
+            # One of before the client had to: whoever has it could bind what it gives to a key of his own.
+            return not (client.is_bound and client.is_public)
+        return bound_to == shown
 
     def authenticate_user(self, _refresh_token: Brought) -> Bearer | None:
         """Use the token up, once over all processes, and find the person."""

@@ -236,6 +236,10 @@ class TokenServer:
     def _counts(self, issued: Issued) -> bool:
         """Tell whether what a token came of still counts."""
         access = issued.access
+        client = self._clients.find(access.client, fresh=False)
+        if client is not None and client.is_bound and not issued.key:
+            # It was given before the client had to bind its tokens, by whomever.
+            return False
         if access.grant:
             if not self._accounts.grant_counts(access.grant, self._clock()):
                 return False
@@ -243,11 +247,7 @@ class TokenServer:
             return False
         elif not issued.is_registered:
             return True
-        client = self._clients.find(access.client, fresh=False)
         if client is None or (client.member and not self._member_counts(client.member)):
-            return False
-        if client.is_bound and not issued.key:
-            # It was given before the client had to bind its tokens.
             return False
         return all(covers(client.scopes, scope) for scope in access.scopes)
 

@@ -66,15 +66,23 @@ def _init(context: Context) -> int:
     given = context.arguments
     folder: Path = given.folder
     logs = parse_logs(read_file(given.logs))
-    parts = urlsplit(given.url)
-    name = given.name or f"{parts.netloc}{parts.path}".rstrip("/")
+    name = given.name or _name_of(given.url)
     passphrase = new_passphrase(context) if given.passphrase else None
     identity = create_witness(folder, given.url, name, logs, passphrase)
     document: Json = {"folder": str(folder), **_identity_document(identity)}
     context.answer(document, [context.say(texts.INIT_DONE, folder=folder), *identity.lines()])
     if passphrase is None:
-        context.tell(messages.INIT_KEY_FILE, path=WitnessLayout(folder).root_key)
+        context.tell(texts.INIT_KEY_FILE, path=WitnessLayout(folder).root_key)
     return Exit.DONE
+
+
+def _name_of(url: str) -> str:
+    """Name a witness by its address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError("witnessing.url", url=url) from error
+    return f"{parts.netloc}{parts.path}".rstrip("/")
 
 
 def _identity_document(identity: WitnessIdentity) -> dict[str, Json]:

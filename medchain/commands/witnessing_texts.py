@@ -32,6 +32,11 @@ INIT_DONE: Final = Text(
     "见证方已建于 {folder}。把以下各行交给节点的运维方（witnesses.file）：",
     "The witness is in {folder}. Give these lines to who operates a node (witnesses.file):",
 )
+INIT_KEY_FILE: Final = Text(
+    "根密钥在 {path}：持有者可以本见证方的名义联署。请严加保管，或改用 --passphrase；绝不从备份恢复此文件夹。",
+    "The root key is in {path}: who has it can cosign in this witness's name. Guard it, or use --passphrase; never put "
+    "the folder back from a backup.",
+)
 SERVE_SUMMARY: Final = Text(
     "运行见证方，直到 SIGTERM 或 Ctrl-C：联署只增不改的检查点",
     "run a witness until SIGTERM or Ctrl-C: it cosigns checkpoints of logs that only grow",

@@ -265,19 +265,30 @@ def trust_logs(folder: Path, keys: Sequence[VerifierKey]) -> None:
 
     Raises:
         ConflictError: ``witnessing.busy`` while another process does so.
-        VerificationError: ``witnessing.state`` where what was cosigned of a trusted log is gone.
+        VerificationError: ``witnessing.state`` where what was cosigned of a trusted log is gone, or may have been where
+            the list so far is gone.
+        InputError: as `parse_logs`, of the list so far.
     """
     layout = WitnessLayout(folder)
     with layout.trust_lock():
-        before = {key.name for key in read_logs(folder)} if layout.logs.exists() else set()
-        for origin in sorted({key.name for key in keys}):
+        origins = {key.name for key in keys}
+        begun = _begun(layout, origins)
+        for origin in sorted(origins):
             if layout.seen(origin).exists():
                 continue
-            if origin in before:
+            if origin in begun:
                 raise VerificationError("witnessing.state", path=str(layout.seen(origin)))
             write_private_file(layout.seen(origin), _nothing(origin).to_bytes())
         # What a log begins with is there before the log is known.
         write_private_file(layout.logs, log_lines(keys).encode())
+
+
+def _begun(layout: WitnessLayout, origins: set[str]) -> set[str]:
+    """Tell which logs have a state: those of the list so far, or any of these where it is gone from a witness."""
+    try:
+        return {key.name for key in read_logs(layout.folder)}
+    except NotFoundError:
+        return origins if layout.identity.exists() else set()
 
 
 def read_logs(folder: Path) -> tuple[VerifierKey, ...]:

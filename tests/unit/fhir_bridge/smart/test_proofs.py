@@ -309,6 +309,17 @@ def test_a_bearer_token_of_before_the_demand_counts_no_more(world, lab):
     assert read(world, token, proof("GET", "/fhir/Patient/p1", token)).status_code == 200
 
 
+def test_a_token_by_the_operators_hand_of_before_the_demand_counts_no_more(world):
+    """`medchain token issue` gives bearer tokens, also for clients that are not registered."""
+    token = world.server.parts.tokens.issue("lab", parse_scopes("system/*.rs"), 600)
+    assert read(world, token, None, scheme="Bearer").status_code == 200
+    put(world, Client("lab", parse_scopes("system/*.rs"), jwks=(public(CLIENT_KEY),)))
+    assert read(world, token, None, scheme="Bearer").status_code == 200
+    registered = parse_client(world.store.client("lab"))
+    world.store.put_client("lab", client_document(replace(registered, is_bound=True)), NOW, replace=True)
+    assert read(world, token, None, scheme="Bearer").status_code == 401
+
+
 def test_who_shows_no_proof_uses_up_no_code_and_no_refresh_token(world):
     registered = parse_client(world.store.client("growth"))
     world.store.put_client("growth", client_document(replace(registered, is_bound=True)), NOW, replace=True)
@@ -319,6 +330,18 @@ def test_who_shows_no_proof_uses_up_no_code_and_no_refresh_token(world):
     assert (status, given["token_type"]) == (200, "DPoP")
     form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"], "client_id": "growth"}
     assert asked(world, form, None)[1]["error"] == "invalid_dpop_proof"
+    assert asked(world, form, proof("POST", "/token"))[0] == 200
+
+
+def test_attack_a_refresh_token_of_before_the_demand_is_bound_to_a_key_of_who_stole_it(world):
+    """RFC 9449 §5: those of public clients are bound; who got one without a key signs in anew."""
+    world.sign_in()
+    given = application(world, world.code(), None)[1]
+    registered = parse_client(world.store.client("growth"))
+    world.store.put_client("growth", client_document(replace(registered, is_bound=True)), NOW, replace=True)
+    form = {"grant_type": "refresh_token", "refresh_token": given["refresh_token"], "client_id": "growth"}
+    assert asked(world, form, proof("POST", "/token", key=OTHER)) == (400, {"error": "invalid_grant"})
+    world.store.put_client("growth", client_document(registered), NOW, replace=True)
     assert asked(world, form, proof("POST", "/token"))[0] == 200
 
 

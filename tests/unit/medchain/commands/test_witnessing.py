@@ -81,6 +81,13 @@ def test_a_name_is_made_of_the_address_or_given(run, tmp_path, logs):
     assert run("witness", "init", tmp_path / "a", *words).code == 6
 
 
+@pytest.mark.parametrize("url", ["https://[w", "https://w.example:x", "ftp://w.example", "https://w.example/?a=b"])
+def test_an_address_that_no_node_could_ask_makes_no_witness(run, tmp_path, logs, url):
+    ran = run("witness", "init", tmp_path / "w", "--url", url, "--logs", logs)
+    assert (ran.code, "witnessing.url" in ran.err) == (2, True)
+    assert not (tmp_path / "w").exists()
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_what_was_cosigned_is_shown_and_what_is_amiss_with_it(run, folder, language):
     log, words = GrownLog(), ("witness", "show", folder, "--lang", language)

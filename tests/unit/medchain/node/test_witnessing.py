@@ -423,6 +423,22 @@ def test_a_state_that_is_not_what_the_witness_wrote_is_never_begun_anew(folder, 
         assert not path.exists()
 
 
+def test_where_the_list_of_logs_is_gone_as_well_no_log_is_begun_anew(folder, log, clock):
+    layout, size = WitnessLayout(folder), log.grow()
+    with opened(folder, clock) as witness:
+        witness.answer(shown(log))
+    layout.logs.unlink()
+    trust_logs(folder, [LOG_KEY])
+    with opened(folder, clock) as witness:
+        assert witness.answer(shown(log)) == Conflict(size, is_split_view=False)
+    layout.logs.unlink()
+    layout.seen(ORIGIN).unlink()
+    with pytest.raises(VerificationError, match=r"witnessing\.state"):
+        trust_logs(folder, [LOG_KEY])
+    assert not layout.seen(ORIGIN).exists()
+    assert not layout.logs.exists()
+
+
 def test_a_state_that_is_put_back_while_the_witness_runs_is_noticed(witness, folder, log, clock):
     path, empty = WitnessLayout(folder).seen(ORIGIN), WitnessLayout(folder).seen(ORIGIN).read_bytes()
     size = log.grow()
