@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, unquote
 
 from consent.decision import Resource as Facts
 from consent.decision import unversioned
 from fhir_bridge.document import Element, Resource, member, objects, write
-from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identified, identifiers, parse_condition
+from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identifiers, parse_condition
 from medchain.dates import Span
-from medchain.node.telling import PROVENANCE, targets_in
+from medchain.node.telling import BINARY, PROVENANCE, about_in, targets_in
 
 TYPE: Final = "Bundle"
 """The type of these resources."""
@@ -30,10 +31,11 @@ Name: TypeAlias = tuple[str, str]
 _PATIENT: Final = "Patient"
 _ENTRY: Final = "entry"
 _CONTAINED: Final = "contained"
-_CONDITION: Final = f"{_PATIENT}?"
 _OF_ENTRIES: Final = frozenset({"fullUrl", "request", "response"})
 # Whatever the base: what is another server's keeps back one Bundle too many here, never one too few.
 _NAMED: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})", re.DOTALL)
+_COMMA: Final = re.compile(r"(?<!\\),")
+_UNESCAPED: Final = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,15 @@ class _Naming:
             return named
         contained = (one for one in _listed(record.get(_CONTAINED)) if one.get("resourceType") == _PATIENT)
         referred = (self._by_name(member(one, "reference")) for one in objects(record))
-        return united([*referred, *(Whom(identifiers=_identifiers(one)) for one in contained)])
+        return united([*referred, *(self._itself({}, one) for one in contained)])
 
     def _itself(self, place: Resource, patient: Resource) -> Whom:
-        """Tell how records name a Patient that lies in it."""
-        found = (_name_in(text) for text in (member(place, "fullUrl"), _own_name(patient)))
-        tokens = frozenset(self._token(name[1]) for name in found if name is not None)
-        return Whom(tokens, _identifiers(patient))
+        """Tell how records name a Patient that lies in it: by what it says itself, its place, and its links."""
+        created = parse_condition(_PATIENT, member(_object(place.get("request")), "ifNoneExist"))
+        named = (self._addressed(text) for text in (*_addresses(place), _own_name(patient)))
+        linked = (self._meant(_object(one.get("other"))) for one in _listed(patient.get("link")))
+        own = Whom(identifiers=_identifiers(patient))
+        return united([own, self._fulfilling(created.condition), *named, *linked])
 
     def _meant(self, reference: Resource) -> Whom:
         """Tell whom a reference means that names the one that a record is about."""
@@ -184,15 +188,32 @@ class _Naming:
         return united([self._by_name(member(reference, "reference")), by_identifier])
 
     def _by_name(self, reference: str) -> Whom:
-        """Tell whom a reference means by an address or a condition; nobody where it means no patient."""
-        if reference.startswith(_CONDITION):
-            asked = identified(parse_condition(_PATIENT, reference))
-            return NOBODY if asked is None else Whom(identifiers=frozenset({asked._replace(system=asked.system or "")}))
-        name = _name_in(reference)
-        if name is None or name[0] != _PATIENT:
-            return self._patients.get(reference, NOBODY)
-        lying = (self._patients.get(one, NOBODY) for one in (reference, "/".join(name)))
-        return united([Whom(frozenset({self._token(name[1])})), *lying])
+        """Tell whom a reference means; nobody where it means no patient."""
+        names = {reference, "/".join(_name_in(reference) or ())}
+        return united([self._addressed(reference), *(self._patients.get(one, NOBODY) for one in names)])
+
+    def _addressed(self, address: str) -> Whom:
+        """Tell whom an address means, or a condition on Patients, by itself."""
+        place, mark, condition = address.partition("?")
+        is_condition = mark and place.rpartition("/")[2] == _PATIENT
+        name = _name_in(address)
+        by_id = Whom(frozenset({self._token(name[1])})) if name is not None and name[0] == _PATIENT else NOBODY
+        return united([by_id, self._fulfilling(condition)]) if is_condition else by_id
+
+    def _fulfilling(self, condition: str) -> Whom:
+        """Tell whom a condition on Patients means by ids and identifiers, whatever else it asks."""
+        return united(self._asked(*pair) for pair in parse_qsl(condition))
+
+    def _asked(self, name: str, values: str) -> Whom:
+        """Tell whom a parameter of a condition on Patients means."""
+        code, modifier, _ = name.partition(":")
+        listed = [_UNESCAPED.sub(r"\1", one) for one in _COMMA.split(values)]
+        if code == "_id":
+            return Whom(frozenset(self._token(one.rpartition("/")[2]) for one in listed))
+        pairs = [one.rpartition("|") for one in listed if code == "identifier"]
+        # What a modifier makes of the system is not asked: it may be any.
+        named = (Identifier(_PATIENT, "" if modifier else system, value) for system, _, value in pairs)
+        return Whom(identifiers=frozenset(map(folded, named)))
 
 
 def _held(bundle: Resource) -> Iterator[tuple[Resource, Resource]]:
@@ -211,11 +232,18 @@ def _held(bundle: Resource) -> Iterator[tuple[Resource, Resource]]:
 
 def _names(place: Resource, record: Resource) -> Iterator[Name]:
     """Name the records here that a place in a Bundle may hold or tell of."""
-    request, response = (_object(place.get(name)) for name in ("request", "response"))
-    told = (_own_name(record), member(place, "fullUrl"), member(request, "url"), member(response, "location"))
+    told = (_own_name(record), *_addresses(place))
     yield from {name for text in told if (name := _name_in(text)) is not None}
     if record.get("resourceType") == PROVENANCE:
         yield from targets_in(record)
+    if record.get("resourceType") == BINARY and (about := about_in(record)) is not None:
+        yield about
+
+
+def _addresses(place: Resource) -> Iterator[str]:
+    """List the addresses by which a place in a Bundle says what it holds."""
+    request, response = (_object(place.get(name)) for name in ("request", "response"))
+    yield from (member(place, "fullUrl"), member(request, "url"), member(response, "location"))
 
 
 def _own_name(record: Resource) -> str:
@@ -225,7 +253,7 @@ def _own_name(record: Resource) -> str:
 
 def _name_in(text: str) -> Name | None:
     """Read type and id at the end of an address; None for one of another form."""
-    match = _NAMED.fullmatch(unversioned(text))
+    match = _NAMED.fullmatch(unversioned(unquote(text)))
     return None if match is None else (match[1], match[2])
 
 

@@ -65,6 +65,29 @@ def collection(*entries: dict, **more: object) -> dict:
 
 
 OF_NUMBER = {"resourceType": "Patient", "identifier": [NUMBER]}
+NAMELESS = {"resourceType": "Patient", "birthDate": "1970-01-01"}
+
+
+def asking(url: str) -> dict:
+    """Make a transaction with a record of whom a condition finds."""
+    request = {"request": {"method": "POST", "url": "Condition"}}
+    return collection(entry(ill({"reference": url})) | request, type="transaction")
+
+
+def placed(patient: dict, **place: object) -> dict:
+    """Make a Bundle with a record of a Patient that is beside it, at a place that says more."""
+    is_answer = "response" in place
+    more = {"response": {"status": "201"}} if is_answer else {"request": {"method": "POST", "url": "Condition"}}
+    kind = "transaction-response" if is_answer else "transaction"
+    return collection(entry(ill({"reference": URN})) | more, entry(patient, URN) | place, type=kind)
+
+
+def linked(patient: str) -> dict:
+    """Make a Bundle with a record of a Patient that says to be the same person as another one."""
+    link = [{"type": "seealso", "other": {"reference": patient}}]
+    return collection(entry(ill({"reference": URN})), entry(NAMELESS | {"link": link}, URN))
+
+
 WAYS = {
     "by its id": collection(entry(ill({"reference": "Patient/p1"}))),
     "by a version": collection(entry(ill({"reference": "Patient/p1/_history/1"}))),
@@ -84,6 +107,24 @@ WAYS = {
         | {"request": {"method": "POST", "url": "Condition"}},
         type="transaction",
     ),
+    "by a condition on its id": asking("Patient?_id=p1"),
+    "by a condition at a base": asking("https://lab.example/fhir/Patient?identifier=urn:mrn|w-1"),
+    "by a condition that asks for more": asking("Patient?identifier=urn:mrn|w-1&birthdate=1970-01-01"),
+    "by a condition on several": asking("Patient?identifier=urn:x\\,y|q,urn%3Amrn%7CW-1"),
+    "by a condition with a modifier": asking("Patient?identifier:of-type=urn:types|MR|w-1"),
+    "percent-encoded": collection(entry(ill({"reference": "Patient/p%31"}))),
+    "by a Patient of that id that a record contains": collection(
+        entry(ill({"reference": "#p1"}) | {"contained": [NAMELESS | {"id": "p1"}]})
+    ),
+    "by whom a Patient is linked to": linked("Patient/p1"),
+    "by where a Patient is to be stored": placed(NAMELESS, request={"method": "PUT", "url": "Patient/p1"}),
+    "by the condition of a change": placed(
+        NAMELESS, request={"method": "PUT", "url": "Patient?identifier=urn:mrn|w-1"}
+    ),
+    "by whom a create may find": placed(
+        NAMELESS, request={"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:mrn|w-1"}
+    ),
+    "by where a Patient was stored": placed(NAMELESS, response={"status": "200", "location": "Patient/p1/_history/1"}),
     "beside the Patient alone": collection(entry(task(None)), entry(OF_NUMBER, URN)),
     "by a Patient that a record contains": collection(
         entry(ill({"reference": "#pat"}) | {"contained": [OF_NUMBER | {"id": "pat"}]})
@@ -129,6 +170,10 @@ OTHERS = {
     "another patient": collection(entry(ill({"reference": "Patient/p2"}))),
     "another number": collection(entry(ill({"identifier": {"system": "urn:mrn", "value": "w-2"}}))),
     "the number of another system": collection(entry(ill({"identifier": NUMBER | {"system": "urn:other"}}))),
+    "a condition on another patient": asking("Patient?_id=p2&identifier=urn:mrn|l-2"),
+    "a condition on other resources": asking("RelatedPerson?identifier=urn:mrn|w-1"),
+    "a Patient that is linked to another one": linked("Patient/p2"),
+    "where another Patient is to be stored": placed(NAMELESS, request={"method": "PUT", "url": "Patient/p2"}),
     "nobody": collection(entry(task(None))),
     "the number of somebody who is no patient": collection(
         entry(task({"identifier": NUMBER, "type": "RelatedPerson", "display": "W"}))
@@ -251,6 +296,18 @@ def test_the_attachment_of_what_lies_in_a_bundle_is_kept_back_with_it(node):
     assert node.call("PUT", "/fhir/Binary/later", b"x", Content_Type="image/png").status_code == 201
     assert statuses(ward, "Bundle/c", "Binary/other") == [200, 200]
     assert set(statuses(ward, "Bundle/b", "Binary/scan", "Binary/loose", "Binary/later")) == {404}
+
+
+def test_a_binary_in_a_bundle_is_kept_back_with_the_record_that_stands_for_it(node):
+    """As one that is stored by itself."""
+    binary = {"resourceType": "Binary", "contentType": "text/plain", "data": "aGVsbG8="}
+    for name in ("hiv", "of-p2"):
+        about = binary | {"securityContext": {"reference": f"Condition/{name}"}}
+        stored(node, collection(entry(about)) | {"id": f"of-{name}"})
+        cold = condition("cold", "J06.9", "2024-01-01")
+        stored(node, collection(entry(about), entry(cold)) | {"id": f"beside-{name}"})
+    names = ("Bundle/of-hiv", "Bundle/beside-hiv", "Bundle/of-of-p2", "Bundle/beside-of-p2")
+    assert statuses(seen(node, CONSENTS["code"]), *names) == [404, 404, 200, 200]
 
 
 def test_what_is_kept_back_is_not_written_over_and_not_told_by_the_audit(node):
