@@ -2,7 +2,8 @@
 
 Keeps true: whatever a reader could follow from a record to another one of this node counts, wherever in the record it
 stands: one record too many may be meant, never one too few. What text for people says is not read. Trusts nothing.
-Source: FHIR R4 §3.1.0.11.2 (where addresses of resources stand), §2.3.0.3 (``#id``); `docs/spec/consent.md` D13.
+Source: FHIR R4 §3.1.0.11.2 (where addresses of resources stand), §2.3.0.3 (``#id``), §2.24 Identifier (those of the
+system ``urn:ietf:rfc3986`` are addresses); `docs/spec/consent.md` D13.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ PERHAPS: Final = "urn:medchain:perhaps/"
 # A reference is one as it stands; percent-encoded it is an address like the others.
 _ADDRESSES: Final = frozenset({"div", "source", "url", "valueCanonical", "valueUri", "valueUrl"})
 _ENCODED: Final = "%"
+_OF_ADDRESSES: Final = "urn:ietf:rfc3986"
 _RECORD: Final = re.compile(r"\b[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?![A-Za-z0-9\-.])")
 
 
@@ -38,7 +40,7 @@ def perhaps_named(record: object) -> Iterator[str]:
     """List what a record may name: each ``Type/id``, after `PERHAPS`.
 
     A resource inside it may be a copy of the record that has its id, though R4 gives it an id of its own; addresses,
-    links of narratives and percent-encoded references may lead to one.
+    identifiers that are addresses, links of narratives and percent-encoded references may lead to one.
 
     Args:
         record: FHIR JSON, read.
@@ -56,6 +58,8 @@ def _addresses(one: Mapping[str, object]) -> Iterator[str]:
     for key in one.keys() & _ADDRESSES:
         if isinstance(address := one[key], str):
             yield address
-    reference = one.get("reference")
+    reference, value = one.get("reference"), one.get("value")
     if isinstance(reference, str) and _ENCODED in reference:
         yield reference
+    if isinstance(value, str) and one.get("system") == _OF_ADDRESSES:
+        yield value
