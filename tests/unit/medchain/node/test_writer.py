@@ -137,8 +137,8 @@ def test_those_who_wait_at_one_moment_share_a_transaction_and_each_is_told_of_it
     with closing(opened(path)) as own, watched(own) as (asking, writing):
         door = WriterDoor(asking)
         # Admitted beforehand: while it waits for its turn the writer admits nobody.
-        door._idle.extend(door._opened() for _ in rows)  # noqa: SLF001
-        assert eventually(lambda: len(writing._ways) == len(rows))  # noqa: SLF001
+        door._idle.extend(door._opened() for _ in rows)  # noqa: SLF001  # no other way tells
+        assert eventually(lambda: len(writing._ways) == len(rows))  # noqa: SLF001  # no other way tells
         with closing(opened(path, door)) as store:
             store.put_versions([version(1)])
             before = int.from_bytes(own.database.state()[:8], "big")
