@@ -1,6 +1,6 @@
-"""The search index of one node: what rows cost, and how fast searches are, by CPU time of this process.
+"""The search index of one node: what rows cost, and how fast reads and searches are, by CPU time of this process.
 
-    python benchmarks/search.py DATA --sizes 10000 200000
+    python benchmarks/search.py DATA --sizes 10000 100000 1000000
 
 DATA is a folder of FHIR transaction bundles (plain, gz or xz), one a patient, such as Synthea's; when they are too few,
 they are taken again under new ids. The real records file, sealing and index; no HTTP, no validation, no anchoring.
@@ -41,6 +41,7 @@ KEY, LEDGER, FILE_KEY = (sha256(name).digest() for name in (b"records", b"ledger
 URN = re.compile(rb"urn:uuid:([0-9a-f\-]{36})")
 CONDITIONAL = re.compile(rb'"reference":"([A-Z][A-Za-z]+\?identifier=[^"]+)"')
 SEARCHES = 300
+READS = 2_000
 STEP = 7919
 MOST = 5_000
 MICROSECONDS = 1e6
@@ -52,7 +53,7 @@ def main() -> None:
     """Fill a node step by step, and search at each size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 200_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     options = parser.parse_args()
     print(f"commit {commit()}  python {sys.version.split()[0]}  {machine()}  {vars(options)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +78,7 @@ class Shelf:
         self._searches = SearchService(store, self._index, KEY, LEDGER, now)
         self._bundles = _bundles(data)
         self._samples: dict[str, list[str]] = {}
+        self._names: list[tuple[str, str]] = []
         self.count = 0
 
     def fill(self, size: int) -> None:
@@ -96,6 +98,7 @@ class Shelf:
             self._service.create_many(records)
             rows_s, stored_s = rows_s + middle - begin, stored_s + process_time() - middle
             self.count += len(resources)
+            self._names += [(str(one["resourceType"]), str(one["id"])) for one in resources]
             self._sample(resources)
         made = self.count - first
         print(
@@ -104,7 +107,13 @@ class Shelf:
         )
 
     def measure(self) -> None:
-        """Search in each way."""
+        """Read, and search in each way."""
+        chosen = [self._names[place * STEP % len(self._names)] for place in range(READS)]
+        begin = process_time()
+        for name, record_id in chosen:
+            self._service.read(name, record_id)
+        cpu_s = process_time() - begin
+        print(f"  read and open by id: {cpu_s / READS * MICROSECONDS:.0f} us each; {machine()}")
         for name, texts in sorted(self._samples.items()):
             chosen = [texts[place * STEP % len(texts)] for place in range(SEARCHES)]
             self._run(chosen[:20])
