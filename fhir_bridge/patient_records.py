@@ -192,11 +192,11 @@ class RecordsOfPatients:
         reading, types = self._reading(patient, language), _filed() if visit else self.types()
         place = f"{_VISIT}/{visit}/*" if visit else f"Patient/{patient}/*"
         found = _page(reading, place, "", _sort=_NEWEST, _count=_NAMED, _elements="id", _type=",".join(sorted(types)))
-        names = [_place(one) for one in found.resources if not _is_kept(one)]
+        resources = list(found.resources)
         while found.cursor:
             found = _page(reading, place, found.cursor)
-            names += [_place(one) for one in found.resources if not _is_kept(one)]
-        return names
+            resources += found.resources
+        return [_place(one) for one in resources if not _is_kept(one)]
 
     def bundle(self, patient: str, references: Iterable[str], language: str) -> Iterator[bytes]:
         """Give records as a FHIR Bundle with their Provenance; see the port."""
