@@ -34,7 +34,8 @@ _CONTAINED: Final = "contained"
 _OF_ENTRIES: Final = frozenset({"fullUrl", "request", "response"})
 # Whatever the base: what is another server's keeps back one Bundle too many here, never one too few.
 _NAMED: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})", re.DOTALL)
-_COMMA: Final = re.compile(r"(?<!\\),")
+# As `fhir_bridge.search.terms.split` parts them, but what no search would take is read, too: it is nobody's request.
+_VALUE: Final = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
 _UNESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -207,7 +208,7 @@ class _Naming:
     def _asked(self, name: str, values: str) -> Whom:
         """Tell whom a parameter of a condition on Patients means."""
         code, modifier, _ = name.partition(":")
-        listed = [_UNESCAPED.sub(r"\1", one) for one in _COMMA.split(values)]
+        listed = [_UNESCAPED.sub(r"\1", one) for one in _VALUE.findall(values)]
         if code == "_id":
             return Whom(frozenset(self._token(one.rpartition("/")[2]) for one in listed))
         pairs = [one.rpartition("|") for one in listed if code == "identifier"]

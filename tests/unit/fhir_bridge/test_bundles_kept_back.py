@@ -111,6 +111,7 @@ WAYS = {
     "by a condition at a base": asking("https://lab.example/fhir/Patient?identifier=urn:mrn|w-1"),
     "by a condition that asks for more": asking("Patient?identifier=urn:mrn|w-1&birthdate=1970-01-01"),
     "by a condition on several": asking("Patient?identifier=urn:x\\,y|q,urn%3Amrn%7CW-1"),
+    "by a condition after a backslash": asking("Patient?identifier=urn:x|q\\\\,urn:mrn|w-1"),
     "by a condition with a modifier": asking("Patient?identifier:of-type=urn:types|MR|w-1"),
     "percent-encoded": collection(entry(ill({"reference": "Patient/p%31"}))),
     "by a Patient of that id that a record contains": collection(
