@@ -14,7 +14,8 @@ from typing import ClassVar, Final, Self
 from medchain.encoding import Json, digest, unhex
 from medchain.ledger.kinds.content import Period, short_text
 from medchain.ledger.object import Body, Evidence, map_key
-from medchain.ledger.signed_request import Request, SignedRequest, natural, read_common, read_request, request_members
+from medchain.ledger.records_request import RecordsRequest, natural, read_common, request_members
+from medchain.ledger.signed_request import SignedRequest, read_request
 from medchain.ledger.transaction import ID_BYTES
 
 BREAKING: Final = "BTG"
@@ -25,7 +26,7 @@ _OPTIONAL: Final = {"patient": str}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmergencyRequest(Request):
+class EmergencyRequest(RecordsRequest):
     """A request about a patient whom the asker has declared an emergency for.
 
     Attributes:

@@ -14,14 +14,14 @@ from medchain.encoding import Json, digest, unhex
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import Period, period, period_json, short_text
 from medchain.ledger.object import map_key
-from medchain.ledger.signed_request import Request, read_common, request_members
+from medchain.ledger.records_request import RecordsRequest, read_common, request_members
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 
 _OWN: Final = {"grant": str, "purpose": str}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseRequest(Request):
+class ReleaseRequest(RecordsRequest):
     """A request under a grant.
 
     Attributes:

@@ -17,7 +17,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.encoding import Json, canonical
 from medchain.errors import UnavailableError, VerificationError
-from medchain.ledger.signed_request import Common, Request
+from medchain.ledger.records_request import Common, RecordsRequest
 from medchain.ledger.transaction import ID_BYTES, Ref
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -209,7 +209,7 @@ def listed(records: Sequence[ReceivedRecord]) -> dict[str, Json]:
     return {"records": [[row.object_id.hex(), row.version] for row in records]}
 
 
-def access_of(request: Request, direction: str, patient: str, time: int, detail: Mapping[str, Json]) -> Access:
+def access_of(request: RecordsRequest, direction: str, patient: str, time: int, detail: Mapping[str, Json]) -> Access:
     """Write a note of an answer; its name follows from request and direction, so the same is noted once in each.
 
     Args:

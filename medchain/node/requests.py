@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from medchain.errors import AccessDeniedError
 from medchain.ledger.members import AUTHENTICATION_KEY, ENCRYPTION_KEY, Key, Members
-from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, Request, SignedRequest
+from medchain.ledger.records_request import RecordsRequest
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest
 from medchain.node.release_ports import CustodianParts
 
 
-def verified(signed: SignedRequest[Request], peer: str, parts: CustodianParts) -> Key:
+def verified(signed: SignedRequest[RecordsRequest], peer: str, parts: CustodianParts) -> Key:
     """Check that a request is by who calls, for this node and of now.
 
     Args:
@@ -42,7 +43,7 @@ def verified(signed: SignedRequest[Request], peer: str, parts: CustodianParts) -
     return target
 
 
-def listed_keys(signed: SignedRequest[Request], members: Members) -> tuple[Key, Key]:
+def listed_keys(signed: SignedRequest[RecordsRequest], members: Members) -> tuple[Key, Key]:
     """Return the keys that sign a request and that its answer is wrapped to, as members list them now.
 
     Raises:
