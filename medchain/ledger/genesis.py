@@ -15,6 +15,7 @@ from typing import Final
 
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.issuers import VRF_KEY, check_vrf_proof
 from medchain.ledger.lineage import GROUP, group_name, lineage_after
 from medchain.ledger.members import (
     ACTIVE,
@@ -47,6 +48,7 @@ SUITE: Final = 1
 """The only algorithm suite so far."""
 
 _MAX_ORIGIN: Final = 200
+_MEMBER: Final = ("control", "invoices", "name", "org_id", "origins", "role", "url")
 _MAX_SIGN_ORIGINS: Final = 64
 _GENESIS: Final = {
     "demo": bool,
@@ -93,11 +95,11 @@ class Genesis:
     time: int
 
 
-def genesis_member(organisation: Organisation) -> Json:
+def genesis_member(organisation: Organisation) -> dict[str, Json]:
     """Write an organisation as a genesis lists it: one key for each use, without status and proofs."""
     content = organisation_content(organisation)
     return {
-        **{name: content[name] for name in ("control", "name", "org_id", "origins", "role", "url")},
+        **{name: content[name] for name in _MEMBER if name in content},
         "keys": {key.use: key.text if isinstance(key.text, str) else dict(key.text) for key in organisation.keys},
     }
 
@@ -193,7 +195,8 @@ def genesis_signatures(proofs: Mapping[str, Mapping[str, bytes]]) -> Json:
     """Write the file of proofs.
 
     Args:
-        proofs: org_id → key use → signature over `medchain.ledger.members.proof_message`.
+        proofs: org_id → key use → signature over `medchain.ledger.members.proof_message`; for the key of its invoices,
+            of who issues some, the proof over `medchain.ledger.issuers.vrf_proof_input`.
 
     Returns:
         Content of ``genesis.signatures.json``.
@@ -223,9 +226,13 @@ def verify_genesis(genesis: Genesis, signatures: Json) -> None:
     if top["type"] != SIGNATURES_TYPE or type(proofs) is not dict or proofs.keys() != organisations.keys():
         raise VerificationError("organisation.proof", use="", org_id="")
     for organisation in organisations.values():
-        signed = members(proofs[organisation.org_id], dict.fromkeys(ALGORITHMS, str))
+        generations = organisation.invoices.generations if organisation.invoices else ()
+        uses = (*ALGORITHMS, *(VRF_KEY for _ in generations))
+        signed = members(proofs[organisation.org_id], dict.fromkeys(uses, str))
         for key in organisation.keys:
             check_proof(genesis.ledger, organisation, key, unbase64(signed[key.use]))
+        for generation in generations:
+            check_vrf_proof(genesis.ledger, organisation.org_id, generation, unbase64(signed[VRF_KEY]))
 
 
 def cosigner_name(org_id: str, origin: str, use: str) -> str:
@@ -389,7 +396,9 @@ def _member(row: Json) -> Organisation:
         {"id": key.id, "proof": None, "public": keys[key.use], "use": key.use}
         for key in sorted(made, key=lambda key: key.id)
     ]
-    organisation, _ = parse_organisation({**row, "keys": rows, "status": ACTIVE})
+    organisation, proofs = parse_organisation({**row, "keys": rows, "status": ACTIVE})
+    if proofs or (organisation.invoices and len(organisation.invoices.generations) != 1):
+        raise InputError("genesis.malformed", member="invoices")
     return organisation
 
 

@@ -26,6 +26,7 @@ from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.genesis import Genesis, with_line_ids
+from medchain.ledger.issuers import check_succession
 from medchain.ledger.kind import Kind
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.members import (
@@ -577,7 +578,7 @@ def _transaction(view: View, transaction: Transaction, context: BlockContext) ->
             _check_refs(view, kind, change, context)
         owner, rule = transaction.creator, f"{change.kind}/{change.status}"
         if kind.public_body:
-            owner, rule, after = _public(after, transaction, change, bodies.pop(0) if bodies else None)
+            owner, rule, after = _public(after, transaction, change, bodies.pop(0) if bodies else None, context.day)
         rules.append(rule)
         for row in change.objects:
             key = map_key(kind.name, owner, row.id)
@@ -753,7 +754,9 @@ def _next_record(
     )
 
 
-def _public(snapshot: Members, transaction: Transaction, change: Change, content: Json) -> tuple[str, str, Members]:
+def _public(
+    snapshot: Members, transaction: Transaction, change: Change, content: Json, day: int
+) -> tuple[str, str, Members]:
     """Judge a public content; returns the object's owner, the rule that it needs and the members after it."""
     if type(content) is not dict:
         raise _RefusedError("transaction.bodies", count=len(transaction.bodies))
@@ -761,7 +764,7 @@ def _public(snapshot: Members, transaction: Transaction, change: Change, content
     if public_body_hash(change.kind, content) != row.body_hash:
         raise _RefusedError("transaction.body", kind=change.kind)
     try:
-        rule, after = _members_after(snapshot, transaction, change, content)
+        rule, after = _members_after(snapshot, transaction, change, content, day)
     except MedchainError as error:
         raise _RefusedError("transaction.body", kind=change.kind, reason=error.code) from error
     owner, object_id = public_owner(change.kind, content)
@@ -771,7 +774,7 @@ def _public(snapshot: Members, transaction: Transaction, change: Change, content
 
 
 def _members_after(
-    snapshot: Members, transaction: Transaction, change: Change, content: dict[str, Json]
+    snapshot: Members, transaction: Transaction, change: Change, content: dict[str, Json], day: int
 ) -> tuple[str, Members]:
     """Return the rule that a public change needs and the members after it."""
     rule = f"{change.kind}/{change.status}"
@@ -779,6 +782,7 @@ def _members_after(
         organisation, proofs = parse_organisation(content)
         before = snapshot.organisations.get(organisation.org_id)
         check_new_keys(transaction.ledger, before, organisation, proofs)
+        check_succession(before.invoices if before else None, organisation.invoices, day)
         own = organisation.org_id == transaction.creator and is_own_update(before, organisation)
         return (_OWN_UPDATE if own else rule), snapshot.with_organisation(organisation)
     if change.kind == POLICY:

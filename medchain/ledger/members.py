@@ -18,6 +18,13 @@ from medchain.crypto.es384 import ES384, es384_verify, parse_public_jwk
 from medchain.crypto.signing import ED25519, MLDSA44, ed25519_verify, key_id, mldsa44_verify
 from medchain.encoding import Json, digest, members, unbase64
 from medchain.errors import InputError, VerificationError
+from medchain.ledger.issuers import (
+    Invoices,
+    check_apart,
+    check_vrf_proof,
+    invoices_content,
+    parse_invoices,
+)
 from medchain.ledger.object import LEDGER
 from medchain.ledger.policy import ROLES, Policy, drawable, satisfied
 from medchain.ledger.transaction import Signer
@@ -121,6 +128,7 @@ class Organisation:
         origins: web origins of its portals.
         status: `ACTIVE`, `SUSPENDED` or `REMOVED`.
         keys: sorted by id.
+        invoices: which invoices it issues; None if it issues none.
     """
 
     org_id: str
@@ -131,6 +139,7 @@ class Organisation:
     origins: tuple[str, ...]
     status: str
     keys: tuple[Key, ...]
+    invoices: Invoices | None = None
 
     def key(self, use: str) -> Key:
         """Return the first key of a use; every organisation that is not removed has one. Raises `InputError`."""
@@ -273,7 +282,8 @@ class Members:
 
         Raises:
             VerificationError: ``members.quorum`` unless (n + f) / 2 < k ≤ n, ``members.orderer`` unless an active
-                organisation orders, ``members.key`` for a key of two organisations, ``members.count``.
+                organisation orders, ``members.key`` for a key of two organisations, ``members.count``;
+                ``members.issuer``, ``members.vrf`` for an issuer code or a key for invoices of two.
         """
         count = len(self.active)
         if not (count + faulty(count)) < 2 * self.protocol.quorum <= 2 * count:
@@ -284,6 +294,7 @@ class Members:
             raise VerificationError("members.count", count=len(self.organisations))
         if len(self.keys) != sum(len(o.keys) for o in self.organisations.values() if o.status != REMOVED):
             raise VerificationError("members.key")
+        check_apart([one.invoices for one in self.organisations.values() if one.invoices is not None])
 
 
 def faulty(count: int) -> int:
@@ -327,7 +338,8 @@ def organisation_content(organisation: Organisation, proofs: Mapping[str, str] |
 
     Args:
         organisation: the member.
-        proofs: key id → base64 proof of possession, for the keys that are new.
+        proofs: key id → base64 proof of possession, for the keys that are new, generations of keys for invoices
+            included.
 
     Returns:
         The body of its object.
@@ -342,8 +354,10 @@ def organisation_content(organisation: Organisation, proofs: Mapping[str, str] |
         }
         for key in organisation.keys
     ]
+    invoices = organisation.invoices
     return {
         "control": organisation.control,
+        **({} if invoices is None else {"invoices": invoices_content(invoices, given)}),
         "keys": rows,
         "name": dict(organisation.name),
         "org_id": organisation.org_id,
@@ -364,12 +378,14 @@ def parse_organisation(content: Json) -> tuple[Organisation, dict[str, bytes]]:
         The organisation, and the proofs of possession by key id.
 
     Raises:
-        InputError: ``encoding.*``, ``organisation.malformed``, ``organisation.key``, ``organisation.keys``.
+        InputError: ``encoding.*``, ``organisation.malformed``, ``organisation.key``, ``organisation.keys``,
+            ``organisation.invoices``.
     """
     required = {"control": str, "keys": list, "name": dict, "org_id": str, "origins": list, "role": str}
-    top = members(content, required | {"status": str, "url": str})
+    top = members(content, required | {"status": str, "url": str}, {"invoices": dict})
     org_id = str(top["org_id"])
     rows = [_key_row(org_id, row) for row in top["keys"]] if type(top["keys"]) is list else []
+    invoices, vrf_proofs = parse_invoices(top["invoices"]) if "invoices" in top else (None, {})
     organisation = Organisation(
         org_id=org_id,
         role=str(top["role"]),
@@ -379,9 +395,10 @@ def parse_organisation(content: Json) -> tuple[Organisation, dict[str, bytes]]:
         origins=tuple(str(origin) for origin in top["origins"]) if type(top["origins"]) is list else (),
         status=str(top["status"]),
         keys=tuple(key for key, _ in rows),
+        invoices=invoices,
     )
     _check_organisation(organisation)
-    return organisation, {key.id: proof for key, proof in rows if proof is not None}
+    return organisation, vrf_proofs | {key.id: proof for key, proof in rows if proof is not None}
 
 
 def proof_message(ledger: bytes, key: Key) -> bytes:
@@ -425,26 +442,43 @@ def check_proof(ledger: bytes, organisation: Organisation, key: Key, proof: byte
 def check_new_keys(
     ledger: bytes, before: Organisation | None, after: Organisation, proofs: Mapping[str, bytes]
 ) -> None:
-    """Check the proofs of all keys that the version before did not list.
+    """Check the proofs of all keys that the version before did not list, generations for invoices included.
 
     Args:
         ledger: ledger id, 32 bytes.
         before: the organisation's head, None when it joins.
         after: the organisation as it will be.
-        proofs: key id → signature.
+        proofs: key id → signature, or proof of a verifiable random function.
 
     Raises:
         VerificationError: ``organisation.proof``.
     """
-    known = {key.id for key in before.keys} if before else set()
+    known = key_ids(before) if before else frozenset()
     for key in after.keys:
         if key.id not in known:
             check_proof(ledger, after, key, proofs.get(key.id, b""))
+    for generation in after.invoices.generations if after.invoices else ():
+        if generation.id not in known:
+            check_vrf_proof(ledger, after.org_id, generation, proofs.get(generation.id, b""))
+
+
+def key_ids(organisation: Organisation) -> frozenset[str]:
+    """Return the ids of all keys that an organisation lists, generations for invoices included."""
+    generations = organisation.invoices.generations if organisation.invoices else ()
+    return frozenset([key.id for key in organisation.keys] + [generation.id for generation in generations])
 
 
 def is_own_update(before: Organisation | None, after: Organisation) -> bool:
-    """Tell whether a version changes no more than an organisation may change alone: keys, url, origins."""
-    return before is not None and replace(before, keys=after.keys, url=after.url, origins=after.origins) == after
+    """Tell whether a version changes no more than an organisation may change alone.
+
+    That is keys, url, origins, and the generations of keys for the invoices that it issues already.
+    """
+    if before is None:
+        return False
+    own = replace(before, keys=after.keys, url=after.url, origins=after.origins)
+    if before.invoices and after.invoices:
+        own = replace(own, invoices=replace(before.invoices, generations=after.invoices.generations))
+    return own == after
 
 
 def parse_protocol(content: Json) -> ProtocolRules:

@@ -11,8 +11,10 @@ from itertools import count
 from medchain.crypto.es384 import Es384Signer, public_jwk
 from medchain.crypto.sealing import SealingPrivateKey
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
+from medchain.crypto.vrf import VrfKey
 from medchain.encoding import Json, base64_text
 from medchain.ledger.genesis import Genesis, build_genesis
+from medchain.ledger.issuers import Invoices, VrfGeneration, vrf_proof_input
 from medchain.ledger.machine import (
     BlockEffects,
     DrawState,
@@ -115,6 +117,24 @@ def prove(ledger: bytes, made: Key, generation: int = 1) -> bytes:
             return MlDsa44Signer(secret).sign(message)
         case _:
             return Ed25519Signer(secret).sign(message)
+
+
+@cache
+def vrf_key(org_id: str, generation: int = 1) -> VrfKey:
+    """Return a key that makes ids of an organisation's invoices."""
+    return VrfKey(seed(org_id, "vrf", generation))
+
+
+def invoices(org_id: str, *issuers: str, days: Sequence[int] = (0,)) -> Invoices:
+    """Say which invoices an organisation issues: generation 1 of its keys begins on the first day, and so on."""
+    rows = (VrfGeneration(day, vrf_key(org_id, number).public) for number, day in enumerate(days, 1))
+    return Invoices(issuers, tuple(rows))
+
+
+def prove_vrf(ledger: bytes, org_id: str, generation: int = 1) -> dict[str, str]:
+    """Prove possession of such a key: its id → base64 proof."""
+    made = vrf_key(org_id, generation)
+    return {VrfGeneration(0, made.public).id: base64_text(made.prove(vrf_proof_input(ledger, org_id)))}
 
 
 def organisation(org_id: str, role: str, **changes: object) -> Organisation:
