@@ -248,6 +248,8 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
     }
     if show and verdict.opened is not None:
         document["opened_b64"] = base64_text(verdict.opened)
+    if show and verdict.fields:
+        document["fields"] = dict[str, Json](verdict.fields)
     return document
 
 
@@ -282,6 +284,10 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
 
 def _content_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterator[str]:
     """Word what a bundle shows of the content, and whether it is all of it."""
+    if verdict.fields:
+        yield context.say(messages.VERDICT_FIELDS, count=len(verdict.fields))
+        for name, value in verdict.fields if show else ():
+            yield context.say(messages.VERDICT_FIELD, name=name, value=value)
     if verdict.opened is None and verdict.content_size is not None:
         yield context.say(messages.VERDICT_LARGE, size=verdict.content_size, sha256=verdict.content_sha256)
     elif verdict.opened is not None:

@@ -261,6 +261,11 @@ ERRORS: Final[Mapping[str, Text]] = {
     "passphrase.too_short": Text("口令至少 12 个字符。", "A passphrase has at least 12 characters."),
     "record.erased": Text("记录的密钥已销毁，无法再打开。", "The record's key was destroyed; nothing can open it."),
     "record.name": Text("记录写作 类型/标识，如 Patient/1。", "A record is written TYPE/ID, such as Patient/1."),
+    "record.no_field": Text("记录中没有 {pointer} 所指的字段。", "The record has nothing at {pointer}."),
+    "record.no_fields": Text(
+        "这条记录没有逐项承诺其字段，只能整条出示。",
+        "This record's fields are not committed to one by one; it can only be shown whole.",
+    ),
     "record.not_text": Text(
         "内容不是文本（{content_type}），请用 --out 写入文件。",
         "The content is no text ({content_type}): write it to a file with --out.",

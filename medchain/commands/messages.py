@@ -374,6 +374,12 @@ VERDICT_OPENED_PART: Final = Text(
     "What is shown ({size} bytes) was registered as part {part}; the other parts are not shown, nor that no other has "
     "this name.",
 )
+VERDICT_FIELDS: Final = Text(
+    "所示的 {count} 个字段自登记以来未被改动；其余字段被隐去，其中是否另有同名字段，只有完整内容能说明：",
+    "The fields shown ({count}) are unaltered since registration; the others are hidden. Only the whole tells whether "
+    "one of them has the name of one shown:",
+)
+VERDICT_FIELD: Final = Text("  {name}：{value}", "  {name}: {value}")
 VERDICT_HIDDEN: Final = Text(
     "  内容只出示了一部分：有 {count} 项被隐去，其中可能有所示字段的另一个值；只有完整内容能排除。",
     "  It is shown in part: {count} leaves are hidden, among them perhaps another value of a field shown. Only the "
@@ -498,7 +504,14 @@ RECORD_PENDING: Final = Text("待锚定", "not anchored yet")
 RECORD_ANCHORED: Final = Text("锚定于第 {position} 条", "anchored by entry {position}")
 RECORD_PROVE_SUMMARY: Final = Text("写出记录的证明包（zip）", "write a record's proof bundle (zip)")
 RECORD_PROVE_EXAMPLES: Final = Text(
-    "medchain record prove Observation/123 --out proof.zip", "medchain record prove Observation/123 --out proof.zip"
+    "medchain record prove Observation/123 --out proof.zip\n"
+    "medchain record prove Encounter/7 --field /period --field /class/code",
+    "medchain record prove Observation/123 --out proof.zip\n"
+    "medchain record prove Encounter/7 --field /period --field /class/code",
+)
+RECORD_FIELD: Final = Text(
+    "只出示该字段，隐去其余内容：指向记录内的 JSON 指针，如 /period；可重复给出",
+    "show this field and hide all else: a JSON pointer into the record, such as /period; may be given several times",
 )
 RECORD_SINCE: Final = Text(
     "较早的检查点文件；证明包另证明日志此后只增不改",

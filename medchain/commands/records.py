@@ -24,7 +24,14 @@ from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.keystore import Layout
 from medchain.node.local import LocalClient
 from medchain.node.looks import looks_proof
-from medchain.node.proofs import PROVE_DISCLOSURES, opening_of, proof_files, record_proof, zip_bundle
+from medchain.node.proofs import (
+    PROVE_DISCLOSURES,
+    opening_of,
+    opening_of_fields,
+    proof_files,
+    record_proof,
+    zip_bundle,
+)
 from medchain.node.records import RecordService
 from medchain.store.records import RecordVersion
 from medchain.tlog.note import MAX_NOTE_BYTES
@@ -59,6 +66,7 @@ def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
     _version_arguments(parser, say)
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
     parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
+    parser.add_argument("--field", action="append", metavar="POINTER", help=say(messages.RECORD_FIELD))
 
 
 def _disclosures_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
@@ -161,7 +169,8 @@ def _prove(context: Context) -> int:
         stored = node.records.get(name.type, name.id, context.arguments.version)
         if stored is None:
             raise NotFoundError("record.unknown")
-        opening = opening_of(service, stored)
+        pointers: list[str] | None = context.arguments.field
+        opening = opening_of_fields(service, stored, pointers) if pointers else opening_of(service, stored)
         files = record_proof(node.local, node.config.org_id, stored, opening, old_checkpoint=old)
     return _written(context, files, out)
 

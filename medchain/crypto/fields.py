@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, shake_256
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
 
@@ -54,6 +54,36 @@ class FieldProof:
     """
 
     position: int
+    siblings: tuple[bytes, ...]
+
+
+class ShownField(NamedTuple):
+    """A field that is shown.
+
+    Attributes:
+        name: as in `field_leaf`.
+        value: its JSON text.
+        salt: its salt, 32 bytes.
+    """
+
+    name: str
+    value: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FieldsProof:
+    """Joint audit path of some leaves; shorter than one each, since what they share stands there once.
+
+    Attributes:
+        height: of the tree: 2^height leaves.
+        positions: index of each leaf among the sorted leaves.
+        siblings: 32 bytes each: on every level, the lowest first, those of known nodes that are not known themselves,
+            from left to right.
+    """
+
+    height: int
+    positions: tuple[int, ...]
     siblings: tuple[bytes, ...]
 
 
@@ -125,13 +155,38 @@ def prove_field(leaves: Sequence[bytes], leaf: bytes) -> FieldProof:
         The proof.
 
     Raises:
-        InputError: ``fields.leaves`` as in `field_root`, ``fields.unknown_leaf`` if it is none of them.
+        InputError: as `prove_fields`.
     """
-    if leaf not in leaves:
+    proof = prove_fields(leaves, [leaf])
+    return FieldProof(proof.positions[0], proof.siblings)
+
+
+def prove_fields(leaves: Sequence[bytes], shown: Sequence[bytes]) -> FieldsProof:
+    """Make the joint audit path of some leaves.
+
+    Args:
+        leaves: as in `field_root`.
+        shown: those of them to prove, none twice, at least one.
+
+    Returns:
+        The proof, with the positions in the order of ``shown``.
+
+    Raises:
+        InputError: ``fields.leaves`` as in `field_root`, or where one is shown twice, or none;
+            ``fields.unknown_leaf`` if one is none of them.
+    """
+    places = {leaf: place for place, leaf in enumerate(sorted(leaves))}
+    if not shown or len(set(shown)) != len(shown):
+        raise InputError("fields.leaves", count=len(shown))
+    if not places.keys() >= set(shown):
         raise InputError("fields.unknown_leaf")
+    positions = tuple(places[leaf] for leaf in shown)
     *below, _ = _levels(leaves)
-    position = sorted(leaves).index(leaf)
-    return FieldProof(position, tuple(level[(position >> height) ^ 1] for height, level in enumerate(below)))
+    known, siblings = set(positions), list[bytes]()
+    for level in below:
+        siblings += [level[place ^ 1] for place in sorted(known) if place ^ 1 not in known]
+        known = {place >> 1 for place in known}
+    return FieldsProof(len(below), positions, tuple(siblings))
 
 
 def verify_field(root: bytes, name: str, value: bytes, salt: bytes, proof: FieldProof) -> None:
@@ -148,15 +203,47 @@ def verify_field(root: bytes, name: str, value: bytes, salt: bytes, proof: Field
         InputError: ``fields.salt``.
         VerificationError: ``fields.proof``.
     """
-    node = field_leaf(salt, name, value)
-    depth = len(proof.siblings)
-    if depth > MAX_PROOF_DEPTH or not 0 <= proof.position < 1 << depth:
+    joint = FieldsProof(len(proof.siblings), (proof.position,), proof.siblings)
+    verify_fields(root, [ShownField(name, value, salt)], joint)
+
+
+def verify_fields(root: bytes, shown: Sequence[ShownField], proof: FieldsProof) -> None:
+    """Check that some fields are under a root.
+
+    Args:
+        root: as in `verify_field`.
+        shown: the fields.
+        proof: their joint audit path, positions in the same order.
+
+    Raises:
+        InputError: ``fields.salt``.
+        VerificationError: ``fields.proof``.
+    """
+    leaves = [field_leaf(one.salt, one.name, one.value) for one in shown]
+    if not 0 <= proof.height <= MAX_PROOF_DEPTH or len(leaves) != len(proof.positions):
         raise VerificationError("fields.proof")
-    for height, sibling in enumerate(proof.siblings):
-        right = proof.position >> height & 1
-        node = _node(sibling, node) if right else _node(node, sibling)
-    if not hmac.compare_digest(node, root):
+    known = dict(zip(proof.positions, leaves, strict=True))
+    if len(known) != len(leaves) or not all(0 <= place < 1 << proof.height for place in known):
         raise VerificationError("fields.proof")
+    siblings = iter(proof.siblings)
+    for _ in range(proof.height):
+        known = _above(known, siblings)
+    # One node is left, and no sibling: else some of what is shown was not needed, and so not proven.
+    if next(siblings, None) is not None or not hmac.compare_digest(b"".join(known.values()), root):
+        raise VerificationError("fields.proof")
+
+
+def _above(known: Mapping[int, bytes], siblings: Iterator[bytes]) -> dict[int, bytes]:
+    """Compute the known nodes of the next level, from left to right; a sibling that is not known comes next."""
+    found: dict[int, bytes] = {}
+    for place in sorted(known):
+        if place >> 1 in found:
+            continue
+        other = known.get(place ^ 1) or next(siblings, None)
+        if other is None:
+            raise VerificationError("fields.proof")
+        found[place >> 1] = _node(other, known[place]) if place & 1 else _node(known[place], other)
+    return found
 
 
 def record_fields(content: bytes) -> list[tuple[bytes, bytes]]:

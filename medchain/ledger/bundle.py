@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from medchain.crypto.commitment import NO_FIELDS, commitment_of, large_digest, record_commitment, record_field_root
-from medchain.crypto.fields import FieldProof, verify_field
+from medchain.crypto.fields import FieldProof, FieldsProof, ShownField, verify_field, verify_fields
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.askers import check_askers, open_askers
@@ -55,6 +55,9 @@ LARGE_OPENING_TYPE: Final = "medchain/large-opening/v1"
 
 PART_OPENING_TYPE: Final = "medchain/part-opening/v1"
 """Type member of ``opening.json`` with one part of a segment."""
+
+FIELD_OPENING_TYPE: Final = "medchain/field-opening/v1"
+"""Type member of ``opening.json`` with some fields of a record."""
 
 BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 """Type member of ``opening.json`` with a body."""
@@ -107,6 +110,7 @@ class Verdict:
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
         looks: all that a custodian has entered of a patient up to the root proven, None likewise.
         part: name of the part that the opening shows, None where it shows all of what was registered.
+        fields: (JSON pointer, JSON text) of each field that the opening shows of a record, sorted; the rest is hidden.
         hidden: how many leaves of the body shown are hidden.
     """
 
@@ -128,6 +132,7 @@ class Verdict:
     looks: Looks | None = None
     part: str | None = None
     hidden: int = 0
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def verify_bundle(
@@ -301,6 +306,7 @@ def _state_verdict(
         content_sha256=shown.sha256,
         part=shown.part,
         hidden=shown.hidden,
+        fields=shown.fields,
         disclosures=disclosures,
         looks=looks,
     )
@@ -448,13 +454,14 @@ def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]
 
 
 class _Shown(NamedTuple):
-    """What an opening shows: all of what was registered, one part of it, or a body of which some leaves are hidden."""
+    """What an opening shows: all of what was registered, a part of it, or a body of which some leaves are hidden."""
 
     content: bytes | None = None
     size: int | None = None
     sha256: str | None = None
     part: str | None = None
     hidden: int = 0
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
@@ -467,6 +474,8 @@ def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
         return _large_opening(value, record.body_hash)
     if kind == PART_OPENING_TYPE:
         return _part_opening(value, record.body_hash)
+    if kind == FIELD_OPENING_TYPE:
+        return _field_opening(value, record.body_hash)
     if kind == BODY_OPENING_TYPE:
         top = members(value, {"body": dict, "type": str})
         body = Body.from_json(top["body"])
@@ -524,6 +533,31 @@ def _part_opening(value: Json, commitment: bytes) -> _Shown:
     proof = FieldProof(position, tuple(unhex(one, HASH_BYTES) for one in siblings))
     verify_field(root, name, content, unhex(top["salt"], HASH_BYTES), proof)
     return _shown(content)._replace(part=name)
+
+
+def _field_opening(value: Json, commitment: bytes) -> _Shown:
+    """Open some fields of a record; of the others nothing is shown, nor that none of them has the name of one shown."""
+    text = dict.fromkeys(("field_root", "type", "whole"), str)
+    top = members(value, text | {"fields": list, "height": int, "siblings": list})
+    root, rows, siblings, height = unhex(top["field_root"], HASH_BYTES), top["fields"], top["siblings"], top["height"]
+    is_whole = commitment_of(unhex(top["whole"], HASH_BYTES), root) == commitment
+    if not (is_whole and isinstance(rows, list) and isinstance(siblings, list) and isinstance(height, int)):
+        raise VerificationError("bundle.opening")
+    fields = [_field_row(row) for row in rows]
+    proof = FieldsProof(height, tuple(place for _, place in fields), tuple(unhex(one, HASH_BYTES) for one in siblings))
+    verify_fields(root, [field for field, _ in fields], proof)
+    shown = [(field.name, field.value.decode()) for field, _ in fields]
+    if [name for name, _ in shown] != sorted({name for name, _ in shown}):
+        # Of two values of one name a reader would see either.
+        raise VerificationError("bundle.opening")
+    return _Shown(fields=tuple(shown))
+
+
+def _field_row(value: Json) -> tuple[ShownField, int]:
+    """Read a field that is shown, and its position in the tree."""
+    row = members(value, dict.fromkeys(("name", "salt", "value"), str) | {"position": int})
+    position = row["position"] if isinstance(row["position"], int) else -1
+    return ShownField(str(row["name"]), str(row["value"]).encode(), unhex(row["salt"], HASH_BYTES)), position
 
 
 def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Checkpoint) -> None:

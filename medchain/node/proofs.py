@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from medchain.crypto.commitment import NO_FIELDS, whole_digest
+from medchain.crypto.fields import ShownField, prove_fields, record_field_leaves, record_field_salts, record_fields
 from medchain.encoding import Json, as_object, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import trusted_policy_text
@@ -26,6 +28,7 @@ from medchain.node.trace import (
     export_disclosures,
     export_entry,
     export_object,
+    field_opening,
     large_opening,
     part_opening,
     record_opening,
@@ -184,6 +187,51 @@ def opening_of(service: RecordService, stored: RecordVersion) -> bytes:
     if not opened.content:
         raise NotFoundError("record.deleted", version=stored.version)
     return record_opening(opened.content, opened.salt, opened.field_root)
+
+
+def opening_of_fields(service: RecordService, stored: RecordVersion, pointers: Sequence[str]) -> bytes:
+    """Write ``opening.json`` that shows some fields of a record version, and nothing of the others.
+
+    Args:
+        service: opens it.
+        stored: the version.
+        pointers: JSON pointers (RFC 6901) into the record; one to an object or array shows all that is in it.
+
+    Returns:
+        Canonical JSON.
+
+    Raises:
+        InputError: ``record.no_fields`` for a version whose fields are not committed to one by one,
+            ``record.no_field`` with ``pointer`` for one that points to nothing.
+        NotFoundError: ``record.deleted``, ``record.erased``.
+        VerificationError: as `RecordService.read`.
+    """
+    if stored.segment is not None or stored.blob is not None:
+        raise InputError("record.no_fields")
+    opened = service.open(stored)
+    if not opened.content:
+        raise NotFoundError("record.deleted", version=stored.version)
+    if opened.field_root == NO_FIELDS:
+        raise InputError("record.no_fields")
+    fields = record_fields(opened.content)
+    leaves = record_field_leaves(opened.salt, fields)
+    places = sorted({place for pointer in pointers for place in _pointed(fields, pointer)}, key=fields.__getitem__)
+    salts = record_field_salts(opened.salt, len(fields))
+    shown = [
+        ShownField(fields[place][0].decode(), fields[place][1], salts[place * HASH_BYTES :][:HASH_BYTES])
+        for place in places
+    ]
+    proof = prove_fields(leaves, [leaves[place] for place in places])
+    return field_opening(whole_digest(opened.salt, opened.content), opened.field_root, shown, proof)
+
+
+def _pointed(fields: Sequence[tuple[bytes, bytes]], pointer: str) -> list[int]:
+    """List the places of the fields at a pointer or below it; raises `InputError`."""
+    at = pointer.encode()
+    found = [place for place, (name, _) in enumerate(fields) if name == at or name.startswith(at + b"/")]
+    if not at.startswith(b"/") or not found:
+        raise InputError("record.no_field", pointer=pointer[:200])
+    return found
 
 
 def record_proof(

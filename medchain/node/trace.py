@@ -7,14 +7,17 @@ Source: `docs/spec/proof-bundle.md`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from medchain.crypto.fields import FieldsProof, ShownField
 from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.ledger.askers import Listing, asked_by, organisation_key, write_askers
 from medchain.ledger.bundle import (
     BODY_OPENING_TYPE,
+    FIELD_OPENING_TYPE,
     LARGE_OPENING_TYPE,
     PART_OPENING_TYPE,
     RECORD_OPENING_TYPE,
@@ -108,6 +111,33 @@ def part_opening(content: bytes, whole: bytes, field_root: bytes, proof: PartPro
         "salt": proof.salt.hex(),
         "siblings": [one.hex() for one in proof.path.siblings],
         "type": PART_OPENING_TYPE,
+        "whole": whole.hex(),
+    }
+    return canonical(document)
+
+
+def field_opening(whole: bytes, field_root: bytes, shown: Sequence[ShownField], proof: FieldsProof) -> bytes:
+    """Write ``opening.json`` of some fields of a record.
+
+    Args:
+        whole: digest of the record's content, 32 bytes.
+        field_root: over all its fields, 32 bytes.
+        shown: the fields, sorted by name.
+        proof: from `medchain.crypto.fields.prove_fields`, positions in the same order.
+
+    Returns:
+        Canonical JSON.
+    """
+    rows: list[Json] = [
+        {"name": one.name, "position": position, "salt": one.salt.hex(), "value": one.value.decode()}
+        for one, position in zip(shown, proof.positions, strict=True)
+    ]
+    document: dict[str, Json] = {
+        "field_root": field_root.hex(),
+        "fields": rows,
+        "height": proof.height,
+        "siblings": [one.hex() for one in proof.siblings],
+        "type": FIELD_OPENING_TYPE,
         "whole": whole.hex(),
     }
     return canonical(document)

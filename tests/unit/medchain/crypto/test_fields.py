@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Self
 
 import pytest
@@ -124,6 +125,60 @@ def test_each_field_proves_under_the_root_and_under_no_other_name_value_or_salt(
 def test_the_audit_path_is_the_siblings_from_below():
     a, b, c, d = sorted(leaves_of(4))
     assert fields.prove_field([d, c, b, a], c) == fields.FieldProof(2, (d, node(a, b)))
+
+
+def test_the_joint_path_of_some_leaves_has_each_sibling_once_and_none_that_is_known():
+    a, b, c, d, e, f, g, h = sorted(leaves_of(8))
+    proof = fields.prove_fields(leaves_of(8), [e, b, f])
+    assert proof == fields.FieldsProof(3, (4, 1, 5), (a, node(c, d), node(g, h)))
+    assert fields.prove_fields([a], [a]) == fields.FieldsProof(0, (0,), ())
+
+
+@given(count=st.integers(1, 40), chosen=st.sets(st.integers(0, 39), min_size=1, max_size=12), dice=st.randoms())
+def test_fields_prove_together_and_not_with_anything_changed(count, chosen, dice):
+    leaves = leaves_of(count)
+    places = sorted({at % count for at in chosen})
+    shown = [fields.ShownField(f"name{at}", b'"v"', SALTS[at]) for at in places]
+    root, proof = fields.field_root(leaves), fields.prove_fields(leaves, [leaves[at] for at in places])
+    fields.verify_fields(root, shown, proof)
+    lie = dice.randrange(len(shown))
+    lies = [
+        ([*shown[:lie], shown[lie]._replace(value=b'"w"'), *shown[lie + 1 :]], proof),
+        ([*shown[:lie], shown[lie]._replace(name="other"), *shown[lie + 1 :]], proof),
+        (shown[:-1], proof),
+        (shown, replace(proof, siblings=(*proof.siblings, SALTS[63]))),
+        (shown, replace(proof, height=proof.height + 1)),
+        (shown, replace(proof, positions=(1 << proof.height, *proof.positions[1:]))),
+        (shown, replace(proof, positions=(-1, *proof.positions[1:]))),
+    ]
+    lies += [(shown, replace(proof, siblings=proof.siblings[:-1]))] if proof.siblings else []
+    lies += [(shown, replace(proof, positions=proof.positions[::-1]))] if len(shown) > 1 else []
+    for others, path in lies:
+        with pytest.raises(VerificationError) as caught:
+            fields.verify_fields(root, others, path)
+        assert caught.value.code == "fields.proof"
+
+
+def test_attack_a_field_that_nothing_leads_from_to_the_root_is_not_taken_for_proven():
+    """One position twice: of two values there only the last would be looked at."""
+    leaves = leaves_of(4)
+    root, proof = fields.field_root(leaves), fields.prove_fields(leaves, [leaves[2]])
+    real, other = fields.ShownField("name2", b'"v"', SALTS[2]), fields.ShownField("name2", b'"w"', SALTS[2])
+    for height in (2, -1, 33):
+        with pytest.raises(VerificationError):
+            fields.verify_fields(root, [other, real], replace(proof, height=height, positions=proof.positions * 2))
+    with pytest.raises(VerificationError):
+        fields.verify_fields(root, [], fields.FieldsProof(0, (), ()))
+
+
+@pytest.mark.parametrize(
+    ("shown", "code"), [([], "fields.leaves"), ([0, 0], "fields.leaves"), ([9], "fields.unknown_leaf")]
+)
+def test_only_leaves_each_once_can_be_proved_together(shown, code):
+    leaves = leaves_of(4)
+    with pytest.raises(InputError) as caught:
+        fields.prove_fields(leaves, [([*leaves, *[bytes(32)] * 6])[at] for at in shown])
+    assert caught.value.code == code
 
 
 def test_what_is_no_leaf_cannot_be_proved():

@@ -15,6 +15,7 @@ from medchain.ledger.transaction import Change, ObjectRow
 from medchain.node.proofs import (
     TRACE,
     RecordTracer,
+    opening_of_fields,
     prove_entry,
     prove_object,
     read_trusted_policy,
@@ -92,7 +93,7 @@ def kept(store_engine, tmp_path):
     author = Author(replica=replica)
     database = open_database(tmp_path / "records.db", bytes(32), kind=FileKind.RECORDS)
     with closing(RecordStore(database)) as store:
-        service = RecordService(store, genesis().ledger, b"\x05" * 32, lambda: TIME)
+        service = RecordService(store, genesis().ledger, b"\x05" * 32, lambda: TIME, field_root_types={"Observation"})
         first = service.create(NewRecord("Observation", "o1", CONTENT, "", 1))
         last = service.delete("Observation", "o1", expected=1)
         for one in (first, last):
@@ -116,6 +117,38 @@ def test_a_version_is_traced_with_its_time_its_signers_and_a_proof_of_its_bytes(
         assert traced.signed == TIME + 10
         assert (traced.creator, traced.signers) == (RENHE, ((RENHE, "creator"),))
         assert traced.names == {RENHE: {"en": RENHE, "zh": "机构"}}
+
+
+def test_some_fields_of_a_record_are_proven_and_nothing_else_of_it_leaves(kept):
+    tracer, replica, (first, last), block = kept
+    replica.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10))
+    policy = trusted_policy_text(replica.members, genesis().origin)
+    opening = opening_of_fields(tracer.service, first, ["/valueQuantity", "/resourceType", "/valueQuantity/value"])
+    asked = {
+        "key": map_key("record", RENHE, first.object_id).hex(),
+        "opening": base64_text(opening),
+        "version": first.version,
+    }
+    files = files_of(prove_object(replica, asked))
+    verdict = verify_bundle(files, policy, now=TIME + 20)
+    assert verdict.fields == (("/resourceType", '"Observation"'), ("/valueQuantity/value", "5.60"))
+    assert (verdict.opened, verdict.content_size, verdict.part) == (None, None, None)
+    salt = tracer.service.open(first).salt
+    # Nothing but pointers, values and hexadecimal digits stands there.
+    assert b"o1" not in files["opening.json"]
+    assert not any(salt.hex().encode() in data for data in files.values())
+    with pytest.raises(NotFoundError, match=r"record\.deleted"):
+        opening_of_fields(tracer.service, last, ["/id"])
+    for pointer in ("/value", "/id/", "id", "", "/valueQuantity/value/0", "/"):
+        with pytest.raises(InputError, match=r"record\.no_field "):
+            opening_of_fields(tracer.service, first, ["/id", pointer])
+
+
+def test_of_a_record_without_a_root_over_its_fields_none_is_shown_by_itself(kept):
+    tracer, *_ = kept
+    plain = tracer.service.create(NewRecord("Basic", "b1", b'{"resourceType":"Basic","id":"b1"}', "", 1))
+    with pytest.raises(InputError, match=r"record\.no_fields"):
+        opening_of_fields(tracer.service, plain, ["/id"])
 
 
 def test_what_the_ledger_has_not_is_not_traced(kept):

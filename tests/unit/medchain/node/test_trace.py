@@ -13,7 +13,16 @@ import pytest
 
 from medchain.cli import main
 from medchain.crypto.commitment import NO_FIELDS, commitment_of, record_commitment, record_field_root, whole_digest
-from medchain.crypto.fields import field_leaf, field_root, prove_field
+from medchain.crypto.fields import (
+    ShownField,
+    field_leaf,
+    field_root,
+    prove_field,
+    prove_fields,
+    record_field_leaves,
+    record_field_salt,
+    record_fields,
+)
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
@@ -25,7 +34,15 @@ from medchain.ledger.object import StateRecord, build_body, map_key, organisatio
 from medchain.ledger.transaction import Change, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
 from medchain.node.segments import PartProof, pack, parts_root, prove_part
-from medchain.node.trace import body_opening, export_entry, export_object, large_opening, part_opening, record_opening
+from medchain.node.trace import (
+    body_opening,
+    export_entry,
+    export_object,
+    field_opening,
+    large_opening,
+    part_opening,
+    record_opening,
+)
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
@@ -681,10 +698,10 @@ class Pages:
 # The command that verifies
 
 
-def verified(folder: Path, *words: str, policy: Path) -> tuple[int, str, str]:
+def verified(folder: Path, *words: str, policy: Path, language: str = "en") -> tuple[int, str, str]:
     """Verify as an auditor does; returns exit code, answer and what is told beside it."""
     out, err = io.StringIO(), io.StringIO()
-    code = main(["--lang", "en", "verify", str(folder), "--policy", str(policy), *words], {}, out, err)
+    code = main(["--lang", language, "verify", str(folder), "--policy", str(policy), *words], {}, out, err)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -754,6 +771,72 @@ def test_a_content_with_the_field_root_of_its_own_fields_is_proven(author: Autho
     key = registered(author, content, root)
     verdict = verify(export_object(author.replica, key, opening=record_opening(content, SALT, root)), author)
     assert (verdict.opened, verdict.part, verdict.hidden) == (content, None, 0)
+
+
+def shown_fields(content: bytes, *names: bytes) -> bytes:
+    """Write the opening of some fields of a record, in the order of their names."""
+    found = record_fields(content)
+    leaves = record_field_leaves(SALT, found)
+    places = sorted((place for place, (name, _) in enumerate(found) if name in names), key=lambda place: found[place])
+    rows = [ShownField(found[at][0].decode(), found[at][1], record_field_salt(SALT, at)) for at in places]
+    proof = prove_fields(leaves, [leaves[at] for at in places])
+    return field_opening(whole_digest(SALT, content), field_root(leaves), rows, proof)
+
+
+RECORD = '{"resourceType":"Observation","id":"x","status":"final","value":5.60,"姓":"王"}'.encode()
+
+
+def test_fields_are_proven_under_the_commitment_and_lies_about_them_refused(author: Author, tmp_path: Path) -> None:
+    key = registered(author, RECORD, record_field_root(SALT, RECORD))
+    opening = shown_fields(RECORD, b"/status", b"/value")
+    files = export_object(author.replica, key, opening=opening)
+    verdict = verify(files, author)
+    assert verdict.fields == (("/status", '"final"'), ("/value", "5.60"))
+    document = orjson.loads(opening)
+    first, second = document["fields"]
+    lies = [
+        ({"fields": [first | {"value": '"preliminary"'}, second]}, "fields.proof"),
+        ({"fields": [first | {"name": "/id"}, second]}, "fields.proof"),
+        ({"fields": [second, first]}, "bundle.opening"),
+        ({"fields": [first, first | {"position": second["position"]}]}, "fields.proof"),
+        ({"fields": [first | {"position": True}, second]}, "encoding.members"),
+        ({"fields": [first]}, "fields.proof"),
+        ({"fields": []}, "fields.proof"),
+        ({"siblings": document["siblings"][:-1]}, "fields.proof"),
+        ({"height": document["height"] + 1}, "fields.proof"),
+        ({"height": "3"}, "encoding.members"),
+        ({"whole": "00" * 32}, "bundle.opening"),
+        ({"field_root": "00" * 32}, "bundle.opening"),
+        ({"more": 1}, "encoding.members"),
+    ]
+    for change, code in lies:
+        with pytest.raises((VerificationError, InputError), match=code.replace(".", r"\.")):
+            verify(files | {"opening.json": canonical(document | change)}, author)
+    # Neither a list of looks nor a file is compared with what shows no content.
+    with pytest.raises(InputError, match=r"bundle\.files name=opening\.json"):
+        verify(files | {"looks.json": b"{}"}, author)
+    bundle = written(tmp_path / "fields", files)
+    trusted = written(tmp_path, {"policy.txt": policy().encode(), "whole.json": RECORD}) / "policy.txt"
+    code, said, _ = verified(bundle, "--show", policy=trusted)
+    assert (code, "/value: 5.60" in said, "The fields shown (2)" in said) == (0, True, True)
+    code, said, _ = verified(bundle, policy=trusted, language="zh")
+    assert (code, "所示的 2 个字段" in said, "5.60" in said) == (0, True, False)
+    code, said, _ = verified(bundle, "--show", "--json", policy=trusted)
+    assert orjson.loads(said)["fields"] == {"/status": '"final"', "/value": "5.60"}
+    assert verified(bundle, "--content", str(tmp_path / "whole.json"), policy=trusted)[0] != 0
+
+
+def test_attack_two_values_of_one_name_are_not_shown_together(author: Author) -> None:
+    """Who registered the record may have committed to both; shown together, a reader would see one and pass over it."""
+    rows = [ShownField("/value", text, bytes([at]) * 32) for at, text in enumerate((b"5.6", b"11.0"))]
+    leaves = [field_leaf(one.salt, one.name, one.value) for one in rows]
+    key = registered(author, RECORD, field_root(leaves))
+    opening = field_opening(whole_digest(SALT, RECORD), field_root(leaves), rows, prove_fields(leaves, leaves))
+    with pytest.raises(VerificationError, match=r"bundle\.opening"):
+        verify(export_object(author.replica, key, opening=opening), author)
+    # One of them is, and the verdict says that it does not rule the other out.
+    alone = field_opening(whole_digest(SALT, RECORD), field_root(leaves), rows[:1], prove_fields(leaves, leaves[:1]))
+    assert verify(export_object(author.replica, key, opening=alone), author).fields == (("/value", "5.6"),)
 
 
 def test_a_field_root_of_what_is_no_record_is_refused(author: Author) -> None:
