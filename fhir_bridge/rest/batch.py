@@ -234,8 +234,8 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     now = core.clock()
     resolver = core.resolver(ask.who)
     plan = plans.transaction(given, resolver, now, _current(core, ask.who), core.mode, labeller=core.labeller)
-    for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
-        rights.check_right(core, ask.who, record, rights.action_of(entry.method))
+    methods = (one.method for one in plan.entries if not one.present)
+    rights.check_rights(core, ask.who, zip(plan.records, methods, strict=True))
     _check_attachments(core, ask.who, plan)
     stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
     numbers = list(dict.fromkeys((*kept, *(row.seq for row in stored), *_met(core, plan))))

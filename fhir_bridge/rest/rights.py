@@ -8,8 +8,9 @@ Source: FHIR R4 §3.1.0.11, §2.40 (Binary); SMART App Launch 2.2 §3.0.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Final
 
 from fhir_bridge.bundle_entries import DELETE
@@ -94,10 +95,21 @@ def _is_hidden(core: Core, access: Access, method: str, type_name: str, record_i
     return method == "PATCH" and not core.gate.shown(access, [newest])[0]
 
 
-def check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
-    """See that a caller may store one record, where it may not store all of its type."""
-    if core.gate.is_written_freely(access, record.type, action):
-        return
+def check_rights(core: Core, access: Access, written: Iterable[tuple[NewRecord, str]]) -> None:
+    """See that a caller may store records, each by its entry's method: those of which it may not store all.
+
+    Whether it may is asked once for all that are alike: an answer looks for consents that came, which takes a question
+    to the store each time.
+    """
+    is_free = cache(partial(core.gate.is_written_freely, access))
+    for record, method in written:
+        action = action_of(method)
+        if not is_free(record.type, action):
+            _check_right(core, access, record, action)
+
+
+def _check_right(core: Core, access: Access, record: NewRecord, action: Action) -> None:
+    """See that a caller may store one record."""
     before = core.store.get(record.type, record.id) if record.version > 1 else None
     document = record.head or record.content
     core.gate.require_written(access, action, before, parse(document) if document else None, record.type)

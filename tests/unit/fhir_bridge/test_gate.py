@@ -10,12 +10,13 @@ from dataclasses import replace
 
 import pytest
 
+from fhir_bridge.gate import Gate
 from fhir_bridge.rest import batch, core
 from fhir_bridge.rest.core import WAITING
 from fhir_bridge.rest.front import Front
 from fhir_bridge.rest.routes import attempt
 from fhir_bridge.smart.access import Access
-from fhir_bridge.smart.scopes import parse_scopes
+from fhir_bridge.smart.scopes import Action, parse_scopes
 from fhir_bridge.validation.check import Mode
 from medchain.errors import ConflictError
 from medchain.node.jobs import JobResult
@@ -317,6 +318,30 @@ def test_nothing_is_written_into_the_record_of_another_patient(ward, hers):
     assert hers("GET", "/fhir/Observation/both").status_code == 200
     assert hers("DELETE", "/fhir/Observation/both").status_code == 404
     assert hers("PUT", "/fhir/Observation/both", own | {"id": "both"}).status_code == 404
+
+
+def test_every_entry_is_looked_at_where_not_all_of_its_type_may_be_written(hers):
+    """Also where others of the type come before it, which are the caller's to write."""
+    rows = [observation("x", "p1"), observation("y", "p1"), observation("z", "p2")]
+    entries = [{"resource": row, "request": {"method": "POST", "url": "Observation"}} for row in rows]
+    assert hers("POST", "/fhir", transaction(*entries)).status_code == 403
+    assert hers("POST", "/fhir", transaction(*entries[:2])).status_code == 200
+
+
+def test_whether_all_of_a_type_may_be_written_is_asked_once_in_a_transaction(ward, monkeypatch):
+    asked = []
+    judged = Gate.is_written_freely
+    monkeypatch.setattr(Gate, "is_written_freely", lambda gate, *of: asked.append(of[1:]) or judged(gate, *of))
+    posts = [
+        {"resource": observation(str(row), "p1"), "request": {"method": "POST", "url": "Observation"}}
+        for row in range(3)
+    ]
+    puts = [
+        {"resource": observation(name, "p1"), "request": {"method": "PUT", "url": f"Observation/{name}"}}
+        for name in "ab"
+    ]
+    assert ward.call("POST", "/fhir", transaction(*posts, *puts)).status_code == 200
+    assert asked == [("Observation", Action.CREATE), ("Observation", Action.UPDATE)]
 
 
 def test_no_client_takes_the_place_of_the_audit(ward):
