@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from fhir_bridge.mount import make_core
 from fhir_bridge.rest.batch import done_in_job
 from fhir_bridge.rest.routes import attempt
+from fhir_bridge.search import indexer
 from fhir_bridge.smart.mount import make_parts
 from fhir_bridge.validation import check
 from medchain.crypto.keywrap import KEY_BYTES, SecretBytes
@@ -27,7 +29,7 @@ from medchain.node.keystore import Layout, Unlock
 
 def prepare() -> Iterator[None]:
     """Make in the process that others are forked from what each of them would make for itself, step by step."""
-    return check.prepare()
+    return chain(check.prepare(), indexer.prepare())
 
 
 def main(arguments: list[str]) -> int:

@@ -8,11 +8,11 @@ Source: FHIR R4 §3.1.1.4, §3.1.1.4.17; `docs/spec/search-index.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Final, NamedTuple, TypeAlias
 
-from fhir_bridge.definitions.elements import is_resource_type, members
+from fhir_bridge.definitions.elements import is_resource_type, members, type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.cells import Emit, list_of
 from fhir_bridge.search.owner import NOBODY, SEVERAL, owner_of
@@ -128,6 +128,13 @@ def _held(resource: Resource) -> list[str]:
     """List the types of the contained resources."""
     found = (one.get("resourceType") for one in list_of(resource["contained"]) if isinstance(one, dict))
     return [one for one in found if isinstance(one, str) and is_resource_type(one)]
+
+
+def prepare() -> Iterator[None]:
+    """Lay out HL7's parameters, type after type, for processes that will be forked from this one."""
+    for name in sorted(type_names("resource")):
+        _entries(name, parameters_of(name), lambda _code: 1, _DEFAULT)
+        yield
 
 
 def compiles(one: SearchParameter, type_name: str, setting: Setting = _DEFAULT) -> bool:

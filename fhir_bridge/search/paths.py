@@ -9,7 +9,7 @@ Source: FHIR R4 §3.1.1.9, FHIRPath 2.0.0 §4–§6, FHIR R4 §2.9.8 (FHIRPath i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import ancestors, members, type_names
@@ -34,8 +34,10 @@ from fhir_bridge.search.walk import Check, Compute, Get, Op, Resource, Route, Tr
 from medchain.errors import InputError, NotFoundError
 
 _RESOURCE: Final = "Resource"
+_REMEMBERED: Final = 4096
 
 
+@lru_cache(_REMEMBERED)  # HL7's, some 2,200; who writes definitions may have any number of others
 def routes(text: str, type_name: str, content: str = "") -> tuple[Route, ...]:
     """Lay out an expression for a resource type.
 

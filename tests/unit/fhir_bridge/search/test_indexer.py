@@ -12,8 +12,9 @@ import pytest
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
 from fhir_bridge.search.cells import Variant
-from fhir_bridge.search.indexer import VARIANTS, Indexer, Part, composite_parts, parts_of
+from fhir_bridge.search.indexer import VARIANTS, Indexer, Part, composite_parts, parts_of, prepare
 from fhir_bridge.search.owner import SEVERAL, owner_of
+from fhir_bridge.search.paths import routes
 from fhir_bridge.search.values import Setting
 from medchain.dates import END, span_of
 from medchain.errors import InputError
@@ -362,3 +363,13 @@ def test_a_resource_says_of_which_types_it_contains_some():
     resource = {"resourceType": "MedicationRequest", "contained": [*held, 5, {"id": "x"}]}
     assert indexer.rows(resource) == [(9 * VARIANTS, 0, "Medication", "", None, None)]
     assert indexer.rows(resource | {"contained": "x"}) == []
+
+
+def test_all_of_hl7s_parameters_are_laid_out_before_a_resource_is_there():
+    """In processes that are forked from the one that has prepared, nothing of it is laid out again."""
+    routes.cache_clear()
+    assert sum(1 for _ in prepare()) == len(type_names("resource"))
+    made = routes.cache_info()
+    for name in type_names("resource"):
+        Indexer(name, lambda _code: 1)
+    assert routes.cache_info().misses == made.misses == made.currsize

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,14 @@ def test_memory_below_what_is_still_held_is_given_back() -> None:
     give_back()
     assert full - resident_bytes() > 40_000 * 2000 // 2
     assert len(last) == 2000
+
+
+def test_what_a_work_leaves_is_looked_at_no_more_and_its_cycles_go() -> None:
+    """A cycle that nobody holds goes before that, and a later one after the next work."""
+    settle()
+    for _ in range(2):
+        gone = weakref.ref(Ring())
+        before, kept = gc.get_freeze_count(), [Ring() for _ in range(1000)]
+        give_back()
+        assert gone() is None
+        assert gc.get_freeze_count() - before >= len(kept)
