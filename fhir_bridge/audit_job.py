@@ -53,6 +53,10 @@ QUIET: Final = 300
 CALM: Final = 30
 """So few leave time whatever else the machine does."""
 
+VERSIONS: Final = 25
+"""So many versions that events tell of take about as long to place as one more event: a large transaction's tells of
+hundreds."""
+
 CROWDED: Final = 0.2
 """Share of its time that this thread waits for a processor where none is free."""
 
@@ -134,7 +138,7 @@ class AuditDrain:
         Raises:
             UnavailableError: ``audit.behind`` where more than `MAX_AT_ONCE` wait; the daemon is told to hurry.
         """
-        _, is_all = self._take_present(lambda taken: taken >= MAX_AT_ONCE)
+        _, is_all = self._take_present(lambda took: took.events >= MAX_AT_ONCE)
         waiting = self._store.waiting_parts()
         if not is_all or waiting > MAX_AT_ONCE:
             self._want()
@@ -146,21 +150,22 @@ class AuditDrain:
         """Take at most one batch of each journal; returns how many events were made."""
         return sum(one.events for one in self._take_of(None).values())
 
-    def _take_present(self, is_enough: Callable[[int], bool]) -> tuple[int, bool]:
+    def _take_present(self, is_enough: Callable[[_Took], bool]) -> tuple[_Took, bool]:
         """Take what was written until now, batch after batch.
 
         What is written meanwhile waits for another call: to seal a few costs a transaction and an anchor, as many do.
 
         Args:
-            is_enough: tells, by the number of events made so far, whether to leave the rest.
+            is_enough: tells, by what was taken so far, whether to leave the rest.
 
         Returns:
-            How many events were made, and whether that was all.
+            What was taken of all journals, and whether that was all.
         """
-        taken, aims = 0, sizes(self._folder)
+        taken, aims = _Took(), sizes(self._folder)
         while aims and not is_enough(taken):
             took = self._take_of(aims)
-            taken += sum(one.events for one in took.values())
+            events = taken.events + sum(one.events for one in took.values())
+            taken = _Took(events, versions=taken.versions + sum(one.versions for one in took.values()))
             aims = {name: aims[name] for name, one in took.items() if one.until < aims[name]}
         return taken, not aims
 
@@ -191,9 +196,10 @@ class AuditDrain:
         crowding = Crowding()
         taken, _ = self._take_present(lambda _: end.is_set())
         hurries = self._is_wanted()
+        frames = taken.events + taken.versions // VERSIONS
         while time.monotonic() < until and not end.is_set():
             began = time.monotonic()
-            if not (hurries or _has_time(taken, crowding) or self._store.waiting_parts() >= MAX_WAITING):
+            if not (hurries or _has_time(frames, crowding) or self._store.waiting_parts() >= MAX_WAITING):
                 return
             if not self.place():
                 return
@@ -228,7 +234,7 @@ class AuditDrain:
             return self._take(name)
         except (ConflictError, UnavailableError) as error:
             _LOG.error("audit.waits", error, file=name)
-            return _Took(0)
+            return _Took()
 
     def _take(self, name: str) -> _Took:
         """Take a batch of one journal."""
@@ -241,7 +247,7 @@ class AuditDrain:
         except (InputError, VerificationError) as error:
             self._damaged.add(name)
             _LOG.error("audit.damaged", error, file=name)
-            return _Took(0)
+            return _Took()
 
     def _go_on(self, prefix: str, name: str, place: Place) -> _Took:
         """Store the events of the next frames of a journal that tell of any."""
@@ -249,10 +255,9 @@ class AuditDrain:
             told = [one for one in map(_told, found.frames) if one.happening.status != BEGUN]
             place = found.frames[-1].place
             if told:
-                made = self._seal(told, f"{prefix}{place.offset:012d}/{place.number:012d}")
-                return _Took(made, place.offset)
+                return self._seal(told, f"{prefix}{place.offset:012d}/{place.number:012d}", place.offset)
         if not found.is_ended:
-            return _Took(0)
+            return _Took()
         if found.torn:
             _LOG.warning("audit.torn", file=name, bytes=found.torn)
         return self._finish(prefix, name) if found.is_closed else self._end(prefix, name, -1)
@@ -262,7 +267,7 @@ class AuditDrain:
         told = [one for one in self._left_open(name) if one.number > after][:BATCH]
         if not told:
             return self._finish(prefix, name)
-        return _Took(self._seal(told, f"{prefix}{_OPEN}/{told[-1].number:012d}"), 0)
+        return self._seal(told, f"{prefix}{_OPEN}/{told[-1].number:012d}", 0)
 
     def _left_open(self, name: str) -> list[_Told]:
         """List what was begun in a journal and never ended."""
@@ -274,8 +279,8 @@ class AuditDrain:
                 begun.pop(one.happening.begun, None)
         return list(begun.values())
 
-    def _seal(self, told: Sequence[_Told], unit: str) -> int:
-        """Store some events as one segment, and how far they go; returns how many."""
+    def _seal(self, told: Sequence[_Told], unit: str, until: int) -> _Took:
+        """Store some events as one segment, and how far they go."""
         journal = unit.split("/")[1]
         known = self._versions(number for one in told for number in one.happening.numbers)
         ids = [f"{journal}.{one.number}" for one in told]
@@ -284,7 +289,7 @@ class AuditDrain:
         events = [self._event(name, one, of) for (name, one), of in zip(named, touched, strict=True)]
         looks = [look for (name, one), of in zip(named, touched, strict=True) for look in looks_of(name, one, of)]
         self._service.create_segment(ids[0], events, unit=unit, looks=pack_looks(looks))
-        return len(told)
+        return _Took(len(told), until, sum(map(len, touched)))
 
     def _event(self, record_id: str, happening: Happening, touched: Sequence[Version]) -> bytes:
         """Make the event of one frame."""
@@ -301,7 +306,7 @@ class AuditDrain:
         # First the file: forgotten before that, it would be taken again.
         remove(self._folder, name)
         self._reader.forget_units(prefix)
-        return _Took(0)
+        return _Took()
 
 
 class _Took(NamedTuple):
@@ -310,10 +315,12 @@ class _Took(NamedTuple):
     Attributes:
         events: how many were made.
         until: offset up to which the journal is taken; beyond every file where nothing more can be taken of it now.
+        versions: of how many record versions the events tell, each event by itself.
     """
 
-    events: int
+    events: int = 0
     until: int = _WHOLE
+    versions: int = 0
 
 
 class _Told(NamedTuple):

@@ -700,6 +700,19 @@ def test_more_than_a_few_events_are_placed_only_while_processors_are_free(server
     assert server.store.waiting_parts() == 0
 
 
+def test_an_event_that_tells_of_many_versions_counts_as_several(server, monkeypatch):
+    """To place it takes as long; a transaction of hundreds comes once a second while its sender has two processors."""
+    drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
+    monkeypatch.setattr(audit_job, "CALM", 2)
+    monkeypatch.setattr(Crowding, "share", lambda _crowding: audit_job.CROWDED + 0.1)
+    row = {"resource": {"resourceType": "Basic", "code": {"text": "x"}}, "request": {"method": "POST", "url": "Basic"}}
+    for many, waiting in ((audit_job.VERSIONS, 0), (2 * audit_job.VERSIONS, 1)):
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [row] * many}
+        assert server.call("POST", "/fhir", bundle).status_code == 200
+        drain.round(threading.Event(), math.inf)
+        assert server.store.waiting_parts() == waiting
+
+
 def test_placing_waits_for_a_quieter_moment_until_much_has_gathered(server, monkeypatch):
     drain = AuditDrain(server.folder, seed("records"), server.store, server.service, server.core.clock, NODE)
     end = threading.Event()
