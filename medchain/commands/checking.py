@@ -240,6 +240,7 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
         "object": verdict.object,
         "part": verdict.part,
         "position": verdict.position,
+        "registered": verdict.registered,
         "size": verdict.size,
         "status": verdict.status,
         "time": verdict.time,
@@ -278,6 +279,8 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
                 yield context.say(messages.VERDICT_EARLIER, newest=verdict.newest)
         case _:
             yield context.say(messages.VERDICT_ENTRY, position=verdict.position)
+    if verdict.registered is not None:
+        yield context.say(messages.VERDICT_REGISTERED, position=verdict.position, time=instant(verdict.registered))
     yield context.say(messages.VERDICT_COSIGNERS, count=len(verdict.cosigners), names=", ".join(verdict.cosigners))
     yield from _content_lines(context, verdict, show=show)
 

@@ -291,6 +291,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "承诺中的字段根不是所示内容的：在它之下可以出示别的内容。",
         "The field root committed to is not that of the content shown: other contents could be shown under it.",
     ),
+    "bundle.block": Text(
+        "所附的区块首尾不是该条目所在区块的，不能证明其时间。",
+        "The ends of blocks in it are not those of the entry's block, and so prove no time.",
+    ),
     "bundle.opening": Text("展示的内容不是账本所承诺的。", "What is shown is not what the ledger commits to."),
     "looks.absent": Text("包中没有查看记录的清单。", "The bundle has no list of looks."),
     "looks.backdated": Text(

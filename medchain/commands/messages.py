@@ -374,6 +374,10 @@ VERDICT_OPENED_PART: Final = Text(
     "What is shown ({size} bytes) was registered as part {part}; the other parts are not shown, nor that no other has "
     "this name.",
 )
+VERDICT_REGISTERED: Final = Text(
+    "第 {position} 条于 {time} 记入账本（所在区块的时间）。",
+    "Entry {position} was accepted by the ledger at {time}, the time of its block.",
+)
 VERDICT_FIELDS: Final = Text(
     "所示的 {count} 个字段自登记以来未被改动；其余字段被隐去，其中是否另有同名字段，只有完整内容能说明：",
     "The fields shown ({count}) are unaltered since registration; the others are hidden. Only the whole tells whether "

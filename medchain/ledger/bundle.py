@@ -27,6 +27,7 @@ from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import StateLeaf, parse_state_leaf
 from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
 from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
+from medchain.ledger.registered import BLOCK_FILE, accepted_at
 from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint
 from medchain.tlog.mapnode import EMPTY_NODE
@@ -72,6 +73,7 @@ _OPTIONAL_FILES: Final = frozenset(
     {
         "absence.json",
         "askers.json",
+        BLOCK_FILE,
         "checkpoint-old",
         "consistency.txt",
         "disclosures.json",
@@ -110,6 +112,7 @@ class Verdict:
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
         looks: all that a custodian has entered of a patient up to the root proven, None likewise.
         part: name of the part that the opening shows, None where it shows all of what was registered.
+        registered: when the entry was accepted, Unix seconds, None where the bundle does not prove it.
         fields: (JSON pointer, JSON text) of each field that the opening shows of a record, sorted; the rest is hidden.
         hidden: how many leaves of the body shown are hidden.
     """
@@ -133,6 +136,7 @@ class Verdict:
     part: str | None = None
     hidden: int = 0
     fields: tuple[tuple[str, str], ...] = ()
+    registered: int | None = None
 
 
 def verify_bundle(
@@ -180,7 +184,8 @@ def verify_bundle(
     else:
         verdict = _entry_verdict(position, checkpoint)
     _check_consistency(files, policy, checkpoint.checkpoint)
-    verdict = replace(verdict, ledger=None if named is None else named.hex())
+    registered = accepted_at(files[BLOCK_FILE], position, checkpoint.checkpoint) if BLOCK_FILE in files else None
+    verdict = replace(verdict, ledger=None if named is None else named.hex(), registered=registered)
     _check_answer(files["answer.json"], verdict)
     return verdict
 

@@ -30,6 +30,7 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import Body, StateRecord, public_body_hash
 from medchain.ledger.policy_steps import CHAIN_FILE
+from medchain.ledger.registered import BLOCK_FILE, BlockEnd, write_block
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, Replica
@@ -340,8 +341,25 @@ def _entry(
         "state.bin": state.leaf,
         "state.tlog-proof": _proof(state, final.note),
     }
+    files |= _block(replica, entry)
     chain = replica.policy_steps.chain(final)
     return files if chain is None else files | {"genesis.json": replica.genesis.encoded, CHAIN_FILE: chain}
+
+
+def _block(replica: Replica, entry: EntryProof) -> dict[str, bytes]:
+    """Prove when an entry was accepted; the end of a block tells that itself."""
+    block = replica.store.block_at(entry.position)
+    if entry.position == block.size - 1:
+        return {}
+    after = _end(replica, block.size - 1, entry.size)
+    before = None if block.height == 0 else _end(replica, block.first - 1, entry.size)
+    return {BLOCK_FILE: write_block(before, after)}
+
+
+def _end(replica: Replica, position: int, size: int) -> BlockEnd:
+    """Prove that a tree holds the end of a block."""
+    proof = replica.prove_entry(position, size)
+    return BlockEnd(proof.leaf, proof.position, proof.hashes)
 
 
 def _proof(entry: EntryProof, note: str) -> bytes:

@@ -1,4 +1,4 @@
-// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5, as far as a browser can; no policy chain is followed. Of each
+// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5 and 13, as far as a browser can; no policy chain is followed. Of each
 // organisation the Ed25519 cosignature is checked; browsers have no ML-DSA-44. Nothing is fetched.
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 const MAX_BYTES = 64 << 20;
@@ -223,21 +223,41 @@ async function mapped(key, value, siblings, root) {
   return node.bits === 0 && same(node.hash, root);
 }
 
+function parsed(bytes, what) {
+  try {
+    return JSON.parse(utf8.decode(bytes));
+  } catch {
+    throw new ProofError(what);
+  }
+}
+
 // The state leaf that ends the tree of an entry: it must name the members of the policy whose quorum has cosigned it.
 async function ended(files, entry, policy) {
   const state = await proven(files, "state", policy);
   const [tree, other] = [state.checkpoint, entry.checkpoint];
   if (state.index !== tree.size - 1 || tree.size !== other.size || !same(tree.root, other.root)) throw new ProofError("state");
-  let said = {};
-  try {
-    said = JSON.parse(utf8.decode(state.leaf));
-  } catch {
-    throw new ProofError("state");
-  }
+  const said = parsed(state.leaf, "state");
   if (said?.type !== "medchain/state/v2" || !/^[0-9a-f]{64}$/.test(said.policy)) throw new ProofError("state");
   const name = hex(await sha256(utf8Bytes(membersText(policy))));
   if (said.policy !== name) throw new ProofError("other policy");
   return { ...state, said };
+}
+
+// When an entry was accepted: docs/spec/proof-bundle.md, rule 13.
+async function accepted(document, index, tree) {
+  const { after, before } = parsed(document, "block");
+  const ends = [];
+  for (const end of before === null ? [after] : [before, after]) {
+    const leaf = base64(end.leaf);
+    const isIn = await included(leaf, end.position, tree.size, end.hashes.map(base64), tree.root);
+    if (!Number.isInteger(end.position) || !(end.position >= 0 && end.position < tree.size) || !isIn) throw new ProofError("block");
+    ends.push({ position: end.position, state: parsed(leaf, "block") });
+  }
+  const [first, last] = [ends[0], ends.at(-1)];
+  const areEnds = ends.every(({ state }) => state.type === "medchain/state/v2");
+  const isIts = before === null ? index === 0 && last.state.height === 0 : first.position < index && last.state.height === first.state.height + 1;
+  if (!areEnds || !isIts || index >= last.position) throw new ProofError("block");
+  return last.state.time;
 }
 
 // What a bundle proves: the entry, and the object's state where it is given. Throws ProofError for what does not hold.
@@ -245,8 +265,10 @@ export async function check(data, policyText) {
   const [files, policy] = [await unzip(data), await readPolicy(policyText)];
   const entry = await proven(files, "entry", policy);
   const who = [...entry.checkpoint.signed].filter(([, is]) => is).map(([name]) => name.replace(/-ed$/, ""));
-  const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, time: null };
+  const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, time: null, registered: null };
   const { said, checkpoint } = await ended(files, entry, policy);
+  const block = files.get("block.json");
+  if (block) verdict.registered = await accepted(block, entry.index, checkpoint);
   if (!files.has("map.json") || !files.has("record.json")) return verdict;
   const map = JSON.parse(utf8.decode(files.get("map.json")));
   const record = files.get("record.json");

@@ -20,6 +20,7 @@ from medchain.errors import InputError
 from medchain.ledger.lineage import members_policy
 from medchain.ledger.machine import STATE_TYPE
 from medchain.ledger.object import StateRecord
+from medchain.ledger.registered import BlockEnd, write_block
 from medchain.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from medchain.tlog.merkle import leaf_hash, node_hash
 from medchain.tlog.note import KeyType, VerifierKey
@@ -219,6 +220,43 @@ def test_the_members_of_a_policy_are_the_same_however_it_is_written_and_what_it_
 def test_an_entry_is_shown_without_any_state_of_a_record(tmp_path):
     (told,) = judged(tmp_path, of_state({"map__json": None, "record__json": None}), policy=STATE_POLICY)
     assert (told["index"], told["record"]) == (0, None)
+
+
+def of_block(index: int = 2, block: tuple[int | None, int] = (1, 3), *, height: int = 1, flip: bool = False) -> bytes:
+    """Make a bundle of an entry of a log of two blocks, with the ends that are named as those of its block."""
+
+    def end(height: int, time: int) -> bytes:
+        state = {"height": height, "map_root": "00" * 32, "policy": NAME, "time": time, "type": STATE_TYPE}
+        return canonical(state)
+
+    leaves = [b"genesis", end(0, 5), b"entry", end(height, 9)]
+    one, two, three, four = map(leaf_hash, leaves)
+    left, right = node_hash(one, two), node_hash(three, four)
+    paths = [[two, right], [one, right], [four, left], [three, left]]
+    head = Checkpoint(ORIGIN, 4, node_hash(left, right))
+    note = sign_checkpoint(head, LOG).add([cosign(head, COSIGNER, WITNESS, 10)]).to_bytes()
+
+    def proven(at: int) -> BlockEnd:
+        return BlockEnd(leaves[at], at, tuple(reversed(paths[at])) if flip else tuple(paths[at]))
+
+    before, after = block
+    made = {
+        "block__json": write_block(None if before is None else proven(before), proven(after)),
+        "entry__bin": leaves[index],
+        "entry__tlog-proof": format_proof(index, paths[index], note),
+        "state__bin": leaves[3],
+        "state__tlog-proof": format_proof(3, paths[3], note),
+    }
+    return packed(**made)
+
+
+def test_when_an_entry_was_accepted_is_told_by_the_ends_of_its_own_block_alone(tmp_path):
+    real = [of_block(), of_block(0, (None, 1))]
+    others = [of_block(block=(1, 1)), of_block(0, (None, 3)), of_block(block=(None, 3)), of_block(0, (1, 3))]
+    others += [of_block(height=2), of_block(flip=True), of_block(block=(0, 3)), of_block(block=(1, 2))]
+    told = judged(tmp_path, *real, *others, policy=STATE_POLICY)
+    assert [verdict["registered"] for verdict in told[:2]] == [9, 5]
+    assert told[2:] == ["ProofError block"] * 8
 
 
 def by_node(text: str) -> str | None:

@@ -31,6 +31,7 @@ from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.machine import parse_state_leaf, state_leaf
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import StateRecord, build_body, map_key, organisation_id, stop_hash
+from medchain.ledger.registered import BlockEnd, write_block
 from medchain.ledger.transaction import Change, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
 from medchain.node.segments import PartProof, pack, parts_root, prove_part
@@ -837,6 +838,57 @@ def test_attack_two_values_of_one_name_are_not_shown_together(author: Author) ->
     # One of them is, and the verdict says that it does not rule the other out.
     alone = field_opening(whole_digest(SALT, RECORD), field_root(leaves), rows[:1], prove_fields(leaves, leaves[:1]))
     assert verify(export_object(author.replica, key, opening=alone), author).fields == (("/value", "5.6"),)
+
+
+def test_a_bundle_proves_when_its_entry_was_accepted(author: Author, anchored: bytes) -> None:
+    position = author.replica.store.record(anchored).since
+    block = author.replica.store.block_at(position)
+    files = export_object(author.replica, anchored)
+    verdict = verify(files, author)
+    assert verdict.registered == block.time < verdict.time
+    assert verify(export_entry(author.replica, position), author).registered == block.time
+    # The genesis has no block before; the end of a block, and so an absence, tells its time itself.
+    assert verify(export_entry(author.replica, 0), author).registered == genesis().time
+    for other in (export_entry(author.replica, block.size - 1), export_object(author.replica, bytes(32))):
+        assert "block.json" not in other
+        assert verify(other, author, ledger=None).registered is None
+    older = {name: content for name, content in files.items() if name != "block.json"}
+    assert replace(verdict, registered=None) == verify(older, author)
+
+
+def test_attack_no_entry_is_made_late_or_early_by_the_ends_of_other_blocks(author: Author, anchored: bytes) -> None:
+    replica = author.replica
+    position = replica.store.record(anchored).since
+    size = replica.size
+    block = replica.store.block_at(position)
+    files = export_object(replica, anchored)
+
+    def end(height: int) -> BlockEnd:
+        last = next(one for one, _ in replica.store.blocks(height, 1)).size - 1
+        proof = replica.prove_entry(last, size)
+        return BlockEnd(proof.leaf, last, proof.hashes)
+
+    own, before = end(block.height), end(block.height - 1)
+    assert files["block.json"] == write_block(before, own)
+    entry = replica.prove_entry(position, size)
+    lies = [
+        (write_block(before, end(block.height + 1)), r"bundle\.block"),
+        (write_block(own, end(block.height + 1)), r"bundle\.block"),
+        (write_block(end(block.height - 2), own), r"bundle\.block"),
+        (write_block(end(block.height - 2), before), r"bundle\.block"),
+        (write_block(None, own), r"bundle\.block"),
+        (write_block(before, replace(own, position=own.position + 1)), r"tlog\.inclusion"),
+        (write_block(before, replace(own, hashes=before.hashes)), r"tlog\.inclusion"),
+        (write_block(before, replace(own, leaf=own.leaf.replace(b'"time":1', b'"time":2'))), r"tlog\.inclusion"),
+        (write_block(before, BlockEnd(entry.leaf, position, entry.hashes)), r"encoding|state"),
+        (b"[]", r"bundle\.block"),
+        (canonical({"after": own.to_json(), "before": None, "type": "medchain/block/v2"}), r"bundle\.block"),
+        (canonical({"after": None, "before": None, "type": "medchain/block/v1"}), r"encoding\.members"),
+    ]
+    for lie, code in lies:
+        assert lie != files["block.json"]
+        with pytest.raises((VerificationError, InputError), match=code):
+            verify(files | {"block.json": lie}, author)
 
 
 def test_a_field_root_of_what_is_no_record_is_refused(author: Author) -> None:
