@@ -28,7 +28,7 @@ from fhir_bridge.references import instant
 from fhir_bridge.resources import is_storable
 from fhir_bridge.rest.ask import Ask, Reply
 from fhir_bridge.rest.core import AUDIT_EVENT, Core
-from fhir_bridge.rest.export_lines import EACH, deletions, lines, paced, packed, permitted
+from fhir_bridge.rest.export_lines import EACH, deletions, lines, packed, permitted
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
 from fhir_bridge.rest.words import say
@@ -168,9 +168,9 @@ def fetch(core: Core, ask: Ask) -> Reply:
         numbers = permitted(core, ask.who, numbers)
     ask.trail.numbers.extend(numbers)
     if file.has_deletions:
-        pieces = paced(deletions(core, ask.who, numbers))
+        pieces = deletions(core, ask.who, numbers)
     else:
-        pieces = paced(lines(core, ask.who, numbers, frozenset(order.elements)))
+        pieces = lines(core, ask.who, numbers, frozenset(order.elements))
     headers = {"Vary": "Accept-Encoding"}
     if takes_gzip(ask.header("Accept-Encoding") or ""):
         headers["Content-Encoding"] = "gzip"

@@ -1,14 +1,13 @@
 """The lines of a bulk export's files: records opened some at a time, each once more through the gate.
 
 Keeps true: what a caller may not have now is left out, and what was erased; a record is a line as it is stored, but for
-the addresses of its attachments and for elements that were not asked for; of a file only a few records are in memory; a
-client that takes a file slowly is cut off, and nobody takes a file that broke off for whole. Trusts the gate.
+the addresses of its attachments and for elements that were not asked for; of a file only a few records are in memory.
+Trusts the gate, and the web server to break off what is not taken, or what fails under way.
 Source: HL7 Bulk Data Access 2.0 (Output File Request, Attachments); ndjson.org.
 """
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -19,15 +18,8 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
 from fhir_bridge.subset import with_elements
 from medchain.crypto.keywrap import WrappingKey
-from medchain.errors import MedchainError, NotFoundError, UnavailableError
-from medchain.node.log import Log
+from medchain.errors import NotFoundError
 from medchain.store.versions import Found
-
-SLOWEST_BYTES: Final = 1 << 14
-"""So many bytes a second a client must take, once it has had `PATIENCE_S`."""
-
-PATIENCE_S: Final = 60.0
-"""How long a client may be slower, in seconds."""
 
 EACH: Final = 200
 """Most deletions of one Bundle."""
@@ -36,7 +28,6 @@ _AT_ONCE: Final = 200
 _GZIP: Final = 31
 _LEVEL: Final = 1
 _RELATIVE: Final = b'"url":"Binary/'
-_LOG: Final = Log("fhir")
 
 
 def permitted(core: Core, access: Access, numbers: Sequence[int]) -> list[int]:
@@ -128,27 +119,6 @@ def _binary_line(core: Core, one: Found) -> Iterator[bytes]:
         return
     yield from binary.in_json(head).around(opened.pieces)
     yield b"\n"
-
-
-def paced(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give pieces as long as they are taken fast enough: who takes them slowly holds a thread.
-
-    Raises:
-        UnavailableError: ``request.slow``.
-    """
-    began, taken = time.monotonic(), 0
-    try:
-        for piece in pieces:
-            if not piece:
-                continue
-            yield piece
-            taken += len(piece)
-            if time.monotonic() - began > PATIENCE_S + taken / SLOWEST_BYTES:
-                raise UnavailableError("request.slow")
-    except MedchainError as error:
-        # The answer has begun: all that is left is to break it off, so that nobody takes it for whole.
-        _LOG.error("export.broken_off", error)
-        raise
 
 
 def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -18,7 +18,6 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.clients import client_document, make_client
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.crypto.es384 import Es384Signer, public_jwk
-from medchain.errors import UnavailableError
 from medchain.store import exports
 from medchain.store.tables import export_file, export_job, unindexed
 
@@ -577,14 +576,6 @@ def test_a_client_has_a_bounded_number_of_exports(ward, monkeypatch):
     assert response.headers["Retry-After"] == "60"
     ward.call("DELETE", first)
     begin(ward)
-
-
-def test_a_client_that_takes_a_file_slowly_is_cut_off(monkeypatch):
-    monkeypatch.setattr(export_lines, "PATIENCE_S", -1.0)
-    given = export_lines.paced(iter([b"", b"a", b"b"]))
-    assert next(given) == b"a"
-    with pytest.raises(UnavailableError, match=r"request\.slow"):
-        next(given)
 
 
 # Rights, and attacks.
