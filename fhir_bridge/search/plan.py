@@ -274,7 +274,7 @@ class Planner:
             return AnyOf(())
         number, wanted = self.number(one.type, one.code) * VARIANTS, self._linked(one.condition, one.type)
         if not targets_of(self.registry(one.type)[one.code], one.type).urls:
-            return Referred(number, types, wanted)
+            return Referred(number, types, wanted, is_owner=types == (PATIENT,))
         found = [Referred(number, (name,), wanted, *self.named_by(name)) for name in types]
         return found[0] if len(found) == 1 else AnyOf(tuple(found))
 
@@ -436,8 +436,8 @@ def _owned(condition: finding.Condition, owners: tuple[float, ...]) -> finding.C
     """Look for rows with a key among those of the patients alone, within whom a search lies: then they are few."""
     if not owners or not isinstance(condition, Row):
         return condition
-    plain = all(one.keys and one.width == 1 and not one.bounds and not one.prefix for one in condition.alternatives)
-    if not plain or all(key.startswith(f"{PATIENT}/") for one in condition.alternatives for key in map(str, one.keys)):
+    keys = (str(key) for one in condition.alternatives for key in one.keys)
+    if not condition.is_keyed or all(key.startswith(f"{PATIENT}/") for key in keys):
         return condition
     return Row(tuple(one._replace(owners=owners) for one in condition.alternatives), condition.rank // _FEW)
 

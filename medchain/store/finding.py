@@ -126,6 +126,12 @@ class Row:
     alternatives: tuple[Match, ...]
     rank: int = 50
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether keys alone say which rows these are, so that they have no numbers but whose they are."""
+        listed = self.alternatives
+        return bool(listed) and all(one.keys and one.width == 1 and not one.bounds and not one.prefix for one in listed)
+
 
 @dataclass(frozen=True, slots=True)
 class Together:
@@ -169,6 +175,8 @@ class Referred:
         condition: what the other fulfils.
         url: of the parameter that is the own URL of the only type, where references may be URLs; 0 for none.
         version: as in `Linked`.
+        is_owner: whether what refers to this one and to no other of its type is its own: then rows without numbers have
+            that owner.
     """
 
     number: int
@@ -176,6 +184,7 @@ class Referred:
     condition: Condition
     url: int = 0
     version: int = 0
+    is_owner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +296,8 @@ class Search:
         limit: size of the page.
         snapshot: number of the last version that counts.
         generation: the state of the index for which it was planned, or `ANY_STATE`.
+        end: number of the resource before which a walk ends that asks each one in turn, and makes no set of those that
+            fulfil the rarest condition; 0 for no walk.
     """
 
     types: tuple[str, ...]
@@ -296,6 +307,7 @@ class Search:
     limit: int | Slot = 20
     snapshot: int | Slot = NEWEST
     generation: int = ANY_STATE
+    end: int | Slot = 0
 
 
 class Known(NamedTuple):
@@ -346,6 +358,7 @@ class Form:
             tuple(self._slot(one) for one in search.after),
             self._slot(search.limit),
             self._slot(search.snapshot),
+            end=self._slot(search.end) if search.end else 0,
         )
 
     def _slot(self, value: float | str | Slot) -> Slot:
@@ -371,8 +384,8 @@ class Form:
                 return Together(tuple(self._row(one) for one in rows), in_place)
             case Linked(numbers, type_name, inner, url, version):
                 return Linked(numbers, type_name, self._condition(inner), url, version)
-            case Referred(number, types, inner, url, version):
-                return Referred(number, types, self._condition(inner), url, version)
+            case Referred(number, types, inner, url, version, is_owner):
+                return Referred(number, types, self._condition(inner), url, version, is_owner)
             case Ids(ids):
                 return Ids(self._several(ids))
             case Updated(alternatives):

@@ -2,16 +2,19 @@
 
 A condition can be asked in two ways: for the set of all that fulfil it, or of one resource whether it does. A search
 takes the set of its rarest condition and asks the others of each member, so that a search within one patient costs what
-that patient has, however large the table is. Searches of one form are put into SQL once. Keeps true: values are bound,
-never written into SQL; no condition is dropped; whatever takes part in an answer, also at the other end of a reference,
-is alive in the snapshot. Trusts the rows. Longer than most files: each kind of condition has both its forms here.
+that patient has, however large the table is. Where that set is large, a page may be walked for: each resource is asked
+in the order of the page, until it is full (`SearchTable.find_page`). Searches of one form are put into SQL once. Keeps
+true: values are bound, never written into SQL; no condition is dropped; whatever takes part in an answer, also at the
+other end of a reference, is alive in the snapshot. Trusts the rows. Longer than most files: each kind of condition has
+both its forms here.
 Source: `docs/spec/search-index.md`; sqlite.org/optoverview.html, sqlite.org/withoutrowid.html.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import lru_cache
 from operator import ge, gt, le, lt
 from typing import Any, Final
@@ -88,12 +91,28 @@ def prepared_page(search: Search, dialect: Dialect) -> Prepared:
         search: what is looked for.
         dialect: the engine's; with positional parameters.
     """
-    return _prepared(search, dialect, is_count=False)
+    return _prepared(search, dialect, _Question.PAGE)
 
 
 def prepared_count(search: Search, dialect: Dialect) -> Prepared:
     """Make the query of the number of matches; arguments as in `prepared_page`."""
-    return _prepared(search, dialect, is_count=True)
+    return _prepared(search, dialect, _Question.COUNT)
+
+
+def prepared_reach(search: Search, dialect: Dialect) -> Prepared | None:
+    """Make the query of how many rows the set of a page begins with, and how far a walk past so many would reach.
+
+    Args:
+        search: what is looked for; its limit is the most rows that are counted.
+        dialect: as in `prepared_page`.
+
+    Returns:
+        The query of the number of rows, and of the number of the resource before which the walk ends (`Search.end`),
+        NULL where it reaches them all. None for a search that is not walked for: of several types, in another order
+        than that of numbers, or whose resources cannot each be asked at the same small cost.
+    """
+    lead = _lead(search)
+    return None if lead is None else _prepared(replace(search, conditions=(lead,)), dialect, _Question.REACH)
 
 
 def prepared_links(numbers: Sequence[int], parameters: Sequence[int], dialect: Dialect) -> Prepared:
@@ -128,18 +147,26 @@ def _links_sql(numbers: int, parameters: int, dialect: Dialect) -> str:
     return str(chosen.compile(dialect=dialect, compile_kwargs={"render_postcompile": True}))
 
 
-def _prepared(search: Search, dialect: Dialect, *, is_count: bool) -> Prepared:
+class _Question(Enum):
+    """What is asked of a search."""
+
+    PAGE = auto()
+    COUNT = auto()
+    REACH = auto()
+
+
+def _prepared(search: Search, dialect: Dialect, question: _Question) -> Prepared:
     """Take the values out of a search, and put them where its form's SQL wants them."""
     values: list[float | str] = []
     form = Form(values).search(search)
-    sql, order = _compiled(form, dialect, is_count)
+    sql, order = _compiled(form, dialect, question)
     return Prepared(sql, tuple(values[place] if isinstance(place, int) else place[0] for place in order))
 
 
 @lru_cache(maxsize=512)
-def _compiled(form: Search, dialect: Dialect, is_count: bool) -> tuple[str, tuple[int | tuple[float | str], ...]]:  # noqa: FBT001  # part of the key
+def _compiled(form: Search, dialect: Dialect, question: _Question) -> tuple[str, tuple[int | tuple[float | str], ...]]:
     """Put a form into SQL; the places of its values, and what is bound always alike, in the order of the text."""
-    query = _Writer(form).count() if is_count else _Writer(form).page()
+    query = _Writer(form).asked(question)
     compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     names = compiled.positiontup or ()
     # A property that gathers all of them each time.
@@ -175,6 +202,16 @@ class _Writer:
         """Keep it."""
         self._search = search
 
+    def asked(self, question: _Question) -> Select[Any]:  # Any: of whatever columns
+        """Write the query of a question."""
+        match question:
+            case _Question.PAGE:
+                return self.page()
+            case _Question.COUNT:
+                return self.count()
+            case _Question.REACH:
+                return self.reach()
+
     def page(self) -> Select[Any]:  # Any: as many values as the order has rules
         """Write the query of a page."""
         search = self._search
@@ -197,12 +234,24 @@ class _Writer:
         found = select(resource.c.number).where(self._matching()).limit(_room(self._search.limit))
         return select(func.count()).select_from(found.subquery())
 
+    def reach(self) -> Select[Any]:  # Any: two numbers
+        """Write the query of how many rows there are, and of the resource where a walk past so many others ends."""
+        search = self._search
+        rows = union_all(*(_row_set(one) for one in search.conditions if isinstance(one, Row)))
+        begun = select(func.count().label("rows")).select_from(rows.limit(_room(search.limit)).subquery()).cte("begun")
+        count = select(begun.c.rows).scalar_subquery()
+        later = [resource.c.number > _bound(last) for last in search.after]
+        ends = select(resource.c.number).where(resource.c.type.in_(search.types), *later).order_by(resource.c.number)
+        return select(count, ends.limit(literal_column("1", Integer)).offset(count).scalar_subquery())
+
     def _matching(self) -> ColumnElement[bool]:
         """Write the condition of a search: the rarest as a set, the others as questions."""
-        number, types = resource.c.number, self._search.types
+        number, types, end = resource.c.number, self._search.types, self._search.end
         ranked = sorted(self._search.conditions, key=_rank)
-        parts = [resource.c.type.in_(types)] if types else []
-        if ranked and (chosen := self._set(ranked[0])) is not None:
+        parts: list[ColumnElement[bool]] = [resource.c.type.in_(types)] if types else []
+        if end:
+            parts.append(number < _bound(end))
+        elif ranked and (chosen := self._set(ranked[0])) is not None:
             # As an expression the type has no index that SQLite could prefer to the set.
             parts = [resource.c.type.concat("").in_(types)] if types else []
             parts.append(number.in_(chosen))
@@ -218,9 +267,8 @@ class _Writer:
     def _set(self, condition: Condition) -> Select[int] | None:  # noqa: PLR0911  # one for each kind
         """Make the set of the numbers of all that fulfil a condition, and of more that are dead; None for no way."""
         match condition:
-            case Row(alternatives):
-                queries = [select(entry.c.resource).where(_row(one, entry)) for one in alternatives]
-                return queries[0] if len(queries) == 1 else select(union_all(*queries).subquery().c.resource)
+            case Row():
+                return _row_set(condition)
             case Together(rows, _):
                 return _together_set(condition, min(range(len(rows)), key=lambda place: _rank(rows[place])))
             case Linked():
@@ -382,13 +430,18 @@ class _Writer:
     ) -> Iterator[ColumnElement[bool]]:
         """Ask whether one that fulfils a condition refers to a resource: by its id, by its URL."""
         link, own, source = entry.alias(), entry.alias(), resource.alias()
+        name = table.c.type.concat("/").concat(table.c.id)
         wanted = [
             link.c.number == condition.number,
             source.c.number == link.c.resource,
             self._alive(source),
             self._test(condition.condition, source.c.number, source),
         ]
-        yield exists().where(link.c.key == table.c.type.concat("/").concat(table.c.id), *wanted)
+        if (parted := _parted(condition)) is not None:
+            yield from self._owned(condition, *parted, name)
+            # Those that have another owner, or none, are few.
+            wanted.append(link.c.low <= literal_column("0"))
+        yield exists().where(link.c.key == name, *wanted)
         if condition.url:
             yield exists().where(
                 own.c.resource == number,
@@ -397,6 +450,57 @@ class _Writer:
                 *_named_version(condition.version, link, number),
                 *wanted,
             )
+
+    def _owned(
+        self, condition: Referred, lead: Row, others: Sequence[Condition], name: ColumnElement[str]
+    ) -> Iterator[ColumnElement[bool]]:
+        """Ask whether one that fulfils a condition, and is a resource's own, refers to it.
+
+        Under a key the rows of one owner lie beside each other: however many refer to it, few are looked at.
+
+        Args:
+            condition: the condition.
+            lead: its rarest part.
+            others: its other parts.
+            name: what a reference to the resource has as its key.
+        """
+        named, row, link, source = entry.alias(), entry.alias(), entry.alias(), resource.alias()
+        of_link = (named.c.number == condition.number, named.c.key == name)
+        # All that refer to it alone have the same.
+        owner = select(named.c.low).where(*of_link, named.c.low > literal_column("0"))
+        for one in lead.alternatives:
+            yield exists().where(
+                _row(one, row),
+                row.c.low == owner.limit(literal_column("1", Integer)).scalar_subquery().correlate_except(named),
+                link.c.resource == row.c.resource,
+                link.c.number == condition.number,
+                link.c.key.concat("") == name,
+                source.c.number == row.c.resource,
+                self._alive(source),
+                *(self._test(part, source.c.number, source) for part in others),
+            )
+
+
+def _lead(search: Search) -> Row | None:
+    """Return what the set of a page begins with that may be walked for; None for one that may not."""
+    if search.order or len(search.types) != 1 or not search.conditions:
+        return None
+    first = min(search.conditions, key=_rank)
+    parted = _parted(first) if isinstance(first, Referred) else None
+    return None if parted is None else parted[0]
+
+
+def _parted(condition: Referred) -> tuple[Row, list[Condition]] | None:
+    """Part what must hold of a resource's own into the rarest, if keys say which rows have it, and the others."""
+    inner = condition.condition
+    first, *others = sorted(inner.conditions if isinstance(inner, AllOf) else (inner,), key=_rank) or (inner,)
+    return (first, others) if condition.is_owner and isinstance(first, Row) and first.is_keyed else None
+
+
+def _row_set(row: Row) -> Select[int]:
+    """Make the set of what has a row."""
+    queries = [select(entry.c.resource).where(_row(one, entry)) for one in row.alternatives]
+    return queries[0] if len(queries) == 1 else select(union_all(*queries).subquery().c.resource)
 
 
 def _named_version(version: int, link: FromClause, target: ColumnElement[int]) -> list[ColumnElement[bool]]:

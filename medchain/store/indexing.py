@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, delete, exists, func, insert, literal_column, select, update
 
 from medchain.errors import ConflictError, UnavailableError
 from medchain.store.engine import Database, Look, Statement, insert_into
 from medchain.store.finding import ANY_STATE, NEVER, NEWEST, Known, Search, Slot
-from medchain.store.finding_sql import prepared, prepared_count, prepared_links, prepared_page
+from medchain.store.finding_sql import prepared, prepared_count, prepared_links, prepared_page, prepared_reach
 from medchain.store.overlay import OVERLAY
 from medchain.store.placing import IndexWriter, Placed, standing
 from medchain.store.tables import (
@@ -35,8 +35,14 @@ from medchain.store.tables import (
 )
 
 _NUMBERS: Final = 500
+_FOR_EACH: Final = 64
+"""So many rows for each resource of a page are counted before it is walked for, and at most `_COUNTED`."""
+
+_COUNTED: Final = 1 << 14
 _UNWRITTEN: Final = ("store.busy", "store.full", "store.io", "store.read_only")
 _Answer = TypeVar("_Answer")
+_Rows: TypeAlias = Callable[[str, Any], list[tuple[Any, ...]]]
+"""Asks in SQL, with values as the driver takes them; Any because columns differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,20 +324,36 @@ class SearchTable(IndexWriter):
         with self._database.look("resource") as look:
             return ask(look, self._state(look))
 
-    def _found(
-        self, search: Search, state: _State, rows: Callable[[str, Any], list[tuple[Any, ...]]], counted: int
-    ) -> FoundPage:
-        """Answer a search of which nothing waits to be merged; Any because columns differ."""
+    def _found(self, search: Search, state: _State, rows: _Rows, counted: int) -> FoundPage:
+        """Answer a search of which nothing waits to be merged."""
         # Each question sees the newest state; that of one moment is chosen by the snapshot.
         at = search if search.snapshot != NEWEST else replace(search, snapshot=state.snapshot)
-        page = prepared_page(at, self._dialect)
-        found = rows(page.sql, page.values) if search.limit else []
+        found = self._page(at, rows) if search.limit else []
         total = None
         if counted:
             every = prepared_count(replace(at, order=(), after=(), limit=counted), self._dialect)
             total = int(rows(every.sql, every.values)[0][0])
         snapshot = at.snapshot if isinstance(at.snapshot, int) else state.snapshot
         return FoundPage([FoundRow(row[0], row[1], row[2], tuple(row[3:])) for row in found], snapshot, total)
+
+    def _page(self, search: Search, rows: _Rows) -> list[tuple[Any, ...]]:
+        """Answer a page: by a walk, which ends as the page is full, or by the set of all that there are.
+
+        How often a walk comes to what is looked for nobody knows before. So it asks no more resources than the set has
+        rows, each at about the cost of one: where the page is not full then, both have cost twice the set.
+        """
+        limit = search.limit if isinstance(search.limit, int) else 0
+        most = min(_FOR_EACH * limit, _COUNTED)
+        reach = prepared_reach(replace(search, limit=most), self._dialect)
+        if reach is not None:
+            ((count, end),) = rows(reach.sql, reach.values)
+            if count > limit:
+                walk = prepared_page(replace(search, end=NEVER if end is None else end), self._dialect)
+                found = rows(walk.sql, walk.values)
+                if end is None or len(found) == limit:
+                    return found
+        page = prepared_page(search, self._dialect)
+        return rows(page.sql, page.values)
 
     def _state(self, asked: Look | _Within) -> _State:
         """Return which versions there are."""

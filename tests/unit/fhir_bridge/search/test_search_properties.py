@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, parameters_of
+from fhir_bridge.search import indexer
 from fhir_bridge.search.indexer import CONTAINED, IN_COLUMNS, UNINDEXED, VARIANTS
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.query import parse_query
@@ -196,6 +197,86 @@ def compare(node, naive, judge, newest, questions):
 def parsed(node, name, code, value):
     """Understand one condition."""
     return parse_query([(code, value)], name, node.searches.context()).conditions
+
+
+# Pages that are walked for
+
+
+CODES_OF_MANY = ["c1", "c2", "c3"]
+PEOPLE = [f"p{place}" for place in range(12)]
+notes = st.builds(
+    lambda record_id, subject, performer, code, system: {
+        "resourceType": "Observation",
+        "id": record_id,
+        "code": {"coding": [{"code": code, "system": system}]},
+        "subject": {"reference": f"Patient/{subject}"},
+        "performer": [{"reference": f"Patient/{one}"} for one in performer],
+        "status": "final",
+    },
+    st.sampled_from([f"o{place}" for place in range(30)]),
+    st.sampled_from(PEOPLE),
+    st.lists(st.sampled_from(PEOPLE), max_size=1),
+    st.sampled_from(CODES_OF_MANY),
+    st.sampled_from(SYSTEMS[:2]),
+)
+people = st.builds(
+    lambda name, gender: {"resourceType": "Patient", "id": name, "gender": gender},
+    st.sampled_from(PEOPLE),
+    st.sampled_from(["male", "female"]),
+)
+asked_of_many = st.builds(
+    lambda code, value, more: [(f"_has:Observation:{code}", value), *more],
+    st.sampled_from(["subject:code", "patient:code", "performer:code"]),
+    st.one_of(
+        st.sampled_from([*CODES_OF_MANY, "c1,c2"]),
+        st.builds("{}|{}".format, st.sampled_from(SYSTEMS[:2]), st.sampled_from(CODES_OF_MANY)),
+    ),
+    st.lists(
+        st.sampled_from([("gender", "male"), ("_has:Observation:patient:status", "final"), ("_id:not", "p3")]),
+        max_size=1,
+    ),
+)
+who = st.sampled_from(PEOPLE)
+rights_of_many = st.one_of(
+    st.just(()),
+    st.builds(lambda one: (InCompartment("Patient", one),), who),
+    st.just((ByType((("Patient", ()), ("Observation", ()))),)),
+    st.builds(lambda one: (ByType((("Patient", ()), ("Observation", (InCompartment("Patient", one),)))),), who),
+)
+of_one_page = st.integers(min_value=1, max_value=4)
+
+
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.one_of(notes, people), min_size=20, max_size=60),
+    st.lists(st.tuples(asked_of_many, of_one_page, rights_of_many), min_size=1, max_size=4),
+    st.integers(min_value=1, max_value=3),
+    st.booleans(),
+)
+def test_pages_of_what_is_referred_to_are_those_of_all_that_there_are(node, stored, questions, owners, others_write):
+    """However many refer to them, and whoever else has their number as owner (`docs/spec/search-index.md`)."""
+    node.wipe()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexer, "owner_of", lambda key: 1 + len(key) % owners)
+        naive, newest = Naive(node.index), {}
+        for one in [{"resourceType": "Patient", "id": name} for name in PEOPLE] + stored:
+            newest[one["resourceType"], one["id"]] = node.put(one)[0]
+            naive.put(one)
+    with other_writer(node) if others_write else nullcontext():
+        for pairs, count, within in questions:
+            query = node.query("Patient?")
+            for pair in pairs:
+                query.conditions += parsed(node, "Patient", *pair)
+            query.used, query.count = pairs, count
+            found, cursor = list[int](), None
+            while cursor is not None or not found:
+                page = node.searches.search(query, within=within, cursor=cursor)
+                assert len(page.matches) == count or page.next is None
+                found += page.matches
+                if (cursor := page.next) is None:
+                    break
+            expected = sorted(newest[tuple(one.split("/"))] for one in naive.search(query, within))
+            assert found == expected, (pairs, count, within)
 
 
 def text_of(kind, variant, row):  # noqa: PLR0911  # one for each type

@@ -14,6 +14,8 @@ from fhir_bridge.search.owner import owner_of
 from fhir_bridge.search.tree import ByType, Either, InCompartment
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import RecordService
+from medchain.store import indexing
+from medchain.store.finding_sql import prepared_page
 from medchain.store.index_rows import IndexRows
 from medchain.store.tables import entry, resource
 from tests.unit.fhir_bridge.search.nodes import KEY, LEDGER, NOW
@@ -163,6 +165,32 @@ def test_the_last_page_has_no_next(ward):
     assert ward.search("Patient?_count=2").next is None
     assert ward.search("Patient?_count=1").next is not None
     assert len(ward.pages("Patient?_count=1")) == 2
+
+
+@pytest.mark.parametrize(
+    ("about", "ways"),
+    [
+        (range(8), ["walk"]),
+        # More rows than patients: nobody is left who was not asked.
+        ([19] * 25, ["walk"]),
+        # None of the first five has what is looked for, and more are not asked one by one.
+        ([19] * 5, ["walk", "set"]),
+        ([18, 19, 19], ["set"]),
+    ],
+)
+def test_a_page_of_what_is_referred_to_costs_no_more_than_it_must(node, monkeypatch, about, ways):
+    node.put(*(patient(f"p{at}") for at in range(20)))
+    node.put(*(observation(f"b{at}", f"p{of}") for at, of in enumerate(about)))
+    asked = []
+
+    def page(search, dialect):
+        asked.append("walk" if search.end else "set")
+        return prepared_page(search, dialect)
+
+    monkeypatch.setattr(indexing, "prepared_page", page)
+    found = node.found("Patient?_has:Observation:subject:code=2339-0&_count=2")
+    assert found == [f"Patient/p{of}" for of in sorted(set(about))][:2]
+    assert asked == ways
 
 
 def test_a_cursor_says_nothing_of_the_search(ward):

@@ -31,7 +31,7 @@ from medchain.store.finding import (
     Search,
     Together,
 )
-from medchain.store.finding_sql import prepared_count, prepared_page
+from medchain.store.finding_sql import prepared_count, prepared_page, prepared_reach
 from medchain.store.index_rows import IndexRows, cells_of, decode, encode
 from medchain.store.overlay import OVERLAY
 from medchain.store.records import RecordStore, RecordVersion
@@ -400,12 +400,14 @@ def test_the_indexes_are_used_through_what_is_laid_over(store):
         AllOf((row, Not(together), Referred(8, (type_name,), row))),
         Ids(("a", "b")),
     ]
+    owner = Referred(8, (type_name,), AllOf((Row((Match(8, keys=("k",), detail="urn:d"),)), Not(row))), is_owner=True)
     order = (Order((8,), by_key=True, descending=False), Order((), by_key=False, descending=True))
     searches = [
         Search((type_name,), tuple(some), rules, (1.0, 2.0, 3) if rules else (), 5, 9)
         for rules in ((), order)
         for some in (*([one] for one in conditions), conditions[:3], [], [row, Not(row)], [together, conditions[4]])
     ]
+    owned = [Search((type_name,), (owner,), (), (3,), 5, 9, end=end) for end in (0, 8)]
 
     def plan(connection, made) -> list[str]:
         return [step[3] for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {made.sql}", made.values)]
@@ -414,13 +416,22 @@ def test_the_indexes_are_used_through_what_is_laid_over(store):
         return {one.split()[-1] for one in steps if one.endswith("entry_by_key (number=?)")}
 
     with store.database.overlaid("resource", OVERLAY) as over, store.database.read("resource") as below:
-        for search in searches:
-            for made in (prepared_page(search, over.dialect), prepared_count(search, over.dialect)):
-                steps = plan(over, made)
+        for search in (*searches, *owned):
+            reach = prepared_reach(search, over.dialect)
+            assert (reach is not None) == (search in owned), search
+            pages = (prepared_page(search, over.dialect), prepared_count(search, over.dialect))
+            for made in (*pages, *([reach] if reach else [])):
+                # A number that is asked for twice is no view.
+                steps = [one for one in plan(over, made) if one != "MATERIALIZE begun"]
                 assert not [one for one in steps if one.startswith(("MATERIALIZE", "CO-ROUTINE entry"))], search
                 assert not [one for one in steps if one.startswith(("SCAN below", "SCAN main"))], search
                 # Nor all rows of a parameter where the tables alone would not be asked so.
                 assert whole(steps) <= whole(plan(below, made)), search
+        steps = plan(below, prepared_page(owned[1], below.dialect))
+        # In the order of the page, and of each resource no more than the rows of its owner.
+        assert steps[0].startswith("SEARCH resource USING INDEX resource_by_type (type=? AND number"), steps
+        assert [one for one in steps if "entry_by_key (number=? AND key=? AND low=?" in one], steps
+        assert not [one for one in steps if "TEMP B-TREE" in one or "LIST SUBQUERY" in one], steps
 
 
 def test_what_was_merged_is_overwritten_where_it_lay(store, tmp_path):
