@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, assert_never
 
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, compartment
+from fhir_bridge.definitions.subsumption import stem_below
 from fhir_bridge.search import current, exact, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
@@ -475,6 +476,8 @@ def _token(term: TokenTerm, one: Criterion, number: int) -> Match:
     if one.modifier is Modifier.BELOW and one.code == "contenttype" and keys:
         # §3.1.1.4.10.1: the base of a media type, whatever parameters follow.
         return Match(number, prefix=keys[0])
+    if one.modifier is Modifier.BELOW and (stem := stem_below(term.system or "", term.code or "")) is not None:
+        return Match(number, prefix=token_key(stem), detail=term.system)
     if one.modifier in (Modifier.ABOVE, Modifier.BELOW):
         keys = _subsumed(term, one)
     return Match(number, keys=keys, detail=term.system)
@@ -491,7 +494,7 @@ def _subsumed(term: TokenTerm, one: Criterion) -> tuple[str, ...]:
         raise InputError("search.value", parameter=one.code, expected="system|code")
     codes = related(term.system, term.code, one.modifier)
     if codes is None:
-        raise InputError("search.unsupported", parameter=one.code, expected="a code system that is known here")
+        raise InputError("search.unsupported", parameter=one.code, expected="a code whose place is known here")
     return tuple(sorted(set(map(token_key, codes))))
 
 

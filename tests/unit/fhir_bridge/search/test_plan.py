@@ -437,6 +437,28 @@ def test_a_page_is_as_it_was_while_others_write():
     assert [row.id for row in made.rows("Patient?", (first[-1].number,), 2)] == ["p2", "new"]
 
 
+ICD10 = "http://hl7.org/fhir/sid/icd-10"
+
+
+@pytest.mark.parametrize(
+    ("condition", "ids"),
+    [
+        ("below=@|E11", ["whole", "part", "finer"]),
+        ("below=@|e11.9", ["part", "finer"]),
+        ("below=@|E11.90", ["finer"]),
+        ("below=@|E11.90,@|E10", ["finer", "other"]),
+        ("above=@|E11.90", ["whole", "part", "finer"]),
+        ("above=@|E11", ["whole"]),
+    ],
+)
+def test_codes_of_icd_10_lie_below_those_with_which_they_begin(condition, ids):
+    made = Shelf()
+    codes = {"whole": "E11", "part": "E11.9", "finer": "E11.90", "other": "E10.9"}
+    made.put(*({"resourceType": "Condition", "id": name, "code": coded(one, ICD10)} for name, one in codes.items()))
+    made.put({"resourceType": "Condition", "id": "elsewhere", "code": coded("E11.9", "urn:other")})
+    assert made.find(f"Condition?code:{condition.replace('@', ICD10)}") == ids
+
+
 @pytest.mark.parametrize("text", ["Observation?status:below=amended", f"Observation?status:above={STATUS}|"])
 def test_what_lies_above_or_below_is_asked_of_a_code_with_its_system(shelf, text):
     """§3.1.1.4.10: the value of `:above` and `:below` has the form system|code."""
@@ -451,6 +473,7 @@ def test_what_lies_above_or_below_is_asked_of_a_code_with_its_system(shelf, text
         # R4 §3.1.1.4.10 has it as an example; SNOMED CT is nobody's here.
         "Condition?code:in=http%3A%2F%2Fsnomed.info%2Fsct%3Ffhir_vs%3Disa%2F126851005",
         "Observation?code:below=http://snomed.info/sct|1",
+        f"Condition?code:below={ICD10}|E10-E14",
         "Procedure?location:above=42",
         "QuestionnaireResponse?questionnaire:below=http://x.example/q|1",
     ],
