@@ -87,6 +87,26 @@ def test_a_bundle_of_the_demo_is_accepted(demo, policy, name):
     assert report["state"]["index"] == report["state"]["checkpoint"]["size"] - 1
     assert report["state"]["checkpoint"]["size"] == checkpoint["size"]
     assert report["policy"] == sha256(policy.read_bytes()).hexdigest()
+    if name == "absent":
+        # What is not there was never accepted.
+        assert report["block"] is None
+    else:
+        assert report["entry"]["index"] < report["block"]["end"] < checkpoint["size"]
+        told = demo.run("verify", demo.folder / "bundles" / name, "--policy", policy, "--json")
+        assert json.loads(told)["registered"] == report["block"]["time"]
+
+
+def test_a_time_that_is_not_the_entrys_blocks_is_refused(policy, bundle):
+    folder = bundle("record")
+    document = json.loads((folder / "block.json").read_bytes())
+    for changed in (
+        document | {"before": None},
+        document | {"before": document["after"]},
+        document | {"after": document["before"]},
+        document | {"after": document["after"] | {"position": document["after"]["position"] - 1}},
+    ):
+        (folder / "block.json").write_text(json.dumps(changed))
+        assert "block.json" in refused("bundle", policy, folder)
 
 
 def test_a_flipped_entry_is_refused(policy, bundle):

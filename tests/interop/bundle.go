@@ -26,12 +26,26 @@ type included struct {
 
 // bundleReport says what was checked of a bundle; what it has no file for is null.
 type bundleReport struct {
-	Entry       included  `json:"entry"`
-	State       *included `json:"state"`
-	Policy      *string   `json:"policy"`
-	Map         *string   `json:"map"`
-	Record      *string   `json:"record"`
-	Consistency *int64    `json:"consistency"`
+	Entry       included   `json:"entry"`
+	State       *included  `json:"state"`
+	Policy      *string    `json:"policy"`
+	Map         *string    `json:"map"`
+	Record      *string    `json:"record"`
+	Block       *blockTime `json:"block"`
+	Consistency *int64     `json:"consistency"`
+}
+
+// blockTime is when the entry was accepted, by the end of its block.
+type blockTime struct {
+	End  int64 `json:"end"`
+	Time int64 `json:"time"`
+}
+
+// blockEnd is the state leaf that ends a block, as in block.json.
+type blockEnd struct {
+	Hashes   [][]byte `json:"hashes"`
+	Leaf     []byte   `json:"leaf"`
+	Position int64    `json:"position"`
 }
 
 // checkBundle checks a bundle's files under a trusted policy.
@@ -58,6 +72,9 @@ func checkBundle(trusted policy, folder string) (any, error) {
 		if report.Policy, err = namedPolicy(trusted, folder); err != nil {
 			return nil, err
 		}
+	}
+	if report.Block, err = checkBlock(folder, *entry); err != nil {
+		return nil, err
 	}
 	report.Consistency, err = checkGrowth(trusted, folder)
 	return report, err
@@ -154,6 +171,61 @@ func checkEnd(entry, state included) error {
 		return errors.New("state: it does not end the tree of the entry")
 	}
 	return nil
+}
+
+// checkBlock checks the ends of the entry's block and of the one before (docs/spec/proof-bundle.md 13).
+func checkBlock(folder string, entry included) (*blockTime, error) {
+	var block struct {
+		After  blockEnd  `json:"after"`
+		Before *blockEnd `json:"before"`
+		Type   string    `json:"type"`
+	}
+	if err := readJSON(folder, "block.json", &block, true); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	after, when, err := checkBlockEnd(block.After, entry.Checkpoint.tree)
+	if err != nil {
+		return nil, err
+	}
+	before, first := int64(-1), int64(-1)
+	if block.Before != nil {
+		if before, _, err = checkBlockEnd(*block.Before, entry.Checkpoint.tree); err != nil {
+			return nil, err
+		}
+		first = block.Before.Position
+	}
+	if block.Type != "medchain/block/v1" || after != before+1 || entry.Index <= first || entry.Index >= block.After.Position {
+		return nil, errors.New("block.json: not the ends of the entry's block")
+	}
+	return &blockTime{block.After.Position, when}, nil
+}
+
+// checkBlockEnd checks that a tree holds the end of a block; returns its height and time.
+func checkBlockEnd(end blockEnd, tree tlog.Tree) (int64, int64, error) {
+	var hashes tlog.RecordProof
+	for _, raw := range end.Hashes {
+		if len(raw) != tlog.HashSize {
+			return 0, 0, errors.New("block.json: a hash of another size")
+		}
+		hashes = append(hashes, tlog.Hash(raw))
+	}
+	if err := tlog.CheckRecord(hashes, tree.N, tree.Hash, end.Position, tlog.RecordHash(end.Leaf)); err != nil {
+		return 0, 0, fmt.Errorf("block.json: x/mod: %w", err)
+	}
+	var state struct {
+		Height *int64 `json:"height"`
+		Time   *int64 `json:"time"`
+		Type   string `json:"type"`
+	}
+	if err := json.Unmarshal(end.Leaf, &state); err != nil {
+		return 0, 0, fmt.Errorf("block.json: %w", err)
+	}
+	if state.Type != "medchain/state/v2" || state.Height == nil || state.Time == nil {
+		return 0, 0, errors.New("block.json: no end of a block")
+	}
+	return *state.Height, *state.Time, nil
 }
 
 // namedPolicy reads what state.bin names the policy in force by, which must be the members of the trusted one.
