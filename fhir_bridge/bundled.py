@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from consent.decision import Resource as Facts
 from consent.decision import unversioned
 from fhir_bridge.document import Element, Resource, member, objects, write
 from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identifiers, parse_condition
 from medchain.dates import Span
+from medchain.node.naming import asked_in
 from medchain.node.telling import BINARY, PROVENANCE, about_in, targets_in
 
 TYPE: Final = "Bundle"
@@ -34,9 +35,6 @@ _CONTAINED: Final = "contained"
 _OF_ENTRIES: Final = frozenset({"fullUrl", "request", "response"})
 # Whatever the base: what is another server's keeps back one Bundle too many here, never one too few.
 _NAMED: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})", re.DOTALL)
-# As `fhir_bridge.search.terms.split` parts them, but what no search would take is read, too: it is nobody's request.
-_VALUE: Final = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
-_UNESCAPED: Final = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +201,10 @@ class _Naming:
 
     def _fulfilling(self, condition: str) -> Whom:
         """Tell whom a condition on Patients means by ids and identifiers, whatever else it asks."""
-        return united(self._asked(*pair) for pair in parse_qsl(condition))
-
-    def _asked(self, name: str, values: str) -> Whom:
-        """Tell whom a parameter of a condition on Patients means."""
-        code, modifier, _ = name.partition(":")
-        listed = [_UNESCAPED.sub(r"\1", one) for one in _VALUE.findall(values)]
-        if code == "_id":
-            return Whom(frozenset(self._token(one.rpartition("/")[2]) for one in listed))
-        pairs = [one.rpartition("|") for one in listed if code == "identifier"]
-        # What a modifier makes of the system is not asked: it may be any.
-        named = (Identifier(_PATIENT, "" if modifier else system, value) for system, _, value in pairs)
-        return Whom(identifiers=frozenset(map(folded, named)))
+        listed = list(asked_in(condition))
+        tokens = (self._token(one.value.rpartition("/")[2]) for one in listed if one.code == "_id")
+        named = (Identifier(_PATIENT, *one.identifier) for one in listed if one.code == "identifier")
+        return Whom(frozenset(tokens), frozenset(map(folded, named)))
 
 
 def _held(bundle: Resource) -> Iterator[tuple[Resource, Resource]]:

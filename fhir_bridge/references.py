@@ -31,6 +31,7 @@ from fhir_bridge.search.values import token_key
 from medchain.crypto.keywrap import derive
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.node.naming import asked_in
 from medchain.store.finding import Known, Search
 from medchain.store.indexing import FoundPage
 from medchain.store.records import RecordStore
@@ -61,6 +62,7 @@ _ID_CHARS: Final = 32
 _GIVEN: Final = re.compile(rf"[0-9a-f]{{{_ID_CHARS}}}(?:\.[0-9]+)?")
 _LOCAL: Final = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _OWN: Final = re.compile(rf"{TYPE_PATTERN.pattern}/[A-Za-z0-9\-.]{{1,64}}(?:/_history/[A-Za-z0-9\-.]{{1,64}})?")
+_CONDITIONAL: Final = re.compile(rf"{TYPE_PATTERN.pattern}\?.*", re.DOTALL)
 _URL_MEMBERS: Final = frozenset({"reference", "url", "valueUri", "valueUrl"})
 _ONE_IDENTIFIER: Final = re.compile(r"(?:([^|,\\]*)\|)?([^|,\\]+)")
 _NARRATIVE: Final = "div"
@@ -401,11 +403,21 @@ def _logical(resource: Resource) -> Sequence[Identifier]:
     for name in PATIENT_MEMBERS:
         value = resource.get(name)
         first = value[0] if isinstance(value, list) and value else value
-        holders = _holders(first, resource) if isinstance(first, dict) else ()
-        found = [named for one in holders for named in identifiers(_PATIENT, one) if named.system]
+        if not isinstance(first, dict):
+            continue
+        held = (named for one in _holders(first, resource) for named in identifiers(_PATIENT, one))
+        found = [named for named in (*held, *_asked_for(member(first, "reference"))) if named.system]
         if found:
             return found
     return ()
+
+
+def _asked_for(reference: str) -> Sequence[Identifier]:
+    """Read the identifier of the Patient whom a condition asks for, at whatever server: it is the same person's."""
+    place, _, condition = reference.partition("?")
+    asked = list(asked_in(condition)) if place.rpartition("/")[2] == _PATIENT else []
+    is_one = [(one.code, one.modifier) for one in asked] == [("identifier", "")]
+    return (Identifier(_PATIENT, *asked[0].identifier),) if is_one else ()
 
 
 def _holders(subject: Resource, resource: Resource) -> Sequence[Resource]:
@@ -546,10 +558,10 @@ def pointed(reference: str, bases: frozenset[str]) -> Pointed | None:
 
 
 def _without_base(reference: str, bases: frozenset[str]) -> str:
-    """Write a reference to a record of this node as a relative one; leave others as they are."""
+    """Write a reference to a record of this node, or a condition on them, as a relative one; leave others."""
     for base in bases:
         own = reference.removeprefix(f"{base}/")
-        if own != reference and _OWN.fullmatch(own):
+        if own != reference and (_OWN.fullmatch(own) or _CONDITIONAL.fullmatch(own)):
             return own
     return reference
 
@@ -557,7 +569,7 @@ def _without_base(reference: str, bases: frozenset[str]) -> str:
 def _resolved(reference: str, own: Own, resolver: Resolver) -> str:
     """Resolve a conditional reference, and leave out this node's address; leave others as they are."""
     if reference.startswith(_ADDRESS):
-        return _without_base(reference, resolver.bases)
+        reference = _without_base(reference, resolver.bases)
     if reference.startswith(_UNRESOLVED):
         raise InputError("reference.unresolved")
     type_name, question, query = reference.partition("?")

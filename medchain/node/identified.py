@@ -2,8 +2,10 @@
 
 Keeps true: a reference by an identifier means the one record of the patient that has it, as the records are now; where
 several may be meant, or it names one otherwise, too, each may, and so may what a resource inside a record has the
-identifier of; of what no record here has, nothing is said. Trusts the records file for whose they are.
-Source: FHIR R4 §2.3.0.2 (logical references), §2.3.0.3 (contained resources); `docs/spec/consent.md` D13.
+identifier of, or a condition asks for; of what no record here has, nothing is said. Trusts the records file for whose
+they are.
+Source: FHIR R4 §2.3.0.2 (logical references), §2.3.0.3 (contained resources), §3.1.0.11.2 (conditional references);
+`docs/spec/consent.md` D13.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from typing import Final, NamedTuple, TypeAlias
 import orjson
 
 from medchain.node.followed import Followed
-from medchain.node.naming import PERHAPS, objects_in
+from medchain.node.naming import PERHAPS, asked_in, conditions_in, objects_in
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
 _MAX_PATIENTS: Final = 512
-# `identifier`, or `masterIdentifier`.
-_NAMED: Final = b'dentifier"'
+# `identifier`, or `masterIdentifier`; as a member, or as a parameter.
+_NAMED: Final = b"dentifier"
 
 _Name: TypeAlias = tuple[str, str]
 
 
 class Logical(NamedTuple):
-    """A reference by an identifier, or the identifier of a resource inside a record.
+    """A reference by an identifier, one that a condition asks for, or that of a resource inside a record.
 
     Attributes:
         type: of what is meant; empty where it does not say.
@@ -131,9 +133,17 @@ class Identifiers:
 
 
 def logical_in(record: object) -> frozenset[Logical]:
-    """List what a record names by identifiers: its references that have one, and the resources inside it."""
+    """List what a record names by identifiers: by references that have one, conditions, and the resources inside it."""
     # An identifier of the record itself is none.
-    return frozenset(named for one in objects_in(record) if one is not record for named in _named(one))
+    members = {named for one in objects_in(record) if one is not record for named in _named(one)}
+    return frozenset(members.union(*map(_asked, objects_in(record))))
+
+
+def _asked(one: Mapping[str, object]) -> set[Logical]:
+    """Read by which identifiers an object names records in conditions: of this node, or of another one."""
+    named = ((name, asked) for name, condition in conditions_in(one) for asked in asked_in(condition))
+    pairs = ((name, *asked.identifier) for name, asked in named if asked.code == "identifier")
+    return {Logical(name, system, value.casefold(), is_alone=False) for name, system, value in pairs if value}
 
 
 def _named(one: Mapping[str, object]) -> Iterator[Logical]:

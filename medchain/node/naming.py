@@ -2,8 +2,8 @@
 
 Keeps true: whatever a reader could follow from a record to another one of this node counts, wherever in the record it
 stands: one record too many may be meant, never one too few. What text for people says is not read. Trusts nothing.
-Source: FHIR R4 §3.1.0.11.2 (where addresses of resources stand), §2.3.0.3 (``#id``), §2.24 Identifier (those of the
-system ``urn:ietf:rfc3986`` are addresses); `docs/spec/consent.md` D13.
+Source: FHIR R4 §3.1.0.11.2 (where addresses of resources stand; conditional references), §2.3.0.3 (``#id``), §2.24
+Identifier (those of the system ``urn:ietf:rfc3986`` are addresses), §3.1.1.4.19 (escapes); `docs/spec/consent.md` D13.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from html import unescape
-from typing import Final
-from urllib.parse import unquote
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 PERHAPS: Final = "urn:medchain:perhaps/"
 """Before a record that may be meant, as well as another: of which a denial holds, and no permission."""
@@ -22,6 +22,51 @@ _ADDRESSES: Final = frozenset({"div", "source", "url", "valueCanonical", "valueU
 _ENCODED: Final = "%"
 _OF_ADDRESSES: Final = "urn:ietf:rfc3986"
 _RECORD: Final = re.compile(r"\b[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?![A-Za-z0-9\-.])")
+# Whatever the base, up to where an address ends, in a narrative too.
+_CONDITION: Final = re.compile(r"""\b([A-Z][A-Za-z]{1,63})\?([^"'<>#]+)""")
+# As searches part them (`fhir_bridge.search.terms.split`), but what no search would take is read, too: it is nobody's
+# request.
+_VALUE: Final = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
+_UNESCAPED: Final = re.compile(r"\\(.)")
+
+
+class Asked(NamedTuple):
+    """A value that a condition on records asks for.
+
+    Attributes:
+        code: of the parameter.
+        modifier: of the parameter; empty for none.
+        value: without escapes.
+    """
+
+    code: str
+    modifier: str
+    value: str
+
+    @property
+    def identifier(self) -> tuple[str, str]:
+        """System and value of an identifier; what a modifier makes of the system is not asked: it may be any."""
+        system, _, value = self.value.rpartition("|")
+        return "" if self.modifier else system, value
+
+
+def asked_in(condition: str) -> Iterator[Asked]:
+    """List what a condition asks for, value by value.
+
+    Args:
+        condition: percent-encoded parameters.
+    """
+    for name, values in parse_qsl(condition):
+        code, _, modifier = name.partition(":")
+        for value in _VALUE.findall(values):
+            yield Asked(code, modifier, _UNESCAPED.sub(r"\1", value))
+
+
+def conditions_in(one: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """List the conditions by which an object's reference and addresses name records: type and parameters of each."""
+    reference = one.get("reference")
+    for address in (*([reference] if isinstance(reference, str) else []), *_addresses(one)):
+        yield from _CONDITION.findall(unescape(address))
 
 
 def objects_in(value: object) -> Iterator[Mapping[str, object]]:
@@ -40,7 +85,7 @@ def perhaps_named(record: object) -> Iterator[str]:
     """List what a record may name: each ``Type/id``, after `PERHAPS`.
 
     A resource inside it may be a copy of the record that has its id, though R4 gives it an id of its own; addresses,
-    identifiers that are addresses, links of narratives and percent-encoded references may lead to one.
+    identifiers that are addresses, links of narratives, conditions and percent-encoded references may lead to one.
 
     Args:
         record: FHIR JSON, read.
@@ -51,6 +96,9 @@ def perhaps_named(record: object) -> Iterator[str]:
             yield f"{PERHAPS}{name}/{record_id}"
         for address in _addresses(one):
             yield from (PERHAPS + found for found in _RECORD.findall(unquote(unescape(address))))
+        for type_name, condition in conditions_in(one):
+            ids = (asked.value.rpartition("/")[2] for asked in asked_in(condition) if asked.code == "_id")
+            yield from (f"{PERHAPS}{type_name}/{found}" for found in ids)
 
 
 def _addresses(one: Mapping[str, object]) -> Iterator[str]:

@@ -76,6 +76,7 @@ def test_every_example_that_is_in_one_patients_compartment_is_that_patients(serv
 
 
 MRN = {"system": "urn:mrn", "value": "7,1"}
+ASKED = "identifier=urn:mrn|7\\,1"
 
 
 def put_patient(server, name: str, *identifiers: dict) -> dict:
@@ -116,6 +117,32 @@ def test_a_subject_that_an_identifier_tells_may_come_in_the_same_transaction(ser
 
 
 @pytest.mark.parametrize(
+    "reference",
+    [
+        f"https://elsewhere.example/fhir/Patient?{ASKED}",
+        "https://elsewhere.example/Patient?identifier=urn%3Amrn%7C7%5C%2C1",
+    ],
+)
+def test_attack_a_record_of_whom_a_condition_at_another_server_asks_for_is_nobodys(server, reference):
+    """What the patient denies or hides would not hold for it."""
+    put_patient(server, "her", MRN)
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(reference=reference)).data)
+    assert made["subject"] == {"reference": reference}
+    assert key_of(server, "Basic", made["id"]) == server.core.service.patient_token("her")
+
+
+def test_a_condition_with_this_nodes_address_is_resolved(server):
+    """As one without it (FHIR R4 §3.1.0.11.2)."""
+    put_patient(server, "her", MRN)
+    condition = f"{server.core.base_url}/Patient?{ASKED}"
+    made = json.loads(server.call("POST", "/fhir/Basic", basic(reference=condition)).data)
+    assert made["subject"] == {"reference": "Patient/her"}
+    answer = server.call("POST", "/fhir/Basic", basic(reference=condition + "9"))
+    assert answer.status_code == 400
+    assert "reference.not_found" in answer.text
+
+
+@pytest.mark.parametrize(
     "subject",
     [
         # Two have it.
@@ -125,6 +152,9 @@ def test_a_subject_that_an_identifier_tells_may_come_in_the_same_transaction(ser
         {"identifier": {"value": "7,1"}},
         {"identifier": MRN, "type": "Device"},
         {"reference": "https://elsewhere.example/fhir/Patient/her", "identifier": MRN},
+        {"reference": "https://elsewhere.example/fhir/Patient?identifier=7\\,1"},
+        {"reference": f"https://elsewhere.example/fhir/Device?{ASKED}"},
+        {"reference": f"https://elsewhere.example/Patient?{ASKED}&active=true"},
     ],
 )
 def test_an_identifier_that_tells_no_one_patient_makes_a_record_nobodys(server, subject):

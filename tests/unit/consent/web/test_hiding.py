@@ -84,10 +84,17 @@ WAYS = {
     "other-system": {"identifier": {"system": "urn:others", "value": "V-{0}"}},
     "other-type": {"type": "EpisodeOfCare", "identifier": {"system": "urn:visits", "value": "V-{0}"}},
     "unknown": {"identifier": {"system": "urn:visits", "value": "elsewhere"}},
+    "condition": {"reference": "https://elsewhere.example/Encounter?date=2026&identifier=urn:visits%7Cv-{0}"},
+    "condition-one-of-two": {"reference": "Encounter?identifier=x\\,y,urn:visits|both-{0}"},
+    "condition-modifier": {"reference": "https://renhe.example/fhir/Encounter?identifier:of-type=urn:t|VN|V-{0}"},
+    "condition-id": {"reference": "https://elsewhere.example/Encounter?_id={0}-e1"},
+    "other-condition": {"reference": "https://elsewhere.example/Encounter?identifier=urn:others|V-{0}"},
+    "condition-of-other-type": {"reference": "https://elsewhere.example/EpisodeOfCare?identifier=V-{0}"},
 }
 
 
 CONTAINED = {"resourceType": "Encounter", "id": "v", "status": "finished", "class": {"code": "AMB"}}
+LINK = '<div xmlns="http://www.w3.org/1999/xhtml"><a href="/fhir/Encounter?a=1&amp;identifier=V-{0}">Visit</a></div>'
 MEMBERS = {way: {"encounter": place} for way, place in WAYS.items()} | {
     "contained-identifier": {
         "encounter": {"reference": "#v"},
@@ -99,6 +106,7 @@ MEMBERS = {way: {"encounter": place} for way, place in WAYS.items()} | {
         "contained": [CONTAINED | {"partOf": {"reference": "Encounter/{0}-e1"}}],
     },
     "extension": {"extension": [{"url": "urn:at", "valueReference": {"reference": "Encounter/{0}-e1"}}]},
+    "link-condition": {"text": {"status": "generated", "div": LINK}},
 }
 
 
@@ -112,7 +120,7 @@ def named(name: str) -> list[dict]:
 
 
 def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
-    """By a fragment, a version, a whole address, an identifier alone, or what it contains: it is of that visit."""
+    """By a fragment, a version, a whole address, an identifier, a condition, what it contains: it is of that visit."""
     name = "ways"
     rows = named(name)
     visits = [
@@ -127,9 +135,10 @@ def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
     every = {f"{name}-{way}" for way in (*MEMBERS, "o1")}
     assert given(world, consent) == every
     page = english(browser, f"/my/record/Encounter/{name}-e1/hide")
-    assert "Hidden with it: 12 records" in page
+    assert "Hidden with it: 17 records" in page
     assert hide(browser, f"Encounter/{name}-e1").status_code == 200
-    left = {f"{name}-{way}" for way in ("other-system", "other-type", "unknown", "o1")}
+    others = ("other-system", "other-type", "other-condition", "condition-of-other-type", "unknown", "o1")
+    left = {f"{name}-{way}" for way in others}
     assert given(world, consent) == left
     assert "It is not given, because it refers to what you hide" in english(
         browser, f"/my/record/Observation/{name}-identifier"
@@ -211,7 +220,7 @@ def test_what_a_preview_counts_is_what_is_given(world):
     browser, ask = world.patient("same"), world.ask("same")
     assert hide(browser, "Encounter/same-e1").status_code == 200
     counted = int(re.search(r"could see ([0-9]+) records? today", english(browser, f"/my/asks/{ask}"))[1])
-    assert counted == len(given(world, world.give(browser, ask))) == 5
+    assert counted == len(given(world, world.give(browser, ask))) == 8
 
 
 def test_attack_a_preview_counts_what_consents_keep_from_the_patient(world):
