@@ -38,6 +38,7 @@ from medchain.commands.demo_ledger import cosigners, count_entries, newest_note
 from medchain.commands.demo_load import Loader, Source, sample_sources, sources
 from medchain.commands.demo_person import Person
 from medchain.commands.demo_rates import Client, Rate
+from medchain.commands.demo_statements import PHARMACY, Statements
 from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
 from medchain.commands.demo_summary import Told, document, lines, medchain_command, name_of
 from medchain.encoding import Json, unhex
@@ -135,6 +136,7 @@ class Demo:
         grant = self._told(self._story.grant(consent.key), texts.GRANTED)
         self._exchange(consent.key, grant.key)
         self._prove(patient, consent, grant.key)
+        self._state()
         self._rate()
         self._agree()
 
@@ -279,6 +281,25 @@ class Demo:
         self._expect("bundle.status", is_true=self._judged[_WITHDRAWN].verdict.get("status") == "stopped")
         self._expect("bundle.tampered", is_true=tampered.code == Exit.REFUSED)
         self.tell(texts.TAMPERED, name="record", code=tampered.reason)
+
+    def _state(self) -> None:
+        """Lead a prescription and a carbon report through their lives, and prove what is shown of the report."""
+        statements = Statements(self._consortium, self._context.clock)
+        if not statements.are_known():
+            self.tell(texts.NO_STATEMENTS)
+            return
+        paper = statements.dispense()
+        told = {"again": paper.again, "seconds": paper.seconds, "stranger": paper.stranger}
+        self.tell(texts.DISPENSED, pharmacy=self._name(PHARMACY), **told)
+        report = statements.report()
+        states = " → ".join(report.states)
+        self.tell(texts.REPORTED, states=states, own=report.own, second=report.second)
+        folder = self._consortium.folder / BUNDLES_NAME / "carbon-report"
+        write_bundle(folder, report.files)
+        judged = judge(folder, self._consortium.policy_path)
+        self._expect("bundle.carbon-report", is_true=judged.is_verified and judged.verdict.get("status") == "ended")
+        self._judged.append(judged)
+        self._measured["dispensed_s"] = f"{paper.seconds:.3f}"
 
     def _record_proof(self, patient: str) -> dict[str, bytes]:
         """Fetch a record's bundle from the hospital's API."""

@@ -60,12 +60,12 @@ class Judged:
 def object_files(node: Node, key: bytes, opening: bytes | None = None) -> dict[str, bytes]:
     """Have a node prove what the final state holds under a key: its head, or that there is none."""
     shown: Json = {"key": key.hex()} if opening is None else {"key": key.hex(), "opening": base64_text(opening)}
-    return _files(node.local.call(PROVE, shown, _LIMITS))
+    return files_of(node.local.call(PROVE, shown, _LIMITS))
 
 
 def entry_files(node: Node, position: int) -> dict[str, bytes]:
     """Have a node prove that the log holds an entry."""
-    return _files(node.local.call(PROVE_ENTRY, {"position": position}, _LIMITS))
+    return files_of(node.local.call(PROVE_ENTRY, {"position": position}, _LIMITS))
 
 
 def zip_files(content: bytes) -> dict[str, bytes]:
@@ -127,7 +127,7 @@ def judge_tampered(folder: Path, policy: Path) -> Judged:
         return judge(copy, policy)
 
 
-def _files(answer: Json) -> dict[str, bytes]:
+def files_of(answer: Json) -> dict[str, bytes]:
     """Read the files that a node answered."""
     files = as_object(answer).get("files")
     if not isinstance(files, dict):

@@ -28,9 +28,11 @@ from medchain.commands import demo_texts as texts
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
 from medchain.commands.demo_ports import Ports, is_free, take_again, take_ports
+from medchain.commands.demo_predicates import TYPES
 from medchain.encoding import Json, as_object, canonical, members, parse_canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.genesis import Genesis, parse_genesis, trusted_policy_text
+from medchain.ledger.policy import default_policy
 from medchain.node.keystore import Layout, write_private_file
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
@@ -57,7 +59,8 @@ STOP_TIMEOUT_S: Final = 30.0
 
 _STATE_NAME: Final = "demo.json"
 _UNFINISHED_NAME: Final = "unfinished"
-_FILES: Final = ("genesis.json", POLICY_NAME, _STATE_NAME)
+_RULES_NAME: Final = "rules.json"
+_FILES: Final = ("genesis.json", POLICY_NAME, _RULES_NAME, _STATE_NAME)
 _STATE_TYPE: Final = "medchain/demo/v3"
 _MAX_STATE_BYTES: Final = 64 * 1024
 _LOOK_S: Final = 0.05
@@ -407,7 +410,8 @@ def _agree(folder: Path, taken: Ports, context: Context) -> None:
     }
     for founder in FOUNDERS:
         _init(folder, founder, ports[founder.org_id], context)
-    proposal = folder / "genesis.json"
+    proposal, rules = folder / "genesis.json", folder / _RULES_NAME
+    rules.write_bytes(canonical({**default_policy(), "predicates": TYPES}))
     origins = [f"--sign-origin=http://localhost:{ports[org_id][2]}" for org_id in HOSPITALS]
     proposed = call(
         ("join", "propose"),
@@ -418,6 +422,7 @@ def _agree(folder: Path, taken: Ports, context: Context) -> None:
             "--rp-id=localhost",
             *origins,
             "--demo",
+            f"--policy={rules}",
             f"--out={proposal}",
         ],
         context,

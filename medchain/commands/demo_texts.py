@@ -102,6 +102,20 @@ VERIFIED: Final = Text(
     "Offline, {name}: verified ({answer}, {cosigners} cosignatures)",
 )
 TAMPERED: Final = Text("改动一个比特的 {name}：被拒绝（{code}）", "{name} with one bit flipped: refused ({code})")
+DISPENSED: Final = Text(
+    "仁和医院的处方凭条在{pharmacy}配药，{seconds:.2f} 秒内终局；没有凭条被拒（{stranger}），再次配药被拒（{again}）",
+    "A prescription of Renhe Hospital is dispensed at {pharmacy} with its ticket, final in {seconds:.2f} s; without "
+    "it that is refused ({stranger}), a second time too ({again})",
+)
+REPORTED: Final = Text(
+    "碳排放报告：{states}；医院自行核查被拒绝（{own}），同名的第二份被拒绝（{second}）；证明包只公开排放量与状态",
+    "A carbon report: {states}; its hospital's own verification is refused ({own}), a second one of its name too "
+    "({second}); the bundle shows emissions and state alone",
+)
+NO_STATEMENTS: Final = Text(
+    "账本建立时没有声明的类型：略过处方与碳排放报告",
+    "The ledger was founded without types of statements: no prescription and no carbon report",
+)
 STOPPING: Final = Text("停止五个节点", "Stopping five nodes")
 STOPPED: Final = Text("五个节点已停止", "Five nodes stopped")
 NODE_LOST: Final = Text(

@@ -78,6 +78,6 @@ def _policy_differs(genesis: Genesis) -> dict[str, Json]:
 
 
 def _flat(content: Mapping[str, Json]) -> dict[str, Json]:
-    """List a policy's rules and terms by name."""
-    parts = (content.get(part) for part in ("rules", "terms"))
+    """List a policy's rules, terms and types of statements by name."""
+    parts = (content.get(part) for part in ("rules", "terms", "predicates"))
     return {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}

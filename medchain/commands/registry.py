@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Final
 
 from medchain.commands import (
+    attest_texts,
     client_texts,
     concern_texts,
     consent_texts,
@@ -32,6 +33,7 @@ GROUPS: Final = (
     Group("subject", messages.SUBJECT_GROUP),
     Group("consent", consent_texts.CONSENT_GROUP),
     Group("mandate", mandate_texts.MANDATE_GROUP),
+    Group("attest", attest_texts.ATTEST_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
     Group("orderer", proposal_texts.ORDERER_GROUP),
@@ -64,6 +66,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "subject": ("subjects",),
     "consent": ("consent",),
     "mandate": ("mandates",),
+    "attest": ("attests",),
     "verify": ("checking",),
     "log": ("log",),
     "witness": ("witnessing",),

@@ -53,6 +53,7 @@ from medchain.ledger.object import (
     stop_hash,
 )
 from medchain.ledger.policy import draw_order, parse_policy
+from medchain.ledger.predicates import check_kept
 from medchain.ledger.transaction import (
     CREATOR,
     HASH_BYTES,
@@ -786,7 +787,9 @@ def _members_after(
         own = organisation.org_id == transaction.creator and is_own_update(before, organisation)
         return (_OWN_UPDATE if own else rule), snapshot.with_organisation(organisation)
     if change.kind == POLICY:
-        return rule, snapshot.with_policy(parse_policy(content))
+        policy = parse_policy(content)
+        check_kept(snapshot.policy.predicates, policy.predicates)
+        return rule, snapshot.with_policy(policy)
     return rule, snapshot.with_protocol(parse_protocol(content))
 
 

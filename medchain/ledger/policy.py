@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeAlias
 
 from medchain.encoding import Json, canonical, digest_input, field_input, members
 from medchain.errors import InputError
+from medchain.ledger.predicates import Predicate, parse_predicates
 from medchain.ledger.transaction import CREATOR, INDEPENDENT, Signer
 
 POLICY_TYPE: Final = "medchain/policy/v1"
@@ -131,11 +132,13 @@ class Policy:
         rules: ``kind/status`` → expression.
         content: the same as it stands on the ledger.
         terms: name → days or years that kinds ask for, such as ``recovery_days``; what is absent is not allowed.
+        predicates: URI → type of statements that the members have registered.
     """
 
     rules: Mapping[str, Expression]
     content: Mapping[str, Json]
     terms: Mapping[str, int] = field(default_factory=dict)
+    predicates: Mapping[str, Predicate] = field(default_factory=dict)
 
 
 def default_policy() -> dict[str, Json]:
@@ -143,14 +146,16 @@ def default_policy() -> dict[str, Json]:
 
     Returns:
         One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, recovery, delegation,
-        consent, grant: the creator and one independent; to end them, the creator. Membership, policy, protocol: a
-        majority with a regulator. A recovery waits for seven days; people are of age at 18.
+        consent, grant: the creator and one independent; to end them, the creator. Statements: both for every step.
+        Membership, policy, protocol: a majority with a regulator. A recovery waits for seven days; people are of age at
+        18.
     """
     alone = ("access", "emergency", "erasure", "record")
     widened = ("subject", "recovery", "delegation", "consent", "grant")
     rules: dict[str, Json] = {f"{kind}/active": CREATOR for kind in alone}
     rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
     rules |= {f"{kind}/ended": CREATOR for kind in ("emergency", *widened)}
+    rules |= {f"attest/{status}": {"and": [CREATOR, INDEPENDENT]} for status in ("active", "ended")}
     rules["erasure/stated"] = CREATOR
     rules |= {f"record/{status}": CREATOR for status in ("deleted", "entered-in-error")}
     rules |= {
@@ -165,22 +170,24 @@ def parse_policy(content: Json) -> Policy:
     """Read a policy's content strictly.
 
     Args:
-        content: ``{"rules":{…},"type":"medchain/policy/v1"}``, with ``"terms":{…}`` where there are any.
+        content: ``{"rules":{…},"type":"medchain/policy/v1"}``, with ``"predicates":{…}`` and ``"terms":{…}`` where
+            there are any.
 
     Returns:
         The policy.
 
     Raises:
-        InputError: ``encoding.members`` or ``policy.malformed``.
+        InputError: ``encoding.members``, ``policy.malformed`` or ``predicate.malformed``.
     """
-    top = members(content, {"rules": dict, "type": str}, {"terms": dict})
+    top = members(content, {"rules": dict, "type": str}, {"predicates": dict, "terms": dict})
     rules, terms = top["rules"], top.get("terms", {})
     if top["type"] != POLICY_TYPE or type(rules) is not dict or not 0 < len(rules) <= MAX_RULES:
         raise InputError("policy.malformed", rule="")
     if _POLICY_RULE not in rules:
         # Without it no policy could ever replace this one.
         raise InputError("policy.malformed", rule=_POLICY_RULE)
-    return Policy({name: _rule(name, value) for name, value in rules.items()}, top, _terms(terms))
+    predicates = parse_predicates(top.get("predicates", {}), ROLES)
+    return Policy({name: _rule(name, value) for name, value in rules.items()}, top, _terms(terms), predicates)
 
 
 def satisfied(expression: Expression, signers: Sequence[Signer], electorate: Electorate, creator: str) -> bool:

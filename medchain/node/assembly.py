@@ -26,6 +26,7 @@ from medchain.node.administrator import AdministratorDoor
 from medchain.node.alarms import AlarmBook, AlarmJob, DrawWatch, alarm_json, settled_notes
 from medchain.node.asker import HttpCustodians
 from medchain.node.asking import AskDesk, AskParts, HttpAsks
+from medchain.node.attests import AttestDesk, HttpAttests
 from medchain.node.awaited import awaited
 from medchain.node.checking import SignatureChecks
 from medchain.node.clock import Clock
@@ -75,6 +76,7 @@ from medchain.node.rotation import KeyRotation
 from medchain.node.served_log import ServedLog
 from medchain.node.services import (
     AskService,
+    AttestService,
     BodyService,
     ConcernService,
     EndorsementService,
@@ -149,6 +151,7 @@ class DaemonParts:
         releases: releases records.
         asks: takes what other members ask patients.
         concerns: takes what custodians tell a regulator.
+        attests: takes others' steps of statements.
         proposals: takes what other members propose.
         jobs: run for as long as the daemon.
         watched: must not stand still.
@@ -166,6 +169,7 @@ class DaemonParts:
     releases: ReleaseService | None = None
     asks: AskService | None = None
     concerns: ConcernService | None = None
+    attests: AttestService | None = None
     proposals: ProposalService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
@@ -317,7 +321,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     watched.append(side.anchor.alarms)
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
-    concerns = _concern_book(node, exchange)
+    concerns, attests = _concern_book(node, exchange), _attest_desk(node, side)
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -332,6 +336,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
                 **proposals.desk.operations(),
                 **asks.operations(),
                 **concerns.operations(),
+                **attests.operations(),
             }
         ),
         ordering=ordering.driver,
@@ -341,6 +346,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
         releases=GuardedReleases(exchange, restoration),
         asks=asks,
         concerns=concerns,
+        attests=attests,
         jobs=(
             Job("ordering", ordering.run),
             Job("upkeep", upkeep.run),
@@ -400,6 +406,12 @@ def _ask_desk(node: DaemonNode) -> AskDesk:
     """Put together what members ask each other's patients."""
     ways = _record_service(node), HttpAsks(node.peers), node.clock, secrets.token_bytes
     return AskDesk(AskParts(node.config.org_id, node.replica.ledger, node.records, *ways))
+
+
+def _attest_desk(node: DaemonNode, side: LedgerNode) -> AttestDesk:
+    """Put together what makes and leads statements."""
+    ways = node.web_keys.authentication, HttpAttests(node.peers), node.clock, secrets.token_bytes
+    return AttestDesk(node.config.org_id, side, *ways)
 
 
 def _concern_book(node: DaemonNode, exchange: ExchangeNode) -> ConcernBook:

@@ -15,6 +15,7 @@ from medchain.errors import VerificationError
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds import (
     access,
+    attest,
     capacity,
     consent,
     delegation,
@@ -73,6 +74,8 @@ def _told(kind: str, content: Mapping[str, Json]) -> frozenset[str]:
     if kind == "emergency":
         case = emergency.read(content)
         return frozenset({case.custodian, case.recipient})
+    if kind == "attest":
+        return frozenset(attest.read(content).parties)
     if kind == "erasure" and "grant" in content:
         stated = erasure.read_statement(content)
         return frozenset({stated.custodian, stated.organisation})

@@ -43,6 +43,7 @@ EXPIRED: Final = "expired"
 OVERTAKEN: Final = "overtaken"
 """The state has moved on: the ledger would refuse it whoever signs."""
 
+_LISTED: Final = {"name": "name", "predicates": "predicate", "rules": "rule"}
 _OWN_UPDATE: Final = f"{ORGANISATION}/update"
 
 
@@ -245,13 +246,13 @@ def _in_force(kind: str, subject: str, current: Members) -> Mapping[str, Json]:
 
 
 def _flat(kind: str, content: Mapping[str, Json]) -> dict[str, str]:
-    """Write a content field by field, as text: a rule a field of a policy, a key a field of an organisation."""
+    """Write a content field by field, as text: a rule, or a type of statements, a field of a policy, and so on."""
     flat: dict[str, str] = {}
     for name, value in content.items():
         if kind == ORGANISATION and name == "keys" and isinstance(value, list):
             flat |= {f"key.{row['use']}.{row['id']}": str(row["id"]) for row in value if isinstance(row, dict)}
-        elif name in ("name", "rules") and isinstance(value, dict):
-            prefix = "name" if name == "name" else "rule"
+        elif name in _LISTED and isinstance(value, dict):
+            prefix = _LISTED[name]
             flat |= {f"{prefix}.{key}": _text(item) for key, item in value.items()}
         elif name != "type":
             flat[name] = _text(value)

@@ -104,6 +104,14 @@ class ConcernService(Protocol):
         ...
 
 
+class AttestService(Protocol):
+    """Statements of this organisation, for who takes a step of them."""
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take a step, or show a statement (`docs/spec/attest.md` 6); raises why not."""
+        ...
+
+
 class ReleaseService(Protocol):
     """Records released to other members."""
 

@@ -1,4 +1,4 @@
-"""Which consents are a person's, which grants a consent's, all emergencies and mandates: found among the bodies here.
+"""Which consents are a person's, which grants a consent's, all emergencies, mandates, statements: found in bodies here.
 
 Nothing on the ledger links them; who holds the bodies can. Keeps true: what was kept since the start is found at once,
 what was kept before after the first question, which reads all bodies once. Trusts nothing: callers look up what is
@@ -25,6 +25,7 @@ _PAGE: Final = 500
 _GRANT: Final = "grant"
 _EMERGENCY: Final = "emergency"
 _MANDATE: Final = "mandate"
+_ATTEST: Final = "attest"
 _LISTED: Final = frozenset({"consent", _GRANT})
 _ABOVE: Final = {"consent": ("acting_for", "subject"), _GRANT: ("consent",)}
 
@@ -33,6 +34,7 @@ class SubjectIndex:
     """Objects by what they are of. Threads may share it."""
 
     __slots__ = (
+        "_attests",
         "_below",
         "_consents",
         "_credentials",
@@ -50,6 +52,7 @@ class SubjectIndex:
     def __init__(self, store: LedgerStore) -> None:
         """Know nothing yet; `add` is called for each body that is kept from now on."""
         self._store = store
+        self._attests: set[bytes] = set()
         self._below: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._consents: set[bytes] = set()
         self._emergencies: set[bytes] = set()
@@ -77,6 +80,9 @@ class SubjectIndex:
         if body.kind == _MANDATE:
             with self._lock:
                 self._mandates.add(key)
+        if body.kind == _ATTEST:
+            with self._lock:
+                self._attests.add(key)
         if body.kind == "subject":
             self._add_subject(key, body)
             return
@@ -127,6 +133,12 @@ class SubjectIndex:
         self._know_all()
         with self._lock:
             return sorted(self._mandates)
+
+    def attests(self) -> list[bytes]:
+        """Return all statements of which this node holds a body; map keys, sorted."""
+        self._know_all()
+        with self._lock:
+            return sorted(self._attests)
 
     def recoveries(self, subject: bytes) -> list[bytes]:
         """Return the recoveries of a subject; map keys, sorted."""

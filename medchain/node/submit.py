@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, consent, delegation, grant, mandate, recovery, subject
+from medchain.ledger.kinds import access, attest, consent, delegation, grant, mandate, recovery, subject
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
@@ -530,5 +530,7 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
         case "grant" | "mandate":
             given = grant.read(content) if kind == "grant" else mandate.read(content)
             return given.period.last_day, stop_hash(given.stop)
+        case "attest":
+            return attest.read(content).last_day, None
         case _:
             return None, None

@@ -26,6 +26,7 @@ from medchain.node.peer_auth import PeerVerifier
 from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
     ask_routes,
+    attest_routes,
     body_routes,
     concern_routes,
     endorsement_routes,
@@ -119,6 +120,8 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += ask_routes(parts.asks)
     if parts.concerns is not None:
         routes += concern_routes(parts.concerns)
+    if parts.attests is not None:
+        routes += attest_routes(parts.attests)
     if parts.releases is not None:
         routes += release_routes(parts.releases)
     return routes

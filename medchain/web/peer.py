@@ -17,6 +17,7 @@ from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
 from medchain.node.asking import MAX_ASK_BYTES
+from medchain.node.attests import MAX_ATTEST_BYTES
 from medchain.node.concern import MAX_REPORT_BYTES
 from medchain.node.grant_search import MAX_QUESTION_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
@@ -25,6 +26,7 @@ from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.release import MAX_ANSWER_BYTES as MAX_RELEASE_BYTES
 from medchain.node.services import (
     AskService,
+    AttestService,
     BodyService,
     ConcernService,
     EndorsementService,
@@ -170,6 +172,16 @@ def concern_routes(service: ConcernService) -> list[Route]:
         return json_response(service.receive(request.body, request.peer))
 
     return [Route("concerns", "POST", "/concerns", receive, MAX_REPORT_BYTES)]
+
+
+def attest_routes(service: AttestService) -> list[Route]:
+    """Make the route of statements (`docs/spec/attest.md` 6)."""
+
+    @callers(Caller.PEER)
+    def receive(request: Request) -> Response:
+        return json_response(service.receive(request.body, request.peer))
+
+    return [Route("attests", "POST", "/attests", receive, MAX_ATTEST_BYTES, is_poll=True)]
 
 
 def release_routes(service: ReleaseService) -> list[Route]:

@@ -33,7 +33,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.engine]
 
 RENHE, BINHAI, ANXIN, TAIHE, COMMISSION = ORG_IDS
-BUNDLES = ("record", "absent", "consent-withdrawn", "access", "consent-entry")
+BUNDLES = ("record", "absent", "consent-withdrawn", "access", "consent-entry", "carbon-report")
 WITNESS = "witness.example/outside"
 LARGE = Limits(timeout_s=30, max_bytes=64 << 20)
 

@@ -148,7 +148,7 @@ def test_the_summary_says_what_the_ledger_holds(demo):
     # Segments of the insurer's own audit, of what it was given.
     assert 0 < held[ANXIN] <= 3
     assert said["cosigners"] == sorted(ORG_IDS)
-    assert set(said["bundles"]) == {"record", "absent", "consent-withdrawn", "access", "consent-entry"}
+    assert set(said["bundles"]) == {"record", "absent", "consent-withdrawn", "access", "consent-entry", "carbon-report"}
     assert said["bundles"]["consent-withdrawn"]["status"] == "stopped"
 
 
@@ -160,7 +160,7 @@ def test_five_nodes_have_the_same_root(consortium):
     assert eventually(lambda: len(roots()) == 1)
 
 
-@pytest.mark.parametrize("name", ["record", "absent", "consent-withdrawn", "access", "consent-entry"])
+@pytest.mark.parametrize("name", ["record", "absent", "consent-withdrawn", "access", "consent-entry", "carbon-report"])
 def test_a_bundle_verifies_given_only_the_trusted_policy(demo, tmp_path, name):
     policy = tmp_path / "trusted.txt"
     policy.write_bytes((demo.folder / "policy.txt").read_bytes())

@@ -9,6 +9,7 @@ from medchain.errors import InputError, VerificationError
 from medchain.ledger.kind import CheckContext, Kind, Place
 from medchain.ledger.kinds import (
     access,
+    attest,
     consent,
     delegation,
     emergency,
@@ -41,10 +42,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         recovery.KIND,
         delegation.KIND,
         mandate.KIND,
+        attest.KIND,
         state.KIND,
     )
 }
-"""Name → kind. Numbers 11 (claim) and 12 (attest) are taken by kinds that come later."""
+"""Name → kind. Number 11 (claim) is taken by a kind that comes later."""
 
 
 def check_body(body: Body, context: CheckContext) -> None:

@@ -21,6 +21,7 @@ from medchain.encoding import Json, base64_text, canonical, parse_canonical, unh
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.node.asking import AskDesk, AskParts
+from medchain.node.attests import AttestDesk
 from medchain.node.concerns import ConcernBook, ConcernParts
 from medchain.node.exchange_node import ExchangeNode, ExchangeSurroundings
 from medchain.node.proofs import TRUSTED_POLICY
@@ -55,6 +56,10 @@ class Ways:
         self.desks.federation.reach(self.sender, org_id)
         self.desks.asking[org_id].receive(document, self.sender)
 
+    def attest(self, org_id: str, document: bytes) -> bytes:
+        self.desks.federation.reach(self.sender, org_id)
+        return canonical(self.desks.attests[org_id].receive(document, self.sender))
+
     def report(self, org_id: str, document: bytes) -> None:
         self.desks.federation.reach(self.sender, org_id)
         self.desks.concerns[org_id].receive(document, self.sender)
@@ -83,6 +88,7 @@ class Desks:
     nodes: dict[str, ExchangeNode] = field(default_factory=dict)
     asking: dict[str, AskDesk] = field(default_factory=dict)
     concerns: dict[str, ConcernBook] = field(default_factory=dict)
+    attests: dict[str, AttestDesk] = field(default_factory=dict)
     disclosing: Callable[[str], Disclosures] = lambda _org_id: NoDisclosures()
     asked: list[bytes] = field(default_factory=list)
     on_answer: Callable[[bytes], bytes] = lambda data: data
@@ -101,6 +107,7 @@ class Desks:
         self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
         ledger = genesis().ledger
         self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
+        self.attests[org_id] = AttestDesk(org_id, site.node, authentication, way, clock, fresh)
         kept = site.records, site.service, self.nodes[org_id].notices
         self.concerns[org_id] = ConcernBook(ConcernParts(org_id, site.node.replica, *kept, way, clock, fresh))
 
@@ -110,7 +117,7 @@ class Desks:
         text = trusted_policy_text(genesis().members, genesis().origin)
         trusted = {TRUSTED_POLICY: lambda _document: {"policy": text}}
         own = self.nodes[org_id].operations() | self.asking[org_id].operations() | self.concerns[org_id].operations()
-        return Local({**trusted, **side, **own})
+        return Local({**trusted, **side, **own, **self.attests[org_id].operations()})
 
     def enrol(self, phone: SoftwareAuthenticator, patient: str) -> str:
         """Enrol a patient at Renhe, known to all; returns the subject's map key."""

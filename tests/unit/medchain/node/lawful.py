@@ -1,4 +1,4 @@
-"""A consortium whose policy knows mandates of the law, and what a regulator enters there."""
+"""Consortia under another policy than the usual one: mandates of the law, and what a regulator enters there."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ def lawful_desks(folder: Path) -> Iterator[Desks]:
     made = default_policy()
     rules = made["rules"]
     assert isinstance(rules, dict)
+    with desks_under({**made, "rules": {**rules, "mandate/active": RULE}}, folder) as desks:
+        yield desks
+
+
+@contextmanager
+def desks_under(policy: Json, folder: Path) -> Iterator[Desks]:
+    """Run the nodes of a federation under a genesis with a policy."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(world, "default_policy", lambda: {**made, "rules": {**rules, "mandate/active": RULE}})
+        patched.setattr(world, "default_policy", lambda: policy)
         forget()
         try:
             with running_desks(folder) as desks:

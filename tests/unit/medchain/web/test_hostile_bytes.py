@@ -14,8 +14,11 @@ import pytest
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical
 from medchain.errors import MedchainError
+from medchain.ledger.attest_request import StepRequest
+from medchain.ledger.signed_request import parse_request
 from medchain.node.addresses import is_unicast
 from medchain.node.assembly import DaemonParts, LocalOperations
+from medchain.node.attests import AttestDesk
 from medchain.node.concern import parse_concern, parse_reports
 from medchain.node.custodian import Custodian
 from medchain.node.emergency_release import EmergencyCustodian
@@ -36,7 +39,7 @@ from medchain.tlog.note import parse_note
 from medchain.tlog.tiles import parse_entry_bundle
 from medchain.web.daemon import own_routes, peer_routes
 from medchain.web.routing import Caller, Request, Router, callers_of
-from tests.unit.medchain.ledger.world import ANXIN, RENHE
+from tests.unit.medchain.ledger.world import ANXIN, RENHE, fresh
 from tests.unit.medchain.node.exchanges import Exchange
 from tests.unit.medchain.node.federation import Federation
 from tests.unit.medchain.node.test_peers import answering, listening, response
@@ -124,6 +127,7 @@ def parts(exchange):
         ordering=site.node.driver,
         endorsement=site.node.endorser,
         bodies=site.node.bodies,
+        attests=AttestDesk(RENHE, site.node, Es384Signer(b"\x01" * 32), None, exchange.federation.clock, fresh),
         releases=Releases(
             exchange.custodian(),
             EmergencyCustodian(exchange.parts()),
@@ -140,6 +144,7 @@ def samples(garbage: bytes) -> list[bytes]:
         {"bodies": [{"body": text, "key": text, "version": 1}], "payload": None, "type": "medchain/bodies/v1"},
         {"request": text, "signature": text, "type": "medchain/release-request/v1"},
         {"stop": text, "type": "medchain/stop-notice/v1"},
+        {"object": text, "ticket": text, "type": "medchain/attest-wanted/v1"},
     )
     return [garbage, *(canonical(shape) for shape in shapes)]
 
@@ -182,6 +187,7 @@ READERS = {
     "note": parse_note,
     "entries": parse_entry_bundle,
     "concern": parse_concern,
+    "statement": lambda data: parse_request(StepRequest, data),
     "concerns": lambda data: parse_reports(data, bytes(32)),
 }
 

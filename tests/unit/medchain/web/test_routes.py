@@ -134,7 +134,7 @@ def healthy():
 def parts(ordering, healthy):
     exchange = Exchange()
     operations = LocalOperations({"status": lambda document: {"got": document}})
-    services = [exchange] * 6
+    services = [exchange] * 7
     return DaemonParts(Log(), healthy, operations, ordering, *services)
 
 
@@ -267,6 +267,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/grants", b"abcde").body) == {"peer": "insurer", "size": 5}
     assert orjson.loads(call(router, "POST", "/proposals", b"ab").body) == {"peer": "insurer", "size": 2}
     assert orjson.loads(call(router, "POST", "/asks", b"a").body) == {"peer": "insurer", "size": 1}
+    assert orjson.loads(call(router, "POST", "/attests", b"ab").body) == {"peer": "insurer", "size": 2}
     assert orjson.loads(call(router, "POST", "/concerns", b"abc").body) == {"peer": "insurer", "size": 3}
 
 

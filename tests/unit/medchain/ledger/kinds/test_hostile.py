@@ -15,6 +15,7 @@ from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, Person, accesses, code, delegation_of
 from tests.unit.medchain.ledger.kinds.test_access import EMERGENCY, ERASURE
+from tests.unit.medchain.ledger.kinds.test_attest import PAPER
 from tests.unit.medchain.ledger.kinds.test_mandate import MANDATE
 from tests.unit.medchain.ledger.kinds.test_recovery import recovery_of
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, fresh
@@ -43,6 +44,7 @@ def contents(case):
         "emergency": EMERGENCY.to_content(),
         "erasure": ERASURE.to_content(),
         "mandate": MANDATE.to_content(),
+        "attest": PAPER.to_content(),
         "recovery": recovery_of(case).to_content(),
         "delegation": delegation_of(Person(case, "patient"), Person(case, "helper")).to_content(),
     }
@@ -52,7 +54,7 @@ def contents(case):
 
 @given(
     st.sampled_from(
-        ["subject", "consent", "grant", "access", "emergency", "erasure", "mandate", "recovery", "delegation"]
+        ["subject", "consent", "grant", "access", "emergency", "erasure", "mandate", "attest", "recovery", "delegation"]
     ),
     json_values,
     st.data(),
