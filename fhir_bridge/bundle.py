@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from fhir_bridge import binary, resources
+from fhir_bridge import binary, bundled, resources
 from fhir_bridge.bundle_entries import DELETE, Current, Entry, EntryReader, Strictness, in_order, resource_of
 from fhir_bridge.document import Document, Element, Resource, Rows, parse, write
 from fhir_bridge.labelling import Labeller
@@ -36,6 +36,7 @@ from fhir_bridge.subset import check_whole
 from fhir_bridge.validation.check import Mode
 from fhir_bridge.validation.issue import MAX_ISSUES
 from fhir_bridge.validation.repeats import Repeats
+from fhir_bridge.whose import named_patient
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.kinds.record import DELETED
 from medchain.node.records import NewRecord
@@ -358,11 +359,11 @@ def _record(entry: Entry, resource: Resource, context: _Context) -> NewRecord | 
 
 
 def _whose(entry: Entry, resource: Resource, context: _Context) -> str:
-    """Find the patient whom an entry names without a reference; of a Provenance `_beside_targets` does.
+    """Find the patient whom an entry names without a reference, or tells of; of a Provenance `_beside_targets` does.
 
     A Provenance has hundreds of targets, most of which are not there yet.
     """
-    return "" if entry.type == PROVENANCE else context.resolver.whose(entry.type, resource, context.own)
+    return "" if entry.type == PROVENANCE else named_patient(entry.type, resource, context.own, context.resolver)
 
 
 def _rewritten(
@@ -413,7 +414,8 @@ def make_record(  # what a record is made of
         mode: how strictly it is checked.
         repeats: what is kept between the resources of one request.
         forgets: whether the record does not hold the resource as it is parsed, since there are too many.
-        whose: finds the patient whom it names without a reference; asked where no reference does.
+        whose: finds the patient whom it names without a reference, and asked where no reference does; of a Bundle the
+            one of whom alone it tells.
 
     Returns:
         The record.
@@ -424,6 +426,10 @@ def make_record(  # what a record is made of
     # Written once, whether to be judged or to be stored.
     content = cache(lambda: write(resource))
     resources.check(resource, type_name, mode, content=content, repeats=repeats)
+    if type_name == bundled.TYPE:
+        # No record of the patient's, and gone with it.
+        document = None if forgets else resource
+        return NewRecord(type_name, record_id, content(), "", version, document=document, goes_with=whose())
     # Who is named as the one that it is about, by whatever, goes before all to whom it refers.
     named = subject_of(type_name, record_id, resource) or whose()
     patient = named or patient_of(type_name, record_id, resource)

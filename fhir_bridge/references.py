@@ -267,12 +267,28 @@ class Resolver:
 
     def _patient_with(self, named: Identifier, own: Own) -> str:
         """Return the id of the one patient who has an identifier; empty where nobody has, or more than one."""
+        found = self.patients_with(named, own)
+        return found[0] if len(found) == 1 else ""
+
+    def patients_with(self, named: Identifier, own: Own) -> list[str]:
+        """List the ids of the patients who have an identifier; an empty one where two that are written have it.
+
+        Args:
+            named: with its system.
+            own: what is written beside it.
+
+        Raises:
+            UnavailableError: as `whose`.
+        """
         mine = own.named.get(folded(named))
         if mine is not None:
-            return mine
+            return [mine]
         value = quote(f"{escaped(named.system or '')}|{escaped(named.value)}", safe="")
-        found = self._searches.rows(_PATIENT, f"identifier={value}")
-        return found[0].id if len(found) == 1 else ""
+        return [row.id for row in self._searches.rows(_PATIENT, f"identifier={value}")]
+
+    def is_patient(self, record_id: str, own: Own) -> bool:
+        """Tell whether there is a patient of an id here, or is written beside what names it."""
+        return own.changes(_PATIENT, record_id) or self.version(_PATIENT, record_id) > 0
 
     def target_patient(self, resource: Resource, written: Mapping[tuple[str, str], str]) -> str:
         """Return the id of the patient whose records alone a Provenance is about.

@@ -33,6 +33,7 @@ from fhir_bridge.rest.read import headers_of, shown
 from fhir_bridge.rest.shape import part
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.subset import check_whole
+from fhir_bridge.whose import named_patient
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.node.records import NewRecord
 from medchain.node.telling import about_in
@@ -371,7 +372,7 @@ def _store(  # what a version is made of
         newest + 1,
         made,
         core.mode,
-        whose=lambda: resolver.whose(ask.type, resource, Own()),
+        whose=lambda: named_patient(ask.type, resource, Own(), resolver),
     )
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})

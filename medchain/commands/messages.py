@@ -568,8 +568,8 @@ ERASE_REMAINING: Final = Text(
     "Change or delete each: {names}",
 )
 ERASE_NOTHING_LEFT: Final = Text(
-    "索引中没有其他记录提到该患者。",
-    "The index finds no other record that tells of the patient.",
+    "索引和已存储的 Bundle 中没有其他记录提到该患者。",
+    "The index and the stored Bundles have no other record that tells of the patient.",
 )
 ERASE_UNKNOWN: Final = Text(
     "索引尚未完成，无法列出仍提到该患者的记录。",

@@ -107,6 +107,8 @@ class NewRecord:
         document: the content of FHIR JSON where it is at hand parsed, a number as something whose `text` is as it was
             written; it is not parsed again then. None where it is not.
         object_id: of its object on the ledger, where it is not a random one; empty for that.
+        goes_with: local id of the patient with whose keys it goes though it is not that patient's record, of a type
+            in `medchain.store.placing.BESIDE`; empty where it goes with whose record it is.
     """
 
     type: str
@@ -121,6 +123,7 @@ class NewRecord:
     parts: Sequence[bytes] = ()
     document: Mapping[str, Any] | None = None  # Any: whatever JSON has
     object_id: bytes = b""
+    goes_with: str = ""
 
 
 class RowMaker(Protocol):
@@ -252,6 +255,20 @@ class Parts:
     contents: tuple[bytes, ...]
 
 
+class _Given(NamedTuple):
+    """A record version that is to be sealed.
+
+    Attributes:
+        record: what it says.
+        token: keyed token of the patient whose record it is.
+        keeper: of the patient whose key seals it.
+    """
+
+    record: NewRecord
+    token: str
+    keeper: str
+
+
 class _Current(NamedTuple):
     """A patient's key of this moment.
 
@@ -358,7 +375,7 @@ class RecordService:
         # Most of what is stored together is one patient's.
         tokens = {one: self.patient_token(one) for one in {record.patient for record in records}}
         return self._storing(
-            [(record, record.token or tokens[record.patient]) for record in records],
+            [self._given(record, record.token or tokens[record.patient]) for record in records],
             deadline,
             None if unit is None else (unit, self._clock(), refused),
             known,
@@ -723,43 +740,47 @@ class RecordService:
     ) -> Steps[RecordVersion]:
         """Store the version after the newest."""
         try:
-            return (yield from self._storing([(record, token)], known=known))[0]
+            return (yield from self._storing([self._given(record, token)], known=known))[0]
         except ConflictError as error:
             if error.fields.get("table") in _PASSING:
                 raise
             raise ConflictError("record.version", expected=newest.version) from error
 
+    def _given(self, record: NewRecord, token: str) -> _Given:
+        """Say whose key seals a record of a patient (keyed token)."""
+        return _Given(record, token, self.patient_token(record.goes_with) if record.goes_with else token)
+
     def _storing(
         self,
-        records: Sequence[tuple[NewRecord, str]],
+        records: Sequence[_Given],
         deadline: int | None = None,
         unit: tuple[str, int, bytes] | None = None,
         known: Sequence[Known] = (),
         looks: bytes | LookStep | None = None,
     ) -> Steps[list[RecordVersion]]:
-        """Seal and store records, each with its patient's token."""
-        if any(bool(record.content) == (record.status == DELETED) for record, _ in records):
+        """Seal and store records."""
+        if any(bool(one.record.content) == (one.record.status == DELETED) for one in records):
             # An empty content is how a deletion is told from a record.
             raise InputError("record.content")
-        payloads = [b"" if record.status == ACTIVE else record.status.encode("ascii") for record, _ in records]
+        payloads = [b"" if one.record.status == ACTIVE else one.record.status.encode("ascii") for one in records]
         for attempt in range(_EPOCH_ATTEMPTS):
             with ExitStack() as writing:
                 if not attempt and _begins_patient(records):
                     # Nobody has the key of a patient who comes just now; where one is there, the store refuses another.
-                    current = {token: self._drawn(token, 1) for _, token in records}
+                    current = {one.keeper: self._drawn(one.keeper, 1) for one in records}
                 else:
-                    current = {token: self._current(token) for token in {token for _, token in records}}
+                    current = {keeper: self._current(keeper) for keeper in {one.keeper for one in records}}
                 rows = self._sealed(records, current, writing)
                 try:
                     numbers = yield from self._store.putting_versions(
                         rows,
                         deadline=deadline,
                         payloads=payloads,
-                        index=[self._rows_of(record) for record, _ in records],
+                        index=[self._rows_of(one.record) for one in records],
                         unit=unit,
                         epochs=[one.epoch for one in current.values() if one.is_new],
                         known=known,
-                        parts=sum(len(record.parts) for record, _ in records),
+                        parts=sum(len(one.record.parts) for one in records),
                         looks=looks,
                     )
                 except ConflictError as error:
@@ -820,31 +841,32 @@ class RecordService:
         return self._store.blobs.pieces(stored.blob, stored.blob_size)
 
     def _sealed(
-        self, records: Sequence[tuple[NewRecord, str]], current: Mapping[str, _Current], writing: ExitStack
+        self, records: Sequence[_Given], current: Mapping[str, _Current], writing: ExitStack
     ) -> list[RecordVersion]:
-        """Seal records under their patients' keys."""
+        """Seal records under their keepers' keys."""
         now = self._clock()
         objects: dict[tuple[str, str], bytes] = {}
         return [
             self._seal(
-                record,
-                record.object_id or self._object_id(record.type, record.id, record.version, objects),
-                current[token],
+                one,
+                one.record.object_id or self._object_id(one.record.type, one.record.id, one.record.version, objects),
+                current[one.keeper],
                 now,
                 writing,
             )
-            for record, token in records
+            for one in records
         ]
 
     def _seal(  # what one version is made of
         self,
-        record: NewRecord,
+        given: _Given,
         object_id: bytes,
         current: _Current,
         now: int,
         writing: ExitStack,
     ) -> RecordVersion:
         """Seal one version."""
+        record = given.record
         data_key, salt = random_key(), secrets.token_bytes(SALT_BYTES)
         is_json = record.content_type == FHIR_JSON
         root = self._root_of(record, salt)
@@ -860,7 +882,7 @@ class RecordService:
             id=record.id,
             version=record.version,
             object_id=object_id,
-            patient=current.epoch.patient,
+            patient=given.token,
             epoch_id=current.epoch.id,
             created=now,
             commitment=record_commitment(salt, record.content, root),
@@ -917,9 +939,9 @@ class RecordService:
         return WrappingKey(self._key.unwrap(wrapped, _epoch_aad(epoch.patient, epoch.number)))
 
 
-def _begins_patient(records: Sequence[tuple[NewRecord, str]]) -> bool:
+def _begins_patient(records: Sequence[_Given]) -> bool:
     """Tell whether all that is stored is a patient who was none before; of more, a wrong guess would seal all again."""
-    return len(records) == 1 and (records[0][0].type, records[0][0].version) == ("Patient", 1)
+    return len(records) == 1 and (records[0].record.type, records[0].record.version) == ("Patient", 1)
 
 
 def _spelled(number: Any) -> str:  # noqa: ANN401  # `NewRecord.document` says what there is

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from medchain.errors import ConflictError
 from medchain.store.engine import Database, Statement, insert_into, note_remains, room
@@ -35,6 +35,9 @@ MAX_WAITING: Final = 2048
 
 PATIENCE_S: Final = 0.02
 """How long who searches waits for the turn at writing, to merge what waits for whoever comes after, too."""
+
+BESIDE: Final = ("Bundle",)
+"""Types of records that may lie under the key of a patient whose records they are not, and go with it."""
 
 _EVERY: Final = -1
 _KEPT_DETAILS: Final = 50_000
@@ -298,7 +301,9 @@ def standing(row: Sequence[Any] | None) -> Standing:
 def forget_rows(connection: Connection, epochs: Sequence[bytes]) -> None:
     """Remove the index rows of all versions whose key was destroyed: they say what nobody may read any more."""
     patients = select(epoch.c.patient).where(epoch.c.id.in_(epochs))
-    doomed = select(record.c.seq).where(record.c.patient.in_(patients), record.c.epoch_id.in_(epochs))
+    # By what the table has an index for.
+    near = or_(record.c.patient.in_(patients), record.c.type.in_(BESIDE))
+    doomed = select(record.c.seq).where(near, record.c.epoch_id.in_(epochs))
     connection.execute(delete(entry).where(entry.c.resource.in_(doomed)))
     connection.execute(delete(resource).where(resource.c.number.in_(doomed)))
     connection.execute(delete(unindexed).where(unindexed.c.number.in_(doomed)))

@@ -25,7 +25,7 @@ MAX_PAST: Final = 1001
 _AT_ONCE: Final = 500
 _SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
 _NO_NUMBER: Final = -1
-_KEY_COLUMNS: Final = 3
+_KEY_COLUMNS: Final = 4
 _FOREVER: Final = 1 << 62
 
 
@@ -233,7 +233,7 @@ def _of_past(chosen: Select[Any], asked: Past) -> Select[Any]:
 
 def _with_keys() -> Select[Any]:
     """Select versions with their keys."""
-    columns = (*version_columns(), epoch.c.number, epoch.c.created, epoch.c.wrapped_key)
+    columns = (*version_columns(), epoch.c.patient, epoch.c.number, epoch.c.created, epoch.c.wrapped_key)
     joined = record.outerjoin(anchor, anchor.c.record == anchored_as()).join(epoch, epoch.c.id == record.c.epoch_id)
     return select(*columns).select_from(joined)
 
@@ -268,5 +268,4 @@ def _by_numbers(chosen: Select[Any], size: int, dialect: Dialect) -> Statement:
 def _found(row: tuple[Any, ...]) -> Found:
     """Turn a row into a version and its key; Any because columns differ."""
     stored = RecordVersion(*row[:-_KEY_COLUMNS])
-    number, created, wrapped = row[-_KEY_COLUMNS:]
-    return Found(stored, Epoch(stored.epoch_id, stored.patient, number, created, wrapped))
+    return Found(stored, Epoch(stored.epoch_id, *row[-_KEY_COLUMNS:]))

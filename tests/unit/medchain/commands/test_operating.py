@@ -539,9 +539,25 @@ def imported(run, node, *resources: dict) -> None:
         assert run("import", path, "--config", node).code == 0
 
 
+def letter(name: str, *records: dict) -> dict:
+    """Make a Bundle that is stored as such."""
+    return {"resourceType": "Bundle", "id": name, "type": "collection", "entry": [{"resource": one} for one in records]}
+
+
+def putting(resource: dict) -> dict:
+    """Make an entry that stores a resource, since an import takes a Bundle of its own for what lies in it."""
+    url = f"{resource['resourceType']}/{resource['id']}"
+    return {"resource": resource, "request": {"method": "PUT", "url": url}}
+
+
 def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_is_the_patients_alone(run, node):
     her, his = {"reference": "Patient/p1"}, {"reference": "Patient/p2"}
-    active = {"status": "accepted"}
+    active, basic = {"status": "accepted"}, {"resourceType": "Basic", "code": {"text": "x"}}
+    letters = [
+        letter("l1", basic | {"subject": her}),
+        letter("l2", basic | {"subject": her}, basic | {"subject": his}),
+        letter("l3", basic | {"subject": his}),
+    ]
     imported(
         run,
         node,
@@ -576,16 +592,18 @@ def test_an_erasure_names_what_tells_of_the_patient_and_stays_and_destroys_what_
             "target": [{"reference": "Appointment/a1"}, {"reference": "Basic/b1"}],
             "agent": [{"who": {"reference": "Organization/o"}}],
         },
+        {"resourceType": "Bundle", "type": "transaction", "entry": [putting(one) for one in letters]},
     )
     ran = erase(run, node, "--yes", "--json")
     assert ran.code == 0, ran.err
-    assert ran.document["remaining"] == ["Appointment/a2", "Basic/b2", "Group/g1", "Provenance/v1"]
-    assert run("record", "show", "Appointment/a1", "--config", node).code == 4
-    for name in (*ran.document["remaining"], "Basic/b1", "Patient/p2"):
+    assert ran.document["remaining"] == ["Appointment/a2", "Basic/b2", "Bundle/l2", "Group/g1", "Provenance/v1"]
+    for name in ("Appointment/a1", "Bundle/l1"):
+        assert run("record", "show", name, "--config", node).code == 4
+    for name in (*ran.document["remaining"], "Basic/b1", "Bundle/l3", "Patient/p2"):
         assert run("record", "show", name, "--config", node).code == 0
     told = erase(run, node, "--yes", "--lang", "en", patient="p2")
-    assert "4 record(s) tell of the patient" not in told.out
-    assert "Appointment/a2 Group/g1" in told.out
+    assert "5 record(s) tell of the patient" not in told.out
+    assert "Appointment/a2 Bundle/l2 Group/g1" in told.out
 
 
 def test_an_erasure_says_that_nothing_else_tells_of_the_patient_or_that_it_cannot_be_said(run, filled, monkeypatch):
@@ -645,6 +663,8 @@ def test_a_lock_with_a_bad_date_or_without_a_reason_is_refused(run, filled):
 
 
 def test_an_erasure_after_the_backup_is_done_again_before_the_restored_node_serves(run, filled, tmp_path):
+    about = {"resourceType": "Basic", "code": {"text": "x"}, "subject": {"reference": "Patient/p1"}}
+    imported(run, filled, {"resourceType": "Bundle", "type": "transaction", "entry": [putting(letter("b1", about))]})
     run("backup", tmp_path / "b", "--config", filled)
     assert erase(run, filled, "--yes").code == 0
     run("backup", tmp_path / "newer", "--config", filled)
@@ -652,5 +672,6 @@ def test_an_erasure_after_the_backup_is_done_again_before_the_restored_node_serv
     for name, source in (("r1", ("--old", filled.parent)), ("r2", ("--erasures", tmp_path / "newer"))):
         restored = run("restore", tmp_path / "b", tmp_path / name, *root, *source, "--json")
         assert restored.document["destroyed"] == 1
-        ran = run("record", "show", "Patient/p1", "--config", tmp_path / name / "node.toml")
-        assert (ran.code, "record.erased" in ran.err) == (4, True)
+        for record in ("Patient/p1", "Bundle/b1"):
+            ran = run("record", "show", record, "--config", tmp_path / name / "node.toml")
+            assert (ran.code, "record.erased" in ran.err) == (4, True)
