@@ -348,8 +348,10 @@ class Enforcement:
                 self._take([row for row in new if row.type == _CONSENT])
                 self._who += any(row.type in _WHO for row in new)
                 came = self._joint.take(new)
+                # What has become another patient's matters to what is still of the one before.
+                fresh = [*self._rows.left(self._upto, new[-1].seq), *new]
                 for view in self._views.values():
-                    self._follow(view, new, came)
+                    self._follow(view, fresh, came)
                 self._upto = new[-1].seq
                 fresh = self._rows.after(self._upto)
 
@@ -491,7 +493,7 @@ class Enforcement:
 
         Args:
             view: what is known.
-            fresh: the versions.
+            fresh: the versions, and before them what left a patient by them.
             came: as `JointRecords.take` tells of them.
         """
         names: dict[str, set[Name]] = {}

@@ -1,7 +1,8 @@
 """What is known of all of a patient's records together, kept up record by record: each version is opened once.
 
-Keeps true: what is told is of the records as they are now; nothing is looked at before somebody asks for that patient;
-who asks for one patient waits for nobody who asks for another. Trusts the records file for whose records they are.
+Keeps true: what is told is of the records as they are now, and of none that has become another patient's; nothing is
+looked at before somebody asks for that patient; who asks for one patient waits for nobody who asks for another. Trusts
+the records file for whose records they are.
 Source: `docs/spec/consent.md` C4, D13.
 """
 
@@ -16,6 +17,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from medchain.errors import NotFoundError
 from medchain.node.records import RecordService
+from medchain.store.consents import ConsentRows
 from medchain.store.records import RecordStore, RecordVersion
 
 _PAGE: Final = 200
@@ -34,17 +36,27 @@ Known = TypeVar("Known", bound=Kept)
 
 @dataclass(slots=True)
 class _Following(Generic[Known]):
-    """What is kept of a patient, the number of the last record version that was looked at, and who does that now."""
+    """What is kept of a patient.
+
+    Attributes:
+        known: it.
+        upto: number of the last of the patient's record versions that was looked at.
+        seen: number of the last version of anybody's when it was looked at last.
+        left: records that were the patient's, and became another's since.
+        turn: who looks now.
+    """
 
     known: Known
     upto: int = 0
+    seen: int = -1
+    left: set[tuple[str, str]] = field(default_factory=set)
     turn: Lock = field(default_factory=Lock)
 
 
 class Followed(Generic[Known]):
     """Follows what is stored of patients. Threads may share it."""
 
-    __slots__ = ("_lock", "_make", "_most", "_patients", "_read", "_records", "_service")
+    __slots__ = ("_lock", "_make", "_most", "_patients", "_read", "_records", "_rows", "_service", "_upto")
 
     def __init__(
         self,
@@ -64,12 +76,14 @@ class Followed(Generic[Known]):
             most: patients that are remembered.
         """
         self._records = records
+        self._rows = ConsentRows(records.database)
         self._service = service
         self._make = make
         self._read = read
         self._most = most
         self._patients: OrderedDict[str, _Following[Known]] = OrderedDict()
         self._lock = Lock()
+        self._upto = -1
 
     @contextmanager
     def of(self, patient: str) -> Iterator[Known]:
@@ -96,7 +110,12 @@ class Followed(Generic[Known]):
         return following
 
     def _catch_up(self, patient: str, following: _Following[Known]) -> None:
-        """Take over what was stored since the last look."""
+        """Take over what was stored since the last look, if anything was."""
+        newest = self._rows.newest()
+        if newest == following.seen:
+            return
+        self._note_left(newest)
+        self._drop_left(patient, following)
         while page := self._records.by_patient(patient, after=following.upto, limit=_PAGE):
             for row in page:
                 try:
@@ -105,3 +124,23 @@ class Followed(Generic[Known]):
                     content = b""
                 following.known.take(row, content)
                 following.upto = row.seq
+        following.seen = newest
+
+    def _note_left(self, newest: int) -> None:
+        """Note, up to a number, which records have become another patient's since the last look at all of them."""
+        with self._lock:
+            # Before the first look nothing is known of anybody.
+            for row in self._rows.left(self._upto, newest) if self._upto >= 0 else ():
+                if row.patient in self._patients:
+                    self._patients[row.patient].left.add((row.type, row.id))
+            self._upto = max(self._upto, newest)
+
+    def _drop_left(self, patient: str, following: _Following[Known]) -> None:
+        """Forget the records that are not the patient's any more."""
+        with self._lock:
+            left, following.left = following.left, set()
+        for name in left:
+            newest = self._records.get(*name)
+            # It may have come back.
+            if newest is not None and newest.patient != patient:
+                following.known.take(newest, b"")

@@ -1,4 +1,4 @@
-"""Rows of the records file as those who enforce consents need them: what came since, what is of a patient, no contents.
+"""Rows of the records file without contents, as who enforces consents needs them: what came since, what is a patient's.
 
 Keeps true: what is told comes in the order in which it was stored; nothing up to a number is left out. Trusts the rows.
 Part of the records file.
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 
-from medchain.store.engine import Database, Statement
+from medchain.store.engine import ONE, Database, Statement
 from medchain.store.tables import record
 
 AT_ONCE: Final = 1000
@@ -30,7 +30,7 @@ class Fresh(NamedTuple):
 class ConsentRows:
     """Reads them. Threads may share it."""
 
-    __slots__ = ("_after", "_database", "_newest", "_of_patient", "_of_record", "_of_type")
+    __slots__ = ("_after", "_database", "_left", "_newest", "_of_patient", "_of_record", "_of_type")
 
     def __init__(self, database: Database) -> None:
         """Compile what is asked all the time."""
@@ -47,6 +47,13 @@ class ConsentRows:
         self._of_record = Statement(of_record.order_by(record.c.seq), dialect)
         of_patient = chosen.where(record.c.patient == bindparam("patient"))
         self._of_patient = Statement(of_patient.order_by(record.c.seq), dialect)
+        before = record.alias("before")
+        follows = (before.c.type == record.c.type) & (before.c.id == record.c.id)
+        follows &= (before.c.version == record.c.version - ONE) & (before.c.patient != record.c.patient)
+        left = select(record.c.seq, record.c.type, record.c.id, before.c.patient)
+        left = left.select_from(record.join(before, follows))
+        between = (record.c.seq > bindparam("after")) & (record.c.seq <= bindparam("upto"))
+        self._left = Statement(left.where(between, record.c.version > ONE).order_by(record.c.seq), dialect)
 
     def newest(self) -> int:
         """Return the number of the newest record version, 0 for none."""
@@ -69,6 +76,10 @@ class ConsentRows:
     def of_patient(self, patient: str) -> list[Fresh]:
         """Return all versions of a patient's records, by the patient's token."""
         return self._listed(self._of_patient, patient)
+
+    def left(self, after: int, upto: int) -> list[Fresh]:
+        """Return the versions between two numbers that made a record another patient's, with whose it was before."""
+        return self._listed(self._left, after, upto)
 
     def _listed(self, statement: Statement, *values: object) -> list[Fresh]:
         """Run a question."""

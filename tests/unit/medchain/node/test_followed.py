@@ -54,6 +54,10 @@ class Ward:
             content = b'{"resourceType":"Observation","id":"%b"}' % name.encode()
             self.service.create(NewRecord("Observation", name, content, patient))
 
+    def correct(self, name: str, patient: str) -> None:
+        """Have a record be another patient's."""
+        self.service.update(NewRecord("Observation", name, b'{"resourceType":"Observation"}', patient))
+
     def of(self, patient: str) -> set[str]:
         with self.followed.of(self.service.patient_token(patient)) as known:
             return set(known.found)
@@ -77,6 +81,51 @@ def test_each_version_is_opened_once_and_what_is_deleted_is_no_more(ward):
 def test_of_records_that_are_nobodys_nothing_is_kept(ward):
     ward.store("", "o1")
     assert (ward.of(""), ward.read) == (set(), [])
+
+
+def test_what_has_become_another_patients_is_no_more_of_the_one_before(ward):
+    ward.store("p1", "o1", "o2")
+    assert (ward.of("p1"), ward.of("p2")) == ({"Observation/o1", "Observation/o2"}, set())
+    ward.correct("o1", "p2")
+    assert (ward.of("p1"), ward.of("p2")) == ({"Observation/o2"}, {"Observation/o1"})
+    ward.correct("o1", "")
+    ward.service.delete("Observation", "o2")
+    assert (ward.of("p1"), ward.of("p2")) == (set(), set())
+
+
+def test_what_comes_back_between_two_looks_is_the_patients_again(ward):
+    ward.store("p1", "o1", "o2")
+    assert ward.of("p1") == {"Observation/o1", "Observation/o2"}
+    for patient in ("p2", "p1", "p2", "p1"):
+        ward.correct("o1", patient)
+    assert (ward.of("p1"), ward.of("p2")) == ({"Observation/o1", "Observation/o2"}, set())
+    ward.correct("o1", "p2")
+    assert (ward.of("p1"), ward.of("p2")) == ({"Observation/o2"}, {"Observation/o1"})
+
+
+def test_a_record_that_comes_back_while_somebody_looks_stays(ward, monkeypatch):
+    """It left and came back between finding what left and reading what came, and is known from the latter."""
+    ward.store("p1", "o1")
+    ward.of("p1")
+    plain, moves = type(ward.records).by_patient, iter(["p2", "p1"])
+
+    def read(records, patient, *, after, limit):
+        for one in moves:
+            ward.correct("o1", one)
+        return plain(records, patient, after=after, limit=limit)
+
+    ward.store("p1", "o2")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(ward.records), "by_patient", read)
+        assert ward.of("p1") == {"Observation/o1", "Observation/o2"}
+    assert ward.of("p1") == {"Observation/o1", "Observation/o2"}
+
+
+def test_who_looks_while_nothing_is_stored_asks_for_no_rows(ward, monkeypatch):
+    ward.store("p1", "o1")
+    ward.of("p1")
+    monkeypatch.setattr(type(ward.records), "by_patient", None)
+    assert ward.of("p1") == {"Observation/o1"}
 
 
 def test_who_is_forgotten_is_read_anew(ward):
