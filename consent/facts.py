@@ -17,8 +17,9 @@ import orjson
 from consent.decision import Resource, coding_key, unversioned
 from consent.directive import SUBJECT, span_of_seconds
 from medchain.dates import Span
+from medchain.encoding import objects_in
 from medchain.ledger.kinds.content import Period
-from medchain.node.naming import objects_in, perhaps_named
+from medchain.node.naming import perhaps_named
 
 AUTHORS: Final = frozenset({"asserter", "author", "enterer", "performer", "recorder", "requester"})
 """Elements of R4's types that say who wrote a record, or stands for it."""

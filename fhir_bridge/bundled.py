@@ -17,9 +17,10 @@ from urllib.parse import unquote
 
 from consent.decision import Resource as Facts
 from consent.decision import unversioned
-from fhir_bridge.document import Element, Resource, member, objects, write
+from fhir_bridge.document import Element, Resource, member, object_of, objects_of, write
 from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identifiers, parse_condition
 from medchain.dates import Span
+from medchain.encoding import objects_in
 from medchain.node.naming import asked_in
 from medchain.node.telling import BINARY, PROVENANCE, about_in, targets_in
 
@@ -167,20 +168,20 @@ class _Naming:
         if named != NOBODY:
             return named
         contained = (one for one in _listed(record.get(_CONTAINED)) if one.get("resourceType") == _PATIENT)
-        referred = (self._by_name(member(one, "reference")) for one in objects(record))
+        referred = (self._by_name(member(one, "reference")) for one in objects_in(record))
         return united([*referred, *(self._itself({}, one) for one in contained)])
 
     def _itself(self, place: Resource, patient: Resource) -> Whom:
         """Tell how records name a Patient that lies in it: by what it says itself, its place, and its links."""
-        created = parse_condition(_PATIENT, member(_object(place.get("request")), "ifNoneExist"))
+        created = parse_condition(_PATIENT, member(object_of(place.get("request")), "ifNoneExist"))
         named = (self._addressed(text) for text in (*_addresses(place), _own_name(patient)))
-        linked = (self._meant(_object(one.get("other"))) for one in _listed(patient.get("link")))
+        linked = (self._meant(object_of(one.get("other"))) for one in _listed(patient.get("link")))
         own = Whom(identifiers=_identifiers(patient))
         return united([own, self._fulfilling(created.condition), *named, *linked])
 
     def _meant(self, reference: Resource) -> Whom:
         """Tell whom a reference means that names the one that a record is about."""
-        given = _object(reference.get("identifier"))
+        given = object_of(reference.get("identifier"))
         is_patient = member(reference, "type").rpartition("/")[2] in ("", _PATIENT)
         named = frozenset({folded(Identifier(_PATIENT, member(given, "system"), member(given, "value")))})
         by_identifier = Whom(identifiers=named) if is_patient and member(given, "value") else NOBODY
@@ -233,7 +234,7 @@ def _names(place: Resource, record: Resource) -> Iterator[Name]:
 
 def _addresses(place: Resource) -> Iterator[str]:
     """List the addresses by which a place in a Bundle says what it holds."""
-    request, response = (_object(place.get(name)) for name in ("request", "response"))
+    request, response = (object_of(place.get(name)) for name in ("request", "response"))
     yield from (member(place, "fullUrl"), member(request, "url"), member(response, "location"))
 
 
@@ -253,14 +254,9 @@ def _identifiers(patient: Resource) -> frozenset[Identifier]:
     return frozenset(folded(one) for one in identifiers(_PATIENT, patient) if one.system is not None)
 
 
-def _object(value: Element) -> Resource:
-    """Read an object; an empty one for none."""
-    return value if isinstance(value, dict) else {}
-
-
-def _listed(value: Element) -> Iterator[Resource]:
+def _listed(value: Element) -> list[Resource]:
     """List the objects of a member, which may be one or several."""
-    yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict))
+    return objects_of(value if isinstance(value, list) else [value])
 
 
 def _all_of(sets: Iterable[frozenset[str] | None]) -> frozenset[str] | None:

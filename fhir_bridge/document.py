@@ -227,15 +227,14 @@ def member(resource: Resource, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def objects(value: Element) -> Iterator[Resource]:
-    """Walk through every object of a value, itself included."""
-    if isinstance(value, dict):
-        yield value
-        for item in value.values():
-            yield from objects(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from objects(item)
+def object_of(value: Element) -> Resource:
+    """Take an object; an empty one for what is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_of(value: Element) -> list[Resource]:
+    """Take the objects of a list; what is none is left out."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def check_depth(value: Element, depth: int = MAX_DEPTH) -> None:

@@ -20,12 +20,12 @@ from consent.decision import Resource as Decided
 from consent.decision import unversioned
 from consent.web.ports import Listing, Look, Opened, PatientRecord
 from fhir_bridge.audit_events import REST_TYPE
-from fhir_bridge.browse.reading import Listed, Reading, RefusedError, objects_in
+from fhir_bridge.browse.reading import Listed, Reading, RefusedError
 from fhir_bridge.browse.view import line_of, rows_of, when_of, words_of
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
 from fhir_bridge.definitions.parameters import compartment, parameters_of
-from fhir_bridge.document import Element, Resource, write
+from fhir_bridge.document import Element, Resource, objects_of, write
 from fhir_bridge.outcome import outcome_of
 from fhir_bridge.patient_facts import PatientFacts
 from fhir_bridge.references import instant
@@ -102,7 +102,7 @@ class RecordsOfPatients:
             resource, _ = self._reading(patient, language).resource(f"Patient/{patient}")
         except RefusedError:
             return ""
-        names = objects_in(resource.get("name"))
+        names = objects_of(resource.get("name"))
         return name_text(names[0]) if names else ""
 
     def facts(self, patient: str, language: str) -> Sequence[Decided]:
@@ -279,21 +279,21 @@ class RecordsOfPatients:
         """Read events; the patient's own looks are left out."""
         names = _Names(reading)
         for event in found.resources:
-            person = next((one for one in objects_in(event.get("agent")) if _is_person(one)), {})
+            person = next((one for one in objects_of(event.get("agent")) if _is_person(one)), {})
             reference = _reference(person.get("who"))
             if reference == f"Patient/{patient}":
                 continue
             # Another patient, who acts for this one, is named by the pages: asking for that record would be a look.
             is_staff = reference and not reference.startswith("Patient/")
             name = names.of(reference) if is_staff else ""
-            roles = objects_in(person.get("role"))
-            codings = objects_in(roles[0].get("coding")) if roles else []
+            roles = objects_of(person.get("role"))
+            codings = objects_of(roles[0].get("coding")) if roles else []
             yield Look(
                 time=str(event.get("recorded", "")),
                 who=name or reference or _identifier(person.get("who")),
                 role=str(codings[0].get("code", "")) if codings else "",
                 client=_client(event),
-                action=next((str(one.get("code")) for one in objects_in(event.get("subtype"))), ""),
+                action=next((str(one.get("code")) for one in objects_of(event.get("subtype"))), ""),
                 types=_types(event),
                 is_refused=event.get("outcome") == _REFUSED,
                 purpose=_purpose(event),
@@ -418,7 +418,7 @@ class _Names:
         except RefusedError:
             return ""
         name = resource.get("name")
-        people = objects_in(name)
+        people = objects_of(name)
         return name_text(people[0]) if people else name if isinstance(name, str) else ""
 
 
@@ -431,7 +431,7 @@ def _called(element: str, language: str) -> str:
 def _title(resource: Resource, names: _Names) -> str:
     """Say in a line what a record is about, of a visit in which department it was."""
     kind = resource.get("resourceType")
-    people = objects_in(resource.get("name")) if kind == "Patient" else []
+    people = objects_of(resource.get("name")) if kind == "Patient" else []
     title = name_text(people[0]) if people else line_of(resource, has_codes=False)
     parts = (title, *_departments(resource, names)) if kind == _VISIT else (title,)
     return _BESIDE.join(dict.fromkeys(filter(None, parts)))
@@ -440,7 +440,7 @@ def _title(resource: Resource, names: _Names) -> str:
 def _departments(visit: Resource, names: _Names) -> Iterator[str]:
     """Say in which department a visit was: by its service, by who was responsible for it, by where that was."""
     yield words_of(visit.get("serviceType"))
-    for place in (visit.get("serviceProvider"), *(one.get("location") for one in objects_in(visit.get("location")))):
+    for place in (visit.get("serviceProvider"), *(one.get("location") for one in objects_of(visit.get("location")))):
         display = place.get("display") if isinstance(place, dict) else None
         reference = _reference(place)
         yield display if isinstance(display, str) else names.of(reference) if reference else ""
@@ -455,7 +455,7 @@ def _reference(who: object) -> str:
 def _is_person(agent: Resource) -> bool:
     """Tell whether an agent is a person who signed in; applications and organisations take part otherwise."""
     kind = agent.get("type")
-    codings = objects_in(kind.get("coding")) if isinstance(kind, dict) else []
+    codings = objects_of(kind.get("coding")) if isinstance(kind, dict) else []
     return any(one.get("system") == _PARTICIPATION for one in codings)
 
 
@@ -467,18 +467,18 @@ def _identifier(who: object) -> str:
 
 def _client(event: Resource) -> str:
     """Read by which application it was done: the first agent."""
-    agents = objects_in(event.get("agent"))
+    agents = objects_of(event.get("agent"))
     return _identifier(agents[0].get("who")) if agents else ""
 
 
 def _purpose(event: Resource) -> str:
     """Read for what it was done: the code; empty where nobody said, and no consent was asked."""
-    said = objects_in(event.get("purposeOfEvent"))
-    codings = objects_in(said[0].get("coding")) if said else []
+    said = objects_of(event.get("purposeOfEvent"))
+    codings = objects_of(said[0].get("coding")) if said else []
     return str(codings[0].get("code", "")) if codings else ""
 
 
 def _types(event: Resource) -> tuple[str, ...]:
     """Read the types of what was seen."""
-    places = (_reference(one.get("what")) for one in objects_in(event.get("entity")))
+    places = (_reference(one.get("what")) for one in objects_of(event.get("entity")))
     return tuple(sorted({place.partition("/")[0] for place in places if "/_history/" in place}))

@@ -22,14 +22,14 @@ from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote
 
-from fhir_bridge.document import Element, Number, Resource, member, objects
+from fhir_bridge.document import Element, Number, Resource, member, objects_of
 from fhir_bridge.resources import TYPE_PATTERN
 from fhir_bridge.search.judge import Judge, Subject
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Condition
 from fhir_bridge.search.values import token_key
 from medchain.crypto.keywrap import derive
-from medchain.encoding import canonical
+from medchain.encoding import canonical, objects_in
 from medchain.errors import AccessDeniedError, ConflictError, InputError
 from medchain.node.naming import asked_in
 from medchain.store.finding import Known, Search
@@ -409,7 +409,7 @@ def patient_of(type_name: str, record_id: str, resource: Resource) -> str:
     named = subject_of(type_name, record_id, resource)
     if named or type_name in _OF_NOBODY:
         return named
-    matches = (_LOCAL.fullmatch(member(one, "reference")) for one in objects(resource))
+    matches = (_LOCAL.fullmatch(member(one, "reference")) for one in objects_in(resource))
     found = {match[1] for match in matches if match}
     return found.pop() if len(found) == 1 else ""
 
@@ -440,8 +440,7 @@ def _holders(subject: Resource, resource: Resource) -> Sequence[Resource]:
     """List what has the identifiers of the patient whom a reference means: itself, or the contained Patient."""
     reference = member(subject, "reference")
     if reference.startswith("#"):
-        listed = resource.get("contained")
-        inside = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        inside = objects_of(resource.get("contained"))
         patients = [one for one in inside if member(one, "resourceType") == _PATIENT]
         return [one for one in patients if f"#{member(one, 'id')}" == reference]
     is_logical = "reference" not in subject and member(subject, "type") in ("", _PATIENT)

@@ -10,9 +10,9 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -149,6 +149,18 @@ def as_list(value: Json) -> list[Json]:
 def as_objects(value: Json) -> list[dict[str, Json]]:
     """Take the objects of a list; what is none is left out."""
     return [one for one in as_list(value) if isinstance(one, dict)]
+
+
+def objects_in(value: object) -> Iterator[dict[str, Any]]:  # Any: of whatever document
+    """List all objects of a document, itself among them, however deep, in no certain order."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
 
 
 def as_number(value: Json) -> int:

@@ -16,7 +16,7 @@ from consent.hiding import Hidden, hidden_in
 from consent.vocabulary import PURPOSES
 from consent.web.kinds import KINDS, OTHER, SENSITIVE, kinds_of
 from consent.web.ports import Look
-from medchain.encoding import Json, parse_canonical
+from medchain.encoding import Json, as_objects, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.node.ending import Ending
@@ -305,7 +305,7 @@ def by_kind(given: Iterable[Given]) -> dict[str, list[Given]]:
 def _read(answer: Mapping[str, Json]) -> list[Given]:
     """Read all consents and mandates that an answer tells of."""
     found = []
-    for row in _objects(answer.get("consents")):
+    for row in as_objects(answer.get("consents")):
         content = row.get("content")
         if isinstance(content, dict) and isinstance(content.get("recipient"), str):
             found.append(_given(row, content))
@@ -352,8 +352,8 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
     types = _texts(content.get("resource_types"))
     how = str(ending.get("how")) if isinstance(ending, dict) else ""
     is_in_force = row.get("in_force") is True
-    releases = [_release(one) for grant in _objects(row.get("grants")) for one in _objects(grant.get("accesses"))]
-    gaps = (grant.get("missing") for grant in _objects(row.get("grants")))
+    releases = [_release(one) for grant in as_objects(row.get("grants")) for one in as_objects(grant.get("accesses"))]
+    gaps = (grant.get("missing") for grant in as_objects(row.get("grants")))
     missing = sum(len(one) for one in gaps if isinstance(one, list))
     return Given(
         key=str(row.get("key")),
@@ -377,14 +377,14 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         content_root=str(row.get("content_root", "")),
         releases=tuple(sorted(releases, key=lambda one: -one.time)),
         missing=missing,
-        is_broken=missing == 0 and any(grant.get("broken") is not None for grant in _objects(row.get("grants"))),
+        is_broken=missing == 0 and any(grant.get("broken") is not None for grant in as_objects(row.get("grants"))),
         types=types,
         signer=str(content.get("subject", "")),
         patient=str(content.get("acting_for") or content.get("subject", "")),
         withdrawn_by=str(row.get("withdrawn_by") or ""),
         law=_law(content.get("basis")),
         hides=hidden_in(content),
-        grants=tuple(Grant(str(one.get("key")), str(one.get("custodian"))) for one in _objects(row.get("grants"))),
+        grants=tuple(Grant(str(one.get("key")), str(one.get("custodian"))) for one in as_objects(row.get("grants"))),
     )
 
 
@@ -414,9 +414,12 @@ def _release(row: Mapping[str, Json]) -> Release:
 def sensitive_of(fhir: Json) -> tuple[str, ...]:
     """Tell which sensitive kinds a FHIR Consent of ours does not deny; of any other one, all may be permitted."""
     provision = fhir.get("provision") if isinstance(fhir, dict) else None
-    below = _objects(provision.get("provision")) if isinstance(provision, dict) else []
+    below = as_objects(provision.get("provision")) if isinstance(provision, dict) else []
     denied = {
-        label.get("code") for one in below if one.get("type") == "deny" for label in _objects(one.get("securityLabel"))
+        label.get("code")
+        for one in below
+        if one.get("type") == "deny"
+        for label in as_objects(one.get("securityLabel"))
     }
     return tuple(kind for kind, codes in SENSITIVE.items() if not denied.issuperset(codes))
 
@@ -471,11 +474,6 @@ def _seconds(instant: str) -> int:
         return int(datetime.fromisoformat(instant).timestamp())
     except ValueError:
         return 0
-
-
-def _objects(value: Json) -> list[dict[str, Json]]:
-    """List the objects of a list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: Json) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fhir_bridge.capability import served_types
-from fhir_bridge.document import MAX_DEPTH, Element, Number, Resource, parse
+from fhir_bridge.document import MAX_DEPTH, Element, Number, Resource, objects_of, parse
 from fhir_bridge.rest.ask import Ask, Reply, new_request_id
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.routes import answer
@@ -106,7 +106,7 @@ class Reading:
     def listed(self, path: str, query: str = "") -> Listed:
         """Search, or read a history; raises `RefusedError`."""
         bundle = parse(_whole(self.get(path, query)), _DEPTH)
-        entries = objects_in(bundle.get("entry"))
+        entries = objects_of(bundle.get("entry"))
         found = [
             one["resource"] for one in entries if _mode(one) != "outcome" and isinstance(one.get("resource"), dict)
         ]
@@ -145,11 +145,6 @@ def access_of(me: SignedIn) -> Access:
     return Access(CLIENT, ROLE_SCOPES.get(account.role, ()), user=user, role=account.role.value)
 
 
-def objects_in(value: Element) -> list[Resource]:
-    """List the objects of a list."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
 def _whole(reply: Reply) -> bytes:
     """Take a body whole."""
     return reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
@@ -163,7 +158,7 @@ def _mode(entry: Resource) -> Element:
 
 def _cursor(bundle: Resource) -> str:
     """Read the cursor of the next page; empty for none."""
-    for link in objects_in(bundle.get("link")):
+    for link in objects_of(bundle.get("link")):
         if link.get("relation") == "next":
             return parse_qs(urlsplit(str(link.get("url"))).query).get(PARAMETER, [""])[0]
     return ""
@@ -171,7 +166,7 @@ def _cursor(bundle: Resource) -> str:
 
 def _said(reply: Reply) -> str:
     """Read what an OperationOutcome says."""
-    for issue in objects_in(parse(_whole(reply)).get("issue")):
+    for issue in objects_of(parse(_whole(reply)).get("issue")):
         details, place = issue.get("details"), issue.get("diagnostics")
         text = details.get("text") if isinstance(details, dict) else None
         return " ".join(one for one in (text, place) if isinstance(one, str))

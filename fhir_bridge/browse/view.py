@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import members
-from fhir_bridge.document import Element, Resource
+from fhir_bridge.document import Element, Resource, objects_of
 from fhir_bridge.smart.patients import name_text
 
 _LEFT_OUT: Final = frozenset({"resourceType", "text", "id"})
@@ -227,8 +227,7 @@ def _of(value: Mapping[str, Element], *names: str) -> list[str]:
 
 def _codings(concept: Resource) -> list[Resource]:
     """List the codings of a CodeableConcept."""
-    given = concept.get("coding")
-    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    return objects_of(concept.get("coding"))
 
 
 def _concept(value: Resource) -> _Said:

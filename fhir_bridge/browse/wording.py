@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_bridge.browse.reading import objects_in
 from fhir_bridge.browse.view import line_of, moment, when_of
 from fhir_bridge.browse.words import ELEMENTS, TYPES
-from fhir_bridge.document import Resource
+from fhir_bridge.document import Resource, objects_of
 from fhir_bridge.smart.patients import name_text
 from medchain.web.pages import Pages, language
 
@@ -22,7 +21,7 @@ def line_in(pages: Pages, resource: Resource) -> dict[str, str]:
     """Say in a line what a resource is."""
     kind, line, when = str(resource.get("resourceType")), line_of(resource), moment(when_of(resource))
     if kind == _PATIENT:
-        names = objects_in(resource.get("name"))
+        names = objects_of(resource.get("name"))
         line = name_text(names[0]) if names else ""
         sex = resource.get("gender")
         line += f" ({pages.say(f'browse.gender.{sex}')})" if sex in ("female", "male") else ""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge.definitions.parameters import ParameterType
-from fhir_bridge.document import Element, Resource, member
+from fhir_bridge.document import Element, Resource, member, objects_of
 from fhir_bridge.resources import ID_PATTERN, TYPE_PATTERN
 from fhir_bridge.rest.ask import Ask
 from fhir_bridge.rest.core import Core
@@ -215,9 +215,8 @@ class _Held(NamedTuple):
 
 def _contained_in(resource: Resource) -> list[_Held]:
     """List what a record contains."""
-    rows = resource.get("contained")
-    found = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list) else []
-    return [_Held(str(one.get("resourceType")), (f"#{one['id']}",), one) for one in found if _has_id(one)]
+    found = filter(_has_id, objects_of(resource.get("contained")))
+    return [_Held(str(one.get("resourceType")), (f"#{one['id']}",), one) for one in found]
 
 
 def _has_id(resource: Resource) -> bool:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from fhir_bridge import binary
-from fhir_bridge.document import Element, Resource, member, objects, parse, write
+from fhir_bridge.document import Element, Resource, member, parse, write
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
 from fhir_bridge.subset import with_elements
 from medchain.crypto.keywrap import WrappingKey
+from medchain.encoding import objects_in
 from medchain.errors import NotFoundError
 from medchain.store.versions import Found
 
@@ -104,7 +105,7 @@ def _line(core: Core, one: Found, elements: frozenset[str], known: dict[bytes, W
 
 def _absolute(base_url: str, resource: Resource) -> bytes:
     """Write a resource with whole addresses of its attachments, as who reads a file needs them (Attachments)."""
-    for item in objects(resource):
+    for item in objects_in(resource):
         url = member(item, "url")
         if url.startswith("Binary/"):
             item["url"] = f"{base_url}/{url}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_bridge.definitions.codes import CodeSet, listed_set
-from fhir_bridge.document import Element, Number, Resource, parse
+from fhir_bridge.document import Number, Resource, objects_of, parse
 from fhir_bridge.rest.ask import Pairs
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import version_of
@@ -123,7 +123,7 @@ def codes_of(resource: Resource) -> CodeSet | None:
 
 def _composed(compose: Resource) -> CodeSet | None:
     """List what a set is composed of."""
-    included, excluded = _rows(compose, "include"), _rows(compose, "exclude")
+    included, excluded = objects_of(compose.get("include")), objects_of(compose.get("exclude"))
     found: dict[str, set[str]] = {}
     if len(included) + len(excluded) > MAX_ROWS:
         return None
@@ -144,7 +144,7 @@ def _part(row: Resource) -> CodeSet | None:
         return None
     if isinstance(sets, list):
         return listed_set(sets[0]) if len(sets) == 1 and isinstance(sets[0], str) else None
-    codes = frozenset(str(one["code"]) for one in _rows(row, "concept") if "code" in one)
+    codes = frozenset(str(one["code"]) for one in objects_of(row.get("concept")) if "code" in one)
     return {str(system): codes} if codes else None
 
 
@@ -161,14 +161,8 @@ def _expanded(expansion: Resource) -> CodeSet | None:
 def _gather(row: Resource, into: dict[str, set[str]]) -> int:
     """Gather the codes of an expansion, as deep as it nests; returns how many there are."""
     number = 0
-    for one in _rows(row, "contains"):
+    for one in objects_of(row.get("contains")):
         if "code" in one and one.get("abstract") is not True:
             into.setdefault(str(one.get("system", "")), set()).add(str(one["code"]))
         number += ("code" in one) + _gather(one, into)
     return number
-
-
-def _rows(row: Resource, name: str) -> list[Resource]:
-    """Take the items of an array of elements."""
-    items: Element = row.get(name)
-    return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []

@@ -19,8 +19,8 @@ from flask import Blueprint, Response, request
 from consent.web.person import Person
 from consent.web.site import QUICK, PatientSite, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
-from fhir_bridge.browse.reading import Reading, RefusedError, access_of, objects_in
-from fhir_bridge.document import Resource
+from fhir_bridge.browse.reading import Reading, RefusedError, access_of
+from fhir_bridge.document import Resource, objects_of
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.patients import name_text
 from medchain.dates import majority_of, may_be_minor
@@ -255,8 +255,8 @@ class Counter:
 
 def _identity(resource: Resource) -> Identity:
     """Read who a Patient is."""
-    names, birth_date = objects_in(resource.get("name")), resource.get("birthDate")
-    values = [one.get("value") for one in objects_in(resource.get("identifier"))]
+    names, birth_date = objects_of(resource.get("name")), resource.get("birthDate")
+    values = [one.get("value") for one in objects_of(resource.get("identifier"))]
     name, patient = name_text(names[0]) if names else "", str(resource.get("id"))
     return Identity(
         patient,

@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.browse.reading import Reading, RefusedError, access_of, objects_in
+from fhir_bridge.browse.reading import Reading, RefusedError, access_of
 from fhir_bridge.browse.view import rows_of
 from fhir_bridge.browse.wording import element_in, line_in
-from fhir_bridge.document import Resource
+from fhir_bridge.document import Resource, objects_of
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.elsewhere import PARAMETER
 from fhir_bridge.search.cursor import PARAMETER as CURSOR
@@ -184,7 +184,7 @@ def _hospital(org_id: str, name: object) -> Hospital:
 def _matches(entries: list[Resource]) -> list[Resource]:
     """List the records of a Bundle, without what tells of them."""
     found = []
-    for one in objects_in([*entries]):
+    for one in objects_of([*entries]):
         search, resource = one.get("search"), one.get("resource")
         if isinstance(search, dict) and search.get("mode") == "match" and isinstance(resource, dict):
             found.append(resource)

@@ -18,13 +18,14 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from fhir_bridge.definitions.elements import members, type_definition
-from fhir_bridge.document import Element, Resource, objects, write
+from fhir_bridge.document import Element, Resource, write
 from fhir_bridge.fhirpath.engine import Scope, Steps, scope_of
 from fhir_bridge.fhirpath.node import Node, resource_node
 from fhir_bridge.validation.issue import MAX_ISSUES, Finding, Issue, Rule, locate
 from fhir_bridge.validation.laws import Law, holds, laws_for, laws_of
 from fhir_bridge.validation.narrative import is_narrative
 from fhir_bridge.validation.repeats import Repeats
+from medchain.encoding import objects_in
 from medchain.errors import InputError
 
 SMALL_BYTES: Final = 16_384
@@ -237,6 +238,6 @@ def _check_contained(resource: Resource, found: list[Finding]) -> None:
         known.add(named)
         if named in pointed:
             continue
-        if not any(inner.get(name) == "#" for inner in objects(one) for name in _POINTERS):
+        if not any(inner.get(name) == "#" for inner in objects_in(one) for name in _POINTERS):
             found.append(Finding(Rule.INVARIANT, "dom-3"))
             found[-1].within(f"contained[{place}]")

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
+from medchain.encoding import objects_in
 from medchain.node.followed import Followed
-from medchain.node.naming import PERHAPS, asked_in, conditions_in, objects_in
+from medchain.node.naming import PERHAPS, asked_in, conditions_in
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 

@@ -14,6 +14,8 @@ from html import unescape
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from medchain.encoding import objects_in
+
 PERHAPS: Final = "urn:medchain:perhaps/"
 """Before a record that may be meant, as well as another: of which a denial holds, and no permission."""
 
@@ -67,18 +69,6 @@ def conditions_in(one: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     reference = one.get("reference")
     for address in (*([reference] if isinstance(reference, str) else []), *_addresses(one)):
         yield from _CONDITION.findall(unescape(address))
-
-
-def objects_in(value: object) -> Iterator[Mapping[str, object]]:
-    """List all objects of a document, itself among them, however deep."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
 
 
 def perhaps_named(record: object) -> Iterator[str]:

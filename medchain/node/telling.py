@@ -19,12 +19,12 @@ from urllib.parse import unquote
 
 import orjson
 
+from medchain.encoding import objects_in
 from medchain.errors import NotFoundError, VerificationError
 from medchain.ledger.kinds.content import Period
 from medchain.node.event_time import event_span
 from medchain.node.followed import Followed
 from medchain.node.identified import Identifiers
-from medchain.node.naming import objects_in
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 

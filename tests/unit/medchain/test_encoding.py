@@ -22,6 +22,7 @@ from medchain.encoding import (
     canonical,
     digest,
     members,
+    objects_in,
     parse_canonical,
     unbase64,
     unbase64url,
@@ -178,6 +179,13 @@ def test_what_is_taken_loosely_is_itself_or_nothing():
         ({}, [], [], 0),
         ({}, [], [], 0),
     ]
+
+
+def test_all_objects_of_a_document_are_listed_however_deep():
+    inner, deep = {"c": None}, {"d": {}}
+    document = {"a": [inner, [deep, "x"]], "b": 1}
+    assert sorted(map(str, objects_in(document))) == sorted(map(str, [document, inner, deep, {}]))
+    assert list(objects_in("x")) == []
 
 
 @given(st.binary(max_size=40))

@@ -7,10 +7,11 @@ import json
 import pytest
 
 from fhir_bridge.definitions.elements import members, type_definition, type_names
-from fhir_bridge.document import objects, parse
+from fhir_bridge.document import parse
 from fhir_bridge.validation import repeats as kept
 from fhir_bridge.validation.check import Mode, check
 from fhir_bridge.validation.repeats import REPEATED_TYPES, Repeats
+from medchain.encoding import objects_in
 from tests.unit.fhir_bridge.examples import examples
 
 AROUND = ("%resource", "%rootResource", "%context", "resolve(")
@@ -108,7 +109,7 @@ def test_whatever_was_seen_before_the_same_is_found():
 
 def _spoil(resource: dict, number: int) -> None:
     """Change one member of an object of a resource: its value, its shape or its name."""
-    inside = list(objects(resource))
+    inside = list(objects_in(resource))
     value = inside[number * 7 % len(inside)]
     name = sorted(value)[number % len(value)]
     match number % 4:
