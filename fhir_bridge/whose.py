@@ -11,8 +11,9 @@ from functools import cache
 from typing import Final
 
 from fhir_bridge.bundled import NOBODY, TYPE, Whom, lying_in, united
-from fhir_bridge.document import Resource, member, objects
+from fhir_bridge.document import Resource, member
 from fhir_bridge.references import Own, Resolver, pointed
+from medchain.encoding import objects_in
 
 MAX_NAMES: Final = 200
 """Most ids and identifiers of patients in one Bundle that are looked up; one with more is nobody's."""
@@ -41,7 +42,7 @@ def named_patient(type_name: str, resource: Resource, own: Own, resolver: Resolv
 def _told_of(bundle: Resource, own: Own, resolver: Resolver) -> str:
     """Return the id of the one patient whom all that names somebody in a Bundle means for certain; empty for none."""
     # What is elsewhere has ids of its own there, which may be those of others here.
-    has_ids = not any(_is_elsewhere(one, resolver.bases) for one in objects(bundle))
+    has_ids = not any(_is_elsewhere(one, resolver.bases) for one in objects_in(bundle))
     having = cache(lambda named: resolver.patients_with(named, own))
     is_here = cache(lambda record_id: resolver.is_patient(record_id, own))
 
