@@ -15,7 +15,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
@@ -29,6 +29,7 @@ from medchain.node.keystore import PASSPHRASE_VARIABLE, Unlock, open_root_file, 
 LANGUAGES: Final = ("zh", "en")
 """Languages that every text has."""
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _LAYOUT: Final = "\n\t"
 _YES: Final = frozenset({"yes", "是"})
 
@@ -65,6 +66,11 @@ class Text(NamedTuple):
 def instant(seconds: int) -> str:
     """Write a time, Unix seconds, as people read it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def day_text(day: int) -> str:
+    """Write a date, days since 1970-01-01, as people read it."""
+    return date.fromordinal(_EPOCH + day).isoformat()
 
 
 def visible(text: str, keep: str = "") -> str:

@@ -72,17 +72,18 @@ _HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96", "fhir.tim
 
 
 class Founder(NamedTuple):
-    """An organisation of the demo."""
+    """An organisation of the demo; the issuer code of its invoices, if it issues some, is that of the sample data."""
 
     org_id: str
     role: str
     zh: str
     en: str
+    issuer: str = ""
 
 
 FOUNDERS: Final = (
-    Founder("renhe-hospital", "hospital", "仁和医院", "Renhe Hospital"),
-    Founder("binhai-hospital", "hospital", "滨海第二医院", "Binhai Second Hospital"),
+    Founder("renhe-hospital", "hospital", "仁和医院", "Renhe Hospital", "99010001"),
+    Founder("binhai-hospital", "hospital", "滨海第二医院", "Binhai Second Hospital", "99010002"),
     Founder("anxin-insurance", "insurer", "安心健康保险", "Anxin Health Insurance"),
     Founder(ORDERER, "insurer", "泰和保险", "Taihe Insurance"),
     Founder(REGULATOR, "regulator", "市卫生健康委员会", "Municipal Health Commission"),
@@ -457,6 +458,8 @@ def _init(folder: Path, founder: Founder, ports: tuple[int, int, int], context: 
         f"--peer-listen=127.0.0.1:{peer_port}",
         f"--web-listen=127.0.0.1:{web_port}",
     ]
+    if founder.issuer:
+        words.append(f"--issuer={founder.issuer}")
     if sign_port:
         words += [f"--sign-listen=127.0.0.1:{sign_port}", f"--sign-origin=http://localhost:{sign_port}"]
     call(("init",), words, context, founding.COMMANDS)

@@ -230,6 +230,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "只有能打开本节点根密钥的管理员可以更换密钥。",
         "Only an administrator who can open the node's root key exchanges keys.",
     ),
+    "rotation.no_invoices": Text(
+        "账本上没有本机构的开票单位代码：先用 medchain org issuers 提议登记。",
+        "The ledger lists no issuer code of this organisation: propose one first with `medchain org issuers`.",
+    ),
     "rotation.not_ordered": Text(
         "变更尚未排序，稍后再次执行即可继续。", "The change is not ordered yet: the same again later goes on."
     ),
@@ -242,6 +246,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The node in {folder} is not running. Start it with `medchain node run`.",
     ),
     "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
+    "organisation.invoices": Text(
+        "开票单位代码由 1 至 32 个 0-9、A-Z 组成，每个机构至多 64 个。",
+        "An issuer code has 1 to 32 of 0-9 and A-Z; an organisation has 64 at most.",
+    ),
     "organisation.unknown": Text("联盟中没有 {org_id}。", "There is no member {org_id}."),
     "passphrase.authentication": Text(
         "口令不对，或根密钥文件已损坏。", "Wrong passphrase, or a damaged root key file."

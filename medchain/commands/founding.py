@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,15 @@ from medchain.commands.genesis_words import genesis_document, genesis_lines
 from medchain.commands.new_file import write_new
 from medchain.encoding import Json, base64_text, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures, parse_genesis, verify_genesis
+from medchain.ledger.genesis import (
+    Genesis,
+    build_genesis,
+    genesis_member,
+    genesis_signatures,
+    parse_genesis,
+    verify_genesis,
+)
+from medchain.ledger.issuers import VRF_KEY, Invoices, VrfGeneration, parse_invoices
 from medchain.ledger.members import (
     ACTIVE,
     ALGORITHMS,
@@ -37,6 +45,7 @@ from medchain.ledger.policy import ROLES, default_policy
 from medchain.node.config import CONFIG_NAME, config_text, load_config
 from medchain.node.keystore import (
     Layout,
+    add_vrf_key,
     create_keys,
     create_root_file,
     genesis_proofs,
@@ -44,6 +53,7 @@ from medchain.node.keystore import (
     open_web_keys,
     public_keys,
     unlock,
+    vrf_publics,
     write_private_file,
 )
 from medchain.ordering.takeover import is_replaceable
@@ -61,6 +71,7 @@ _HASH_BYTES: Final = 32
 _MEMBER_NAME: Final = "member.json"
 _ROOT_KEY: Final = "keys/root.key"
 _PROTOCOL: Final = 1
+_HOSPITAL: Final = "hospital"
 _KEYS: Final = {use: dict if use == AUTHENTICATION_KEY else str for use in ALGORITHMS}
 _MEMBER: Final = {
     "control": str,
@@ -76,21 +87,12 @@ _MEMBER: Final = {
 
 def member_document(organisation: Organisation) -> Json:
     """Write a member file: what the other founders need of an organisation, all of it public."""
-    return {
-        "control": organisation.control,
-        "keys": {key.use: key.text if isinstance(key.text, str) else dict(key.text) for key in organisation.keys},
-        "name": dict(organisation.name),
-        "org_id": organisation.org_id,
-        "origins": list(organisation.origins),
-        "role": organisation.role,
-        "type": MEMBER_TYPE,
-        "url": organisation.url,
-    }
+    return {**genesis_member(organisation), "type": MEMBER_TYPE}
 
 
 def read_member(content: bytes) -> Organisation:
-    """Read a member file; raises `InputError` ``encoding.*``, ``member.type``, ``organisation.key``."""
-    top = members(parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES), _MEMBER)
+    """Read a member file; raises `InputError` ``encoding.*``, ``member.type``, ``organisation.*``."""
+    top = members(parse_canonical(content.rstrip(b"\n"), max_bytes=MAX_FILE_BYTES), _MEMBER, {"invoices": dict})
     if top["type"] != MEMBER_TYPE:
         raise InputError("member.type")
     keys = members(top["keys"], _KEYS)
@@ -105,6 +107,7 @@ def read_member(content: bytes) -> Organisation:
         origins=tuple(str(item) for item in top["origins"]) if isinstance(top["origins"], list) else (),
         status=ACTIVE,
         keys=tuple(made),
+        invoices=parse_invoices(top["invoices"])[0] if "invoices" in top else None,
     )
 
 
@@ -118,6 +121,7 @@ def _init_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str])
     parser.add_argument("--control", metavar="WHO", help=say(messages.INIT_CONTROL))
     parser.add_argument("--url", default="http://127.0.0.1:41001", metavar="URL", help=say(messages.INIT_URL))
     parser.add_argument("--origin", action="append", default=[], metavar="URL", help=say(messages.INIT_ORIGIN))
+    parser.add_argument("--issuer", action="append", default=[], metavar="CODE", help=say(messages.INIT_ISSUER))
     parser.add_argument("--peer-listen", default="127.0.0.1:41001", metavar="HOST:PORT", help=say(messages.INIT_PEER))
     parser.add_argument("--web-listen", default="127.0.0.1:41000", metavar="HOST:PORT", help=say(messages.INIT_WEB))
     parser.add_argument("--sign-listen", default="", metavar="HOST:PORT", help=say(messages.INIT_SIGN_LISTEN))
@@ -159,8 +163,10 @@ def _init(context: Context) -> int:
 
 def _make(folder: Path, given: argparse.Namespace, passphrase: str | None) -> None:
     """Make what a node begins with; raises for what no configuration and no genesis would take."""
-    root = create_root_file(folder / _ROOT_KEY, passphrase)
-    keys = create_keys(folder, given.org_id, unlock(root))
+    halves = unlock(create_root_file(folder / _ROOT_KEY, passphrase))
+    keys = create_keys(folder, given.org_id, halves)
+    if given.role == _HOSPITAL or given.issuer:
+        add_vrf_key(folder, halves)
     settings = {
         "organisation.id": given.org_id,
         "peer.listen": given.peer_listen,
@@ -180,10 +186,21 @@ def _make(folder: Path, given: argparse.Namespace, passphrase: str | None) -> No
         origins=tuple(sorted(given.origin)),
         status=ACTIVE,
         keys=tuple(make_key(given.org_id, use, text) for use, text in keys.items()),
+        invoices=first_invoices(given.issuer, folder) if given.issuer else None,
     )
     content = canonical(member_document(organisation))
     parse_organisation(organisation_content(read_member(content)))
     write_private_file(folder / _MEMBER_NAME, content + b"\n")
+
+
+def first_invoices(issuers: Iterable[str], folder: Path) -> Invoices:
+    """Say which invoices an organisation issues, with the newest key that its node has for their ids.
+
+    Args:
+        issuers: issuer codes.
+        folder: of the node, which has such a key.
+    """
+    return Invoices(tuple(sorted(set(issuers))), (VrfGeneration(0, vrf_publics(folder)[-1]),))
 
 
 def new_passphrase(context: Context) -> str:
@@ -246,7 +263,8 @@ def _sign(context: Context) -> int:
     _check_own_keys(genesis, config.org_id, config.folder)
     halves = context.halves(config, messages.PASSPHRASE)
     web, daemon = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
-    proofs = genesis_proofs(config.org_id, genesis.ledger, web, daemon)
+    invoices = genesis.members.organisations[config.org_id].invoices
+    proofs = genesis_proofs(config.org_id, genesis.ledger, web, daemon, invoices)
     document: Json = {
         "ledger": genesis.ledger.hex(),
         "org_id": config.org_id,
@@ -318,7 +336,7 @@ def _read_proofs(path: Path, genesis: Genesis) -> tuple[str, dict[str, bytes]]:
         raise InputError("proofs.type", path=str(path))
     if top["ledger"] != genesis.ledger.hex():
         raise VerificationError("proofs.ledger", path=str(path))
-    proofs = members(top["proofs"], dict.fromkeys(ALGORITHMS, str))
+    proofs = members(top["proofs"], dict.fromkeys(ALGORITHMS, str), {VRF_KEY: str})
     return str(top["org_id"]), {use: unbase64(proof) for use, proof in proofs.items()}
 
 
@@ -328,7 +346,9 @@ def _check_own_keys(genesis: Genesis, org_id: str, folder: Path) -> None:
     if organisation is None:
         raise VerificationError("genesis.not_member", org_id=org_id)
     own = {make_key(org_id, use, text).id for use, text in public_keys(folder).items()}
-    if {key.id for key in organisation.keys} != own:
+    invoices = organisation.invoices
+    is_own = invoices is None or invoices.generations[0].public in vrf_publics(folder)
+    if {key.id for key in organisation.keys} != own or not is_own:
         raise VerificationError("genesis.own_keys", org_id=org_id)
 
 

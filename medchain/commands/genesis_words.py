@@ -30,7 +30,13 @@ def genesis_document(genesis: Genesis) -> dict[str, Json]:
     return {
         "demo": genesis.demo,
         "members": [
-            {"name": dict(row.name), "org_id": row.org_id, "role": row.role, "url": row.url}
+            {
+                "issuers": list[Json](row.invoices.issuers if row.invoices else ()),
+                "name": dict(row.name),
+                "org_id": row.org_id,
+                "role": row.role,
+                "url": row.url,
+            }
             for _, row in sorted(genesis.members.organisations.items())
         ],
         "name": genesis.origin,
@@ -60,6 +66,8 @@ def genesis_lines(context: Context, genesis: Genesis) -> Iterator[str]:
     for _, row in sorted(members.items()):
         name = row.name.get(context.language, "")
         yield context.say(messages.GENESIS_MEMBER, org_id=row.org_id, name=name, role=row.role, url=row.url)
+        if row.invoices is not None:
+            yield context.say(messages.GENESIS_ISSUERS, issuers=", ".join(row.invoices.issuers))
     yield context.say(messages.GENESIS_SIGNS, rp_id=genesis.rp_id, origins=", ".join(sorted(genesis.sign_origins)))
     if genesis.previous is not None:
         yield context.say(messages.GENESIS_PREVIOUS, previous=genesis.previous.hex())

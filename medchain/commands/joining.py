@@ -23,6 +23,7 @@ from medchain.commands.genesis_words import genesis_document, genesis_lines
 from medchain.commands.new_file import write_new
 from medchain.encoding import Json, base64_text, canonical, parse_canonical
 from medchain.errors import VerificationError
+from medchain.ledger.issuers import VRF_KEY
 from medchain.ledger.members import make_key, organisation_content
 from medchain.node.keystore import (
     Layout,
@@ -54,8 +55,10 @@ def _request(context: Context) -> int:
         raise VerificationError("genesis.own_keys", org_id=config.org_id)
     halves = context.halves(config, messages.PASSPHRASE)
     web, daemon = open_web_keys(config.folder, halves), open_daemon_keys(config.folder, halves)
-    made = genesis_proofs(config.org_id, genesis.ledger, web, daemon)
+    made = genesis_proofs(config.org_id, genesis.ledger, web, daemon, member.invoices)
     proofs = {key.id: base64_text(made[key.use]) for key in member.keys}
+    if member.invoices is not None:
+        proofs[member.invoices.generations[0].id] = base64_text(made[VRF_KEY])
     document: Json = {
         "ledger": genesis.ledger.hex(),
         "organisation": organisation_content(member, proofs),

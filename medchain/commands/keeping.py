@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
-from medchain.encoding import Json
+from medchain.commands.command import Command, Context, Exit, Text, day_text
+from medchain.encoding import Json, as_number, as_object
 from medchain.errors import MedchainError, UnavailableError
-from medchain.ledger.members import make_key
 from medchain.node.administrator import with_proof
 from medchain.node.assembly import read_genesis
 from medchain.node.backup import (
@@ -32,13 +31,14 @@ from medchain.node.backup import (
     restore_backup,
     unpacked,
 )
-from medchain.node.config import CONFIG_NAME, NodeConfig, load_config
+from medchain.node.config import CONFIG_NAME, load_config
 from medchain.node.keystore import (
     KeyUse,
     Layout,
     Unlock,
     admit_encryption_candidates,
     adopt_candidates,
+    candidate_ids,
     candidate_keys,
     draw_candidates,
     drop_candidates,
@@ -49,7 +49,7 @@ from medchain.node.keystore import (
 )
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
-from medchain.node.rotation import ORDERED_TIMEOUT_S, ORDERS, ROTATE, USES
+from medchain.node.rotation import NO_INVOICES, ORDERED_TIMEOUT_S, ORDERS, ROTATE, USES
 from medchain.node.supervisor import read_node_state
 
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
@@ -161,47 +161,49 @@ def _rotate(context: Context) -> int:
     halves = context.halves(config, messages.PASSPHRASE)
     is_new = draw_candidates(config.folder, USES[use], halves)
     try:
-        document = _exchange_all(context, config, halves)
+        document = _exchange_all(context, config.folder, halves)
     except (MedchainError, OSError, KeyboardInterrupt) as error:
-        if is_new and isinstance(error, MedchainError) and error.code == ORDERS:
+        if is_new and isinstance(error, MedchainError) and error.code in {NO_INVOICES, ORDERS}:
             # Nobody has them, and they would keep keys of all other uses from being exchanged.
             drop_candidates(config.folder)
         else:
             context.tell(messages.ROTATE_AGAIN, use=use)
         raise
-    context.answer(document, [context.say(messages.ROTATE_DONE, **document)])
+    lines = [context.say(messages.ROTATE_DONE, **document)]
+    if "from" in document:
+        lines.append(context.say(messages.ROTATE_BEGINS, day=day_text(as_number(document["from"]))))
+    context.answer(document, lines)
     context.tell(messages.ROTATE_BACKUP)
     return Exit.DONE
 
 
-def _exchange_all(context: Context, config: NodeConfig, halves: Unlock) -> dict[str, Json]:
+def _exchange_all(context: Context, folder: Path, halves: Unlock) -> dict[str, Json]:
     """Have the ledger list the keys that wait, and the node use them; returns what is answered."""
-    folder, uses = config.folder, USES[context.arguments.use]
+    uses = USES[context.arguments.use]
     genesis, _ = read_genesis(Layout(folder))
     if KeyUse.ENCRYPTION in uses:
         admit_encryption_candidates(folder)
         # Also where it was there before: whoever was killed here has not had it opened.
-        _start_anew(folder, uses, context)
-    keys = candidate_keys(folder, genesis.ledger, halves)
-    version = _exchange(folder, keys, halves, context)
-    listed = [make_key(config.org_id, str(row["use"]), row["public"]).id for row in keys if isinstance(row, dict)]
+        start_anew(folder, uses, context)
+    keys, listed = candidate_keys(folder, genesis.ledger, halves), candidate_ids(folder)
+    answer = _exchange(folder, keys, halves, context)
     adopt_candidates(folder, listed)
-    _start_anew(folder, uses, context)
+    start_anew(folder, uses, context)
     if KeyUse.AUTHENTICATION in uses:
         # Until now the old key counted too, so that no call was refused. Now it goes.
-        version = _exchange(folder, keys, halves, context)
-    return {"keys": list[Json](listed), "use": context.arguments.use, "version": version}
+        answer = _exchange(folder, keys, halves, context)
+    return {**answer, "keys": list[Json](listed), "use": context.arguments.use}
 
 
-def _exchange(folder: Path, keys: list[Json], halves: Unlock, context: Context) -> Json:
-    """Have the ledger list keys; returns the organisation's version that does."""
+def _exchange(folder: Path, keys: list[Json], halves: Unlock, context: Context) -> dict[str, Json]:
+    """Have the ledger list keys; returns the organisation's version that does, see `KeyRotation.exchange`."""
     key = bytes(open_daemon_keys(folder, halves).administrator)
     with closing(LocalClient(folder)) as local:
         answer = local.call(ROTATE, with_proof(key, ROTATE, {"keys": keys}, context.clock()), _ROTATE_LIMITS)
-    return answer.get("version") if isinstance(answer, dict) else None
+    return as_object(answer)
 
 
-def _start_anew(folder: Path, uses: Collection[KeyUse], context: Context) -> None:
+def start_anew(folder: Path, uses: Collection[KeyUse], context: Context) -> None:
     """End the processes that hold keys of these uses; the supervisor starts them with the keystore as it is now."""
     layout = Layout(folder)
     context.tell(messages.ROTATE_RESTART)

@@ -7,15 +7,16 @@ Source: `docs/spec/genesis.md`, `docs/spec/endorsement.md`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, day_text
 from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.issuers import Invoices, invoices_content
 from medchain.ledger.members import Members, Organisation
 from medchain.node.assembly import read_genesis
 from medchain.node.config import NodeConfig
@@ -88,6 +89,7 @@ def _show(context: Context) -> int:
     keys: list[Json] = [{"id": key.id, "use": key.use} for key in found.keys]
     document: Json = {
         "control": found.control,
+        "invoices": None if found.invoices is None else invoices_content(found.invoices, {}),
         "keys": keys,
         "name": dict(found.name),
         "org_id": found.org_id,
@@ -100,9 +102,19 @@ def _show(context: Context) -> int:
         _row(context, found),
         context.say(messages.ORG_CONTROL, control=found.control),
         *(context.say(messages.ORG_KEY, use=key.use, key=key.id) for key in found.keys),
+        *_invoice_lines(context, found.invoices),
     ]
     context.answer(document, lines)
     return Exit.DONE
+
+
+def _invoice_lines(context: Context, invoices: Invoices | None) -> Iterator[str]:
+    """Word which invoices a member issues."""
+    if invoices is None:
+        return
+    yield context.say(messages.ORG_ISSUERS, issuers=", ".join(invoices.issuers))
+    for one in invoices.generations:
+        yield context.say(messages.ORG_INVOICE_KEY, day=day_text(one.from_day), key=one.id)
 
 
 def _policy_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:

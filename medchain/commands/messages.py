@@ -86,6 +86,9 @@ INIT_CONTROL: Final = Text(
 )
 INIT_URL: Final = Text("其他节点访问本节点的地址", "where other nodes reach this one")
 INIT_ORIGIN: Final = Text("门户网站的源，可重复", "web origin of a portal, may be repeated")
+INIT_ISSUER: Final = Text(
+    "本机构电子票据的开票单位代码，可重复", "issuer code of the organisation's invoices, may be repeated"
+)
 INIT_PEER: Final = Text("账本守护进程的监听地址", "where the ledger daemon listens")
 INIT_WEB: Final = Text("网页与 FHIR 的监听地址", "where pages and FHIR are served")
 INIT_SIGN_LISTEN: Final = Text(
@@ -151,6 +154,7 @@ GENESIS_SAYS: Final = Text(
     "Ledger {name}, founded {time}, ordered by {orderer}; {quorum} of {count} members make a quorum:",
 )
 GENESIS_MEMBER: Final = Text("  {org_id}（{name}）：{role}，{url}", "  {org_id} ({name}): {role}, {url}")
+GENESIS_ISSUERS: Final = Text("    开票单位代码：{issuers}", "    issues invoices under: {issuers}")
 GENESIS_SIGNS: Final = Text(
     "患者通行密钥属于 {rp_id}，只在以下网址签署有效：{origins}",
     "Patients' passkeys are those of {rp_id}; what they sign counts at {origins} alone.",
@@ -708,6 +712,8 @@ ORG_SHOW_SUMMARY: Final = Text("显示成员及其公钥标识", "show a member 
 ORG_SHOW_EXAMPLES: Final = Text("medchain org show renhe-hospital", "medchain org show renhe-hospital")
 ORG_ID: Final = Text("机构标识", "the organisation's id")
 ORG_CONTROL: Final = Text("控制方：{control}", "controlled by: {control}")
+ORG_ISSUERS: Final = Text("开票单位代码：{issuers}", "issues invoices under: {issuers}")
+ORG_INVOICE_KEY: Final = Text("{day} 起的票据标识密钥：{key}", "key for ids of invoices from {day} on: {key}")
 ORG_KEY: Final = Text("密钥 {use}：{key}", "key {use}: {key}")
 POLICY_GROUP: Final = Text("背书策略与信任策略", "endorsement policy and trusted policy")
 POLICY_SHOW_SUMMARY: Final = Text("显示现行背书策略", "show the endorsement policy in force")
@@ -799,6 +805,10 @@ ROTATE_AGAIN: Final = Text(
 ROTATE_DONE: Final = Text(
     "{use} 密钥已更换（本机构在账本上的第 {version} 版）。",
     "The {use} keys were exchanged (version {version} of the organisation on the ledger).",
+)
+ROTATE_BEGINS: Final = Text(
+    "新密钥用于开票日期自 {day} 起的票据；此前的票据仍用旧密钥。",
+    "It makes the ids of invoices dated {day} or later; those before keep the old key.",
 )
 ROTATE_BACKUP: Final = Text(
     "请立即备份：较早的备份中没有新密钥。", "Make a backup now: earlier ones do not have the new keys."

@@ -68,6 +68,14 @@ ROTATE_EXAMPLES: Final = Text(
     "medchain org rotate admission.renhe-hospital.json --reason 根密钥已毁",
     "medchain org rotate admission.renhe-hospital.json --reason 'its root key is lost'",
 )
+ISSUERS_SUMMARY: Final = Text(
+    "提议登记本机构的开票单位代码（一经登记永不更改）", "propose issuer codes of this organisation's invoices, for ever"
+)
+ISSUERS_EXAMPLES: Final = Text(
+    "medchain org issuers 31010500123 --reason 新院区 --config renhe/node.toml",
+    "medchain org issuers 31010500123 --reason 'the new campus' --config renhe/node.toml",
+)
+ISSUERS_CODES: Final = Text("开票单位代码，0-9 与 A-Z", "issuer codes, of 0-9 and A-Z")
 POLICY_SUMMARY: Final = Text("提议另一份背书策略", "propose another endorsement policy")
 POLICY_EXAMPLES: Final = Text(
     "medchain policy show --json > policy.json    # 修改后\nmedchain policy propose policy.json --reason 放宽准入",
@@ -207,6 +215,8 @@ SUBJECTS: Final[Mapping[str, Text]] = {
 
 FIELDS: Final[Mapping[str, Text]] = {
     "control": Text("控制方", "controlled by"),
+    "invoice_key": Text("票据标识密钥", "key for ids of invoices"),
+    "issuer": Text("开票单位代码", "issuer code"),
     "key": Text("密钥", "key"),
     "name": Text("名称", "name"),
     "orderer": Text("排序方", "orderer"),

@@ -33,7 +33,7 @@ def _proposing(parser: argparse.ArgumentParser, say: _Say) -> None:
     wait_argument(parser, say)
 
 
-def _with_days(parser: argparse.ArgumentParser, say: _Say) -> None:
+def with_days(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what proposals take that are open for days."""
     _proposing(parser, say)
     parser.add_argument("--days", type=int, metavar="N", help=say(texts.DAYS))
@@ -41,7 +41,7 @@ def _with_days(parser: argparse.ArgumentParser, say: _Say) -> None:
 
 def _with_quorum(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what changes of members take besides."""
-    _with_days(parser, say)
+    with_days(parser, say)
     parser.add_argument("--quorum", type=int, metavar="K", help=say(texts.QUORUM))
     parser.add_argument("--orderer", metavar="ORG", help=say(texts.NEW_ORDERER))
 
@@ -61,13 +61,13 @@ def _admission_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
 def _policy_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what `policy propose` takes."""
     parser.add_argument("file", type=Path, metavar="POLICY.json", help=say(texts.POLICY_FILE))
-    _with_days(parser, say)
+    with_days(parser, say)
 
 
 def _handover_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what `orderer hand-over` takes."""
     parser.add_argument("org_id", metavar="ORG", help=say(texts.ORG))
-    _with_days(parser, say)
+    with_days(parser, say)
 
 
 def _takeover_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
@@ -78,7 +78,7 @@ def _takeover_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
 
 def _protocol_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what `protocol propose` takes."""
-    _with_days(parser, say)
+    with_days(parser, say)
     parser.add_argument("--quorum", type=int, metavar="K", help=say(texts.QUORUM))
     parser.add_argument("--version", type=int, metavar="N", help=say(texts.PROTOCOL_VERSION))
 
@@ -89,7 +89,7 @@ def _member(operation: str) -> Callable[[Context], int]:
     def run(context: Context) -> int:
         given = context.arguments
         wish = Wish(operation, given.org_id, orderer=given.orderer, quorum=given.quorum)
-        return propose(context, wish, _days(context))
+        return propose(context, wish, days_of(context))
 
     return run
 
@@ -100,19 +100,19 @@ def _admission(operation: str) -> Callable[[Context], int]:
     def run(context: Context) -> int:
         given = context.arguments
         wish = Wish(operation, content=_document(given.file), orderer=given.orderer, quorum=given.quorum)
-        return propose(context, wish, _days(context))
+        return propose(context, wish, days_of(context))
 
     return run
 
 
 def _policy(context: Context) -> int:
     """Propose another policy."""
-    return propose(context, Wish("policy", content=_document(context.arguments.file)), _days(context))
+    return propose(context, Wish("policy", content=_document(context.arguments.file)), days_of(context))
 
 
 def _handover(context: Context) -> int:
     """Propose that another member orders."""
-    return propose(context, Wish("hand-over", context.arguments.org_id), _days(context))
+    return propose(context, Wish("hand-over", context.arguments.org_id), days_of(context))
 
 
 def _takeover(context: Context) -> int:
@@ -124,10 +124,10 @@ def _takeover(context: Context) -> int:
 def _protocol(context: Context) -> int:
     """Propose other rules."""
     given = context.arguments
-    return propose(context, Wish("protocol", protocol=given.version, quorum=given.quorum), _days(context))
+    return propose(context, Wish("protocol", protocol=given.version, quorum=given.quorum), days_of(context))
 
 
-def _days(context: Context) -> int | None:
+def days_of(context: Context) -> int | None:
     """Return for how long a proposal may be accepted."""
     days: int | None = context.arguments.days
     return None if days is None else days * _DAY_S

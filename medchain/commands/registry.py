@@ -70,7 +70,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "verify": ("checking",),
     "log": ("log",),
     "witness": ("witnessing",),
-    "org": ("membership", "proposing"),
+    "org": ("membership", "proposing", "issuing"),
     "policy": ("membership", "proposing"),
     "orderer": ("proposing",),
     "protocol": ("proposing",),

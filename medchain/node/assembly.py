@@ -20,6 +20,7 @@ from medchain.encoding import Json, parse_canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.kind import DecisionPort
+from medchain.ledger.members import key_ids
 from medchain.node import metrics, proposal_desk, rotation
 from medchain.node.addresses import is_public, is_unicast
 from medchain.node.administrator import AdministratorDoor
@@ -272,7 +273,7 @@ def open_web_node(
 def _listed(ledger: LedgerStore, org_id: str) -> frozenset[str]:
     """List the organisation's keys on the ledger, by id; none before it has begun, or has come to its admission."""
     own = ledger.members.organisations.get(org_id) if ledger.head.height >= 0 else None
-    return frozenset() if own is None else frozenset(key.id for key in own.keys)
+    return frozenset() if own is None else key_ids(own)
 
 
 def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
@@ -444,7 +445,7 @@ def _rotation(node: DaemonNode, identity: Identity, driver: EmbeddedDriver) -> K
     """Put the exchange of keys together."""
     administrator = AdministratorDoor(node.daemon_keys.administrator, node.clock, rotation.ADMINISTRATOR)
     authentication = node.web_keys.authentication.public
-    return KeyRotation(identity, authentication, node.replica, driver.outbox, administrator)
+    return KeyRotation(identity, authentication, node.replica, driver.outbox, administrator, node.clock)
 
 
 class _Proposals:

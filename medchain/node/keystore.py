@@ -2,10 +2,10 @@
 
 A node's folder holds `node.toml`, `keys/`, `records.db`, `ledger.db`, `blobs/`, `logs/` and `run/`. All secrets hang on
 the root key, which is opened by a key file or a passphrase and then split in two: one half for the web workers
-(authentication, records), one for the ledger daemon (ledger, cosigning, log and encryption keys), so that a web worker
-cannot open what it must not hold. Keeps true: private keys are on disk only wrapped, for their organisation, use and
-key id; files are mode 0600 and written whole or not at all; nothing here shows a key. Trusts the file system's
-permissions and, with a key file, whoever guards it.
+(authentication, records), one for the ledger daemon (ledger, cosigning, log and encryption keys, and those that make
+ids of invoices), so that a web worker cannot open what it must not hold. Keeps true: private keys are on disk only
+wrapped, for their organisation, use and key id; files are mode 0600 and written whole or not at all; nothing here shows
+a key. Trusts the file system's permissions and, with a key file, whoever guards it.
 Source: `docs/spec/node-protocol.md`, `docs/spec/genesis.md`.
 """
 
@@ -41,8 +41,10 @@ from medchain.crypto.passphrase import (
 )
 from medchain.crypto.sealing import XWING, SealingPrivateKey
 from medchain.crypto.signing import ED25519, MLDSA44, Ed25519Signer, MlDsa44Signer, key_id
+from medchain.crypto.vrf import VRF, VrfKey
 from medchain.encoding import Json, base64_text, canonical, digest, members, parse_canonical, unbase64
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.issuers import Invoices, vrf_proof_input
 from medchain.ledger.members import make_key, proof_message
 
 MAX_KEYSTORE_BYTES: Final = 1 << 20
@@ -62,6 +64,7 @@ class KeyUse(StrEnum):
     ENCRYPTION = "encryption"
     LEDGER = "ledger"
     LOG = "log"
+    VRF = "vrf"
 
 
 _ALGORITHMS: Final = {
@@ -71,7 +74,10 @@ _ALGORITHMS: Final = {
     KeyUse.ENCRYPTION: XWING,
     KeyUse.LEDGER: ED25519,
     KeyUse.LOG: ED25519,
+    KeyUse.VRF: VRF,
 }
+# Keys that make ids of invoices are only with who issues some, and stand elsewhere on the ledger.
+_MEMBER_USES: Final = tuple(use for use in KeyUse if use is not KeyUse.VRF)
 
 
 PASSPHRASE_VARIABLE: Final = "MEDCHAIN_PASSPHRASE"  # noqa: S105  # a name
@@ -193,6 +199,7 @@ class DaemonKeys:
         cosign_mldsa44: cosigns them against quantum computers.
         encryption: opens what was sealed to the organisation; key id → key, retired ones included.
         encryption_id: the newest of them.
+        vrf: makes ids of invoices; public key → key, all generations.
         ledger_database: opens `ledger.db`.
         bodies: wraps what is kept of sealed bodies.
         administrator: shows that who decides could open the daemon's half (`medchain.node.administrator`).
@@ -204,6 +211,7 @@ class DaemonKeys:
     cosign_mldsa44: MlDsa44Signer
     encryption: Mapping[str, SealingPrivateKey]
     encryption_id: str
+    vrf: Mapping[bytes, VrfKey]
     ledger_database: SecretBytes
     bodies: SecretBytes
     administrator: SecretBytes
@@ -282,7 +290,7 @@ def unlock(root: bytes) -> Unlock:
 
 
 def create_keys(folder: Path, org_id: str, halves: Unlock) -> dict[str, Json]:
-    """Draw all keys of an organisation and write its keystore.
+    """Draw the keys that every organisation has and write its keystore.
 
     Args:
         folder: the node's folder; folders that are missing are made.
@@ -297,7 +305,7 @@ def create_keys(folder: Path, org_id: str, halves: Unlock) -> dict[str, Json]:
     """
     layout = Layout(folder)
     layout.create()
-    rows = [_draw(use, org_id, halves) for use in KeyUse]
+    rows = [_draw(use, org_id, halves) for use in _MEMBER_USES]
     _write_new(layout.keystore, _encode(org_id, rows))
     return _newest_public(rows)
 
@@ -338,6 +346,11 @@ def candidate_uses(folder: Path) -> tuple[KeyUse, ...]:
     return tuple(row.use for row in _read_candidates(Layout(folder).candidates))
 
 
+def candidate_ids(folder: Path) -> tuple[str, ...]:
+    """Return the key ids of the keys that wait for the ledger; none where none do."""
+    return tuple(row.key_id for row in _read_candidates(Layout(folder).candidates))
+
+
 def candidate_keys(folder: Path, ledger: bytes, halves: Unlock) -> list[Json]:
     """Return the keys that wait, each with its proof of possession (`docs/spec/genesis.md` 2).
 
@@ -358,7 +371,7 @@ def candidate_keys(folder: Path, ledger: bytes, halves: Unlock) -> list[Json]:
     found: list[Json] = []
     for row in _read_candidates(layout.candidates):
         public = _public_json(row)
-        message = proof_message(ledger, make_key(org_id, row.use.value, public))
+        message = _possession(org_id, ledger, row)
         # An encryption key cannot sign: the ledger key vouches for it.
         signing = _newest(rows, KeyUse.LEDGER) if row.use is KeyUse.ENCRYPTION else row
         proof = _sign(signing.use, _open(signing, org_id, halves), message)
@@ -397,8 +410,26 @@ def admit_encryption_candidates(folder: Path) -> bool:
     return bool(rows) and _add_rows(folder, rows)
 
 
+def add_vrf_key(folder: Path, halves: Unlock) -> None:
+    """Give a node a key that makes ids of invoices, its first.
+
+    Raises:
+        NotFoundError: ``keystore.missing``.
+        VerificationError: ``keys.unwrap``.
+    """
+    org_id, _ = _read(Layout(folder).keystore)
+    _add_rows(folder, [_draw(KeyUse.VRF, org_id, halves)])
+
+
+def vrf_publics(folder: Path) -> tuple[bytes, ...]:
+    """Return the public keys that make ids of invoices, oldest first; raises `NotFoundError` ``keystore.missing``."""
+    return tuple(row.public for row in _read(Layout(folder).keystore)[1] if row.use is KeyUse.VRF)
+
+
 def public_keys(folder: Path) -> dict[str, Json]:
     """Return the newest public key of each use in the form of a genesis member (`docs/spec/genesis.md`).
+
+    Those that make ids of invoices are not among them (`vrf_publics`).
 
     Raises:
         NotFoundError: ``keystore.missing``.
@@ -447,6 +478,7 @@ def open_daemon_keys(folder: Path, halves: Unlock) -> DaemonKeys:
     if halves.daemon is None:
         raise VerificationError("keys.unwrap")
     sealing = [SealingPrivateKey(_open(row, org_id, halves)) for row in rows if row.use is KeyUse.ENCRYPTION]
+    vrf = [VrfKey(_open(row, org_id, halves)) for row in rows if row.use is KeyUse.VRF]
     return DaemonKeys(
         ledger=Ed25519Signer(_open(_newest(rows, KeyUse.LEDGER), org_id, halves)),
         log=Ed25519Signer(_open(_newest(rows, KeyUse.LOG), org_id, halves)),
@@ -454,13 +486,16 @@ def open_daemon_keys(folder: Path, halves: Unlock) -> DaemonKeys:
         cosign_mldsa44=MlDsa44Signer(_open(_newest(rows, KeyUse.COSIGN_MLDSA44), org_id, halves)),
         encryption={key.key_id: key for key in sealing},
         encryption_id=sealing[-1].key_id,
+        vrf={key.public: key for key in vrf},
         ledger_database=derive(halves.daemon, "database/ledger"),
         bodies=derive(halves.daemon, "bodies"),
         administrator=derive(halves.daemon, "administrator"),
     )
 
 
-def genesis_proofs(org_id: str, ledger: bytes, web: WebKeys, daemon: DaemonKeys) -> dict[str, bytes]:
+def genesis_proofs(
+    org_id: str, ledger: bytes, web: WebKeys, daemon: DaemonKeys, invoices: Invoices | None = None
+) -> dict[str, bytes]:
     """Prove possession of every key to the other founders (`docs/spec/genesis.md` 2).
 
     Args:
@@ -468,9 +503,13 @@ def genesis_proofs(org_id: str, ledger: bytes, web: WebKeys, daemon: DaemonKeys)
         ledger: ledger id, 32 bytes.
         web: its keys.
         daemon: its other keys.
+        invoices: what it issues, with one generation of keys that this node holds.
 
     Returns:
-        Key use → signature; `medchain.ledger.genesis.genesis_signatures` takes those of all founders.
+        Key use → signature, or VRF proof; `medchain.ledger.genesis.genesis_signatures` takes those of all founders.
+
+    Raises:
+        VerificationError: ``genesis.own_keys`` for a generation that this node does not hold.
     """
 
     def statement(use: KeyUse, *more: bytes) -> bytes:
@@ -485,7 +524,27 @@ def genesis_proofs(org_id: str, ledger: bytes, web: WebKeys, daemon: DaemonKeys)
         KeyUse.LEDGER: daemon.ledger.sign(statement(KeyUse.LEDGER)),
         KeyUse.LOG: daemon.log.sign(statement(KeyUse.LOG)),
     }
+    if invoices is not None:
+        signatures[KeyUse.VRF] = vrf_possession(org_id, ledger, daemon, invoices.generations[0].public)
     return {use.value: signature for use, signature in signatures.items()}
+
+
+def vrf_possession(org_id: str, ledger: bytes, daemon: DaemonKeys, public: bytes) -> bytes:
+    """Prove possession of a key that makes ids of invoices (`docs/spec/genesis.md` 11).
+
+    Args:
+        org_id: the organisation.
+        ledger: ledger id, 32 bytes.
+        daemon: its keys.
+        public: which, 32 bytes.
+
+    Raises:
+        VerificationError: ``genesis.own_keys`` for one that this node does not hold.
+    """
+    key = daemon.vrf.get(public)
+    if key is None:
+        raise VerificationError("genesis.own_keys", org_id=org_id)
+    return key.prove(vrf_proof_input(ledger, org_id))
 
 
 def write_private_file(path: Path, content: bytes) -> None:
@@ -538,6 +597,8 @@ def _public_of(use: KeyUse, seed: bytes) -> bytes:
             return SealingPrivateKey(seed).public
         case KeyUse.COSIGN_MLDSA44:
             return MlDsa44Signer(seed).public
+        case KeyUse.VRF:
+            return VrfKey(seed).public
         case KeyUse.COSIGN_ED25519 | KeyUse.LEDGER | KeyUse.LOG:
             return Ed25519Signer(seed).public
 
@@ -553,13 +614,22 @@ def _add_rows(folder: Path, added: list[_Row]) -> bool:
     return bool(new)
 
 
+def _possession(org_id: str, ledger: bytes, row: _Row) -> bytes:
+    """Build what the proof of possession of a key is made over."""
+    if row.use is KeyUse.VRF:
+        return vrf_proof_input(ledger, org_id)
+    return proof_message(ledger, make_key(org_id, row.use.value, _public_json(row)))
+
+
 def _sign(use: KeyUse, seed: bytes, message: bytes) -> bytes:
-    """Sign with the key of a seed; encryption keys do not sign."""
+    """Sign with the key of a seed, or make a VRF proof; encryption keys do not sign."""
     match use:
         case KeyUse.AUTHENTICATION:
             return Es384Signer(seed).sign(message)
         case KeyUse.COSIGN_MLDSA44:
             return MlDsa44Signer(seed).sign(message)
+        case KeyUse.VRF:
+            return VrfKey(seed).prove(message)
         case KeyUse.COSIGN_ED25519 | KeyUse.LEDGER | KeyUse.LOG:
             return Ed25519Signer(seed).sign(message)
         case KeyUse.ENCRYPTION:
@@ -589,7 +659,7 @@ def _newest(rows: list[_Row], use: KeyUse) -> _Row:
 
 def _newest_public(rows: list[_Row]) -> dict[str, Json]:
     """Write the newest public keys in the form of a genesis member."""
-    return {use.value: _public_json(_newest(rows, use)) for use in KeyUse}
+    return {use.value: _public_json(_newest(rows, use)) for use in _MEMBER_USES}
 
 
 def _public_json(row: _Row) -> Json:
@@ -615,7 +685,7 @@ def _read(path: Path) -> tuple[str, list[_Row]]:
     except OSError as error:
         raise NotFoundError("keystore.missing", path=str(path)) from error
     org_id, rows = _decode(content, _TYPE)
-    if {row.use for row in rows} != set(KeyUse):
+    if not {row.use for row in rows} >= set(_MEMBER_USES):
         raise InputError("keystore.format")
     return org_id, rows
 

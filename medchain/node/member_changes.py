@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from medchain.encoding import Json, base64_text, members, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.issuers import parse_invoices
 from medchain.ledger.machine import POLICY, PROTOCOL, PROTOCOLS
 from medchain.ledger.members import (
     ACTIVE,
@@ -40,6 +41,7 @@ ADMISSION_TYPE: Final = "medchain/admission/v1"
 OPERATIONS: Final = (
     "admit",
     "hand-over",
+    "issuers",
     "policy",
     "protocol",
     "reinstate",
@@ -67,7 +69,8 @@ class Wish:
     Attributes:
         operation: one of `OPERATIONS`.
         org_id: of whom, where it is about one organisation.
-        content: a policy, or an admission file.
+        content: a policy, an admission file, or the member ``invoices`` of the own content, with issuer codes that are
+            to be added, and a first key with its proof, which counts for who has none.
         orderer: who orders from then on; None for who does now.
         quorum: k from then on; None for what follows from the number of members.
         protocol: version of the transaction rules from then on; None for the one in force.
@@ -142,6 +145,11 @@ def contents_of(wish: Wish, current: Members, ledger: bytes, own: str) -> Conten
             organisation, proofs = _read_admission(wish, current, ledger)
             after = current.with_organisation(organisation)
             changed.append((ORGANISATION, organisation_content(organisation, proofs)))
+        case "issuers":
+            organisation, proofs = _with_issuers(wish, _known(current, own))
+            after = current.with_organisation(organisation)
+            if organisation != current.organisations[own]:
+                changed.append((ORGANISATION, organisation_content(organisation, proofs)))
         case "policy":
             policy = parse_policy(wish.content)
             if dict(policy.content) != dict(current.policy.content):
@@ -220,6 +228,15 @@ def _read_admission(wish: Wish, current: Members, ledger: bytes) -> tuple[Organi
     check_new_keys(ledger, before, after, proofs)
     known = set() if before is None else {key.id for key in before.keys}
     return after, {name: base64_text(proof) for name, proof in proofs.items() if name not in known}
+
+
+def _with_issuers(wish: Wish, before: Organisation) -> tuple[Organisation, dict[str, str]]:
+    """Add issuer codes to an organisation; the first ones bring the first key that makes ids of its invoices."""
+    asked, proofs = parse_invoices(wish.content)
+    if before.invoices is None:
+        return replace(before, invoices=asked), {name: base64_text(proof) for name, proof in proofs.items()}
+    issuers = sorted({*before.invoices.issuers, *asked.issuers})
+    return replace(before, invoices=replace(before.invoices, issuers=tuple(issuers))), {}
 
 
 def _protocol(wish: Wish, current: Members, after: Members, own: str) -> ProtocolRules:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, as_object, canonical
+from medchain.encoding import Json, as_list, as_object, as_objects, canonical
 from medchain.errors import InputError, MedchainError, VerificationError
 from medchain.ledger.machine import POLICY, Refusal
 from medchain.ledger.members import (
@@ -251,12 +251,21 @@ def _flat(kind: str, content: Mapping[str, Json]) -> dict[str, str]:
     for name, value in content.items():
         if kind == ORGANISATION and name == "keys" and isinstance(value, list):
             flat |= {f"key.{row['use']}.{row['id']}": str(row["id"]) for row in value if isinstance(row, dict)}
+        elif kind == ORGANISATION and name == "invoices":
+            flat |= _flat_invoices(as_object(value))
         elif name in _LISTED and isinstance(value, dict):
             prefix = _LISTED[name]
             flat |= {f"{prefix}.{key}": _text(item) for key, item in value.items()}
         elif name != "type":
             flat[name] = _text(value)
     return flat
+
+
+def _flat_invoices(invoices: Mapping[str, Json]) -> dict[str, str]:
+    """Write which invoices an organisation issues: an issuer code a field, and a key with the day from which it is."""
+    codes = {f"issuer.{code}": str(code) for code in as_list(invoices.get("issuers"))}
+    keys = {f"invoice_key.{row.get('public')}": _text(row.get("from")) for row in as_objects(invoices.get("vrf"))}
+    return codes | keys
 
 
 def _text(value: Json) -> str:

@@ -6,7 +6,8 @@ are the keystore's newest, and the processes start anew. Keeps true: a crash at 
 those that the ledger lists, since the daemon takes over at its start what the ledger lists already; asking again goes
 on where it stopped. Encryption keys go into the keystore before the ledger lists them, so that nothing is sealed to a
 key that the node cannot open; an authentication key is listed beside the old one first, since a node whose calls are
-refused could not even fetch the block that says so, and the old one goes in a second version. It takes the
+refused could not even fetch the block that says so, and the old one goes in a second version. A key that makes ids of
+invoices takes nobody's place: it begins some days later, and those before it stay for the days before. It takes the
 administrator's proof (`medchain.node.administrator`): whoever put a ledger key of his own there would be the
 organisation. Trusts the ledger's rule ``organisation/update``: an organisation changes its own keys.
 Source: `docs/spec/genesis.md`, `docs/operations.md`.
@@ -21,9 +22,19 @@ from typing import Final
 
 from medchain.crypto.es384 import ES384
 from medchain.crypto.signing import key_id
-from medchain.encoding import Json, base64_text, members, unbase64
+from medchain.encoding import Json, as_list, base64_text, members, unbase64
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
-from medchain.ledger.members import AUTHENTICATION_KEY, LOG_KEY, Key, Organisation, make_key, organisation_content
+from medchain.ledger.issuers import GENERATION_LEAD_DAYS, VRF_KEY, VrfGeneration
+from medchain.ledger.machine import DAY_S
+from medchain.ledger.members import (
+    AUTHENTICATION_KEY,
+    LOG_KEY,
+    Key,
+    Organisation,
+    key_ids,
+    make_key,
+    organisation_content,
+)
 from medchain.ledger.object import ACTIVE, map_key, organisation_id, public_body_hash
 from medchain.ledger.transaction import (
     CREATOR,
@@ -37,6 +48,7 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node.administrator import AdministratorDoor
+from medchain.node.clock import Clock
 from medchain.node.endorse import Identity
 from medchain.node.keystore import KeyUse
 from medchain.node.replica import Replica
@@ -52,12 +64,16 @@ ADMINISTRATOR: Final = "rotation.administrator"
 ORDERS: Final = "rotation.orderer"
 """Refusal: of the log key of who orders."""
 
+NO_INVOICES: Final = "rotation.no_invoices"
+"""Refusal: of a key that makes ids of invoices, where the ledger lists no invoices of this organisation."""
+
 USES: Final[Mapping[str, tuple[KeyUse, ...]]] = {
     "authentication": (KeyUse.AUTHENTICATION,),
     "cosign": (KeyUse.COSIGN_ED25519, KeyUse.COSIGN_MLDSA44),
     "encryption": (KeyUse.ENCRYPTION,),
     "ledger": (KeyUse.LEDGER,),
     "log": (KeyUse.LOG,),
+    "vrf": (KeyUse.VRF,),
 }
 """What can be exchanged at a time, by the name that a person gives it."""
 
@@ -71,7 +87,7 @@ _MAX_PROOF_BYTES: Final = 4096
 class KeyRotation:
     """Exchanges keys of the own organisation on the ledger. Threads may share it."""
 
-    __slots__ = ("_administrator", "_authentication", "_identity", "_outbox", "_replica")
+    __slots__ = ("_administrator", "_authentication", "_clock", "_identity", "_outbox", "_replica")
 
     def __init__(
         self,
@@ -80,6 +96,7 @@ class KeyRotation:
         replica: Replica,
         outbox: Outbox,
         administrator: AdministratorDoor,
+        clock: Clock,
     ) -> None:
         """Prepare.
 
@@ -89,10 +106,12 @@ class KeyRotation:
             replica: its ledger.
             outbox: submits.
             administrator: lets his wishes through.
+            clock: gives Unix seconds.
         """
         self._administrator = administrator
         self._identity = identity
         self._authentication = key_id(ES384, authentication)
+        self._clock = clock
         self._replica = replica
         self._outbox = outbox
 
@@ -106,44 +125,53 @@ class KeyRotation:
         Args:
             document: ``{"keys":[{"proof":B64,"public":B64|JWK,"use"},…]}``, the administrator's proof checked. The
                 authentication key with which the node calls now stays beside a new one; it goes when the same is asked
-                after the node has taken the new one.
+                after the node has taken the new one. A key that makes ids of invoices is appended.
 
         Returns:
-            ``{"version":N}``, the organisation's version that lists them; the same again changes nothing.
+            ``{"version":N}``, the organisation's version that lists them, and of a key that makes ids of invoices its
+            first day, ``{"from":DAY,"version":N}``; the same again changes nothing.
 
         Raises:
             InputError: for malformed keys.
-            ConflictError: `ORDERS`, ``transaction.version``.
+            ConflictError: `ORDERS`, `NO_INVOICES`, ``transaction.version``.
             VerificationError: what the rules of the ledger refuse.
             UnavailableError: ``rotation.not_ordered``: it may be ordered later; ask again.
         """
-        rows = members(document, {"keys": list})["keys"]
-        proofs: dict[str, str] = {}
-        new: list[Key] = []
-        for row in rows if isinstance(rows, list) else []:
-            key, proof = self._read(row)
-            new.append(key)
-            proofs[key.id] = proof
-        if not new:
-            raise InputError("rotation.keys")
+        rows = as_list(members(document, {"keys": list})["keys"])
         snapshot = self._replica.members
         before = snapshot.organisations[self._identity.org_id]
+        read = [self._read(row, before) for row in rows]
+        if not read:
+            raise InputError("rotation.keys")
+        new = [item for item, _ in read if isinstance(item, Key)]
+        begun = [item for item, _ in read if isinstance(item, VrfGeneration)]
         if any(key.use == LOG_KEY for key in new) and snapshot.protocol.orderer == before.org_id:
             # Its checkpoints are signed with that key from one block to the next: hand over first.
             raise ConflictError(ORDERS, org_id=before.org_id)
-        after = _exchanged(before, new, self._authentication)
+        after = _begun(_exchanged(before, new, self._authentication), begun)
         if after != before:
-            known = {key.id for key in before.keys}
-            self._submit(after, {name: proof for name, proof in proofs.items() if name not in known})
+            known = key_ids(before)
+            self._submit(after, {item.id: proof for item, proof in read if item.id not in known})
         head = self._replica.store.record(map_key(_KIND, before.org_id, organisation_id(before.org_id)))
-        return {"version": 1 if head is None else head.version}
+        answer: dict[str, Json] = {"version": 1 if head is None else head.version}
+        return answer | ({"from": begun[-1].from_day} if begun else {})
 
-    def _read(self, row: Json) -> tuple[Key, str]:
+    def _read(self, row: Json, before: Organisation) -> tuple[Key | VrfGeneration, str]:
         """Read a key and its proof."""
         is_jwk = isinstance(row, dict) and row.get("use") == AUTHENTICATION_KEY
         top = members(row, {"proof": str, "public": dict if is_jwk else str, "use": str})
         proof = base64_text(unbase64(top["proof"], max_bytes=_MAX_PROOF_BYTES))
+        if top["use"] == VRF_KEY:
+            return self._generation(unbase64(top["public"], max_bytes=_MAX_PROOF_BYTES), before), proof
         return make_key(self._identity.org_id, str(top["use"]), top["public"]), proof
+
+    def _generation(self, public: bytes, before: Organisation) -> VrfGeneration:
+        """Find the generation of a key, or let one begin, a day later than it must: midnight may come before it."""
+        if before.invoices is None:
+            raise ConflictError(NO_INVOICES, org_id=before.org_id)
+        generations = before.invoices.generations
+        first = max(self._clock() // DAY_S + GENERATION_LEAD_DAYS + 1, generations[-1].from_day + 1)
+        return next((one for one in generations if one.public == public), VrfGeneration(first, public))
 
     def _submit(self, after: Organisation, proofs: Mapping[str, str]) -> None:
         """Have the organisation's next version ordered, and wait until it is applied here."""
@@ -178,3 +206,12 @@ def _exchanged(before: Organisation, new: list[Key], authentication: str) -> Org
     kept = [key for key in before.keys if key.use not in uses or key.id == authentication]
     keys = {key.id: key for key in [*new, *kept]}
     return replace(before, keys=tuple(keys[name] for name in sorted(keys)))
+
+
+def _begun(before: Organisation, new: list[VrfGeneration]) -> Organisation:
+    """Append generations of keys that make ids of invoices, those that are not listed yet."""
+    if before.invoices is None:
+        return before
+    listed = before.invoices.generations
+    added = tuple(one for one in new if one not in listed)
+    return replace(before, invoices=replace(before.invoices, generations=(*listed, *added)))

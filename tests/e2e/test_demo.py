@@ -103,8 +103,9 @@ def test_each_node_is_processes_keys_and_a_folder_of_its_own(demo):
     keystores = [json.loads((demo.folder / org_id / "keys" / "keystore.json").read_bytes()) for org_id in ORG_IDS]
     publics = [json.dumps(row["public"], sort_keys=True) for store in keystores for row in store["keys"]]
     assert len(roots) == 5
-    assert len(publics) == 30
-    assert len(set(publics)) == 30
+    # Six of each, and one of each hospital for the ids of its invoices.
+    assert len(publics) == 32
+    assert len(set(publics)) == 32
 
 
 def test_the_hospitals_days_are_those_of_their_own_zone(demo):

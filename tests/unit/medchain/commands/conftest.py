@@ -46,6 +46,7 @@ def founded(tmp_path_factory) -> Path:
     members = {"renhe-hospital": "hospital", "anxin-insurance": "insurer", "health-commission": "regulator"}
     for org_id, role in members.items():
         words = ("--role", role, "--name-zh", "名", "--name-en", "Name", "--origin", f"http://{org_id}.example")
+        words += ("--issuer", "31010500123") if role == "hospital" else ()
         assert medchain("init", folder / org_id, "--org-id", org_id, *words).code == 0
     proposed = medchain(
         *("join", "propose", *(folder / org_id / "member.json" for org_id in members), "--json", "--demo"),

@@ -141,6 +141,9 @@ def test_founding_gives_each_organisation_keys_of_its_own_and_all_the_same_verif
     keys = [key.id for item in founded.genesis.members.organisations.values() for key in item.keys]
     assert len(keys) == len(set(keys)) == 30
     assert founded.genesis.members.protocol.orderer == ORDERER
+    # As the sample data's invoices have them.
+    issued = {name: one.invoices.issuers for name, one in founded.genesis.members.organisations.items() if one.invoices}
+    assert issued == {"renhe-hospital": ("99010001",), "binhai-hospital": ("99010002",)}
     assert founded.genesis.demo
     assert founded.genesis.rp_id == "localhost"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from medchain.encoding import canonical
+from medchain.crypto.vrf import VrfKey
+from medchain.encoding import base64_text, canonical
 from medchain.ledger.policy import default_policy
 from medchain.node.keystore import open_root_file
 from tests.unit.medchain.store.faults import room_for
@@ -275,3 +276,40 @@ def test_a_genesis_is_not_overwritten(run, founded):
     words = ("--name", "localhost/x", "--orderer", "health-commission", "--rp-id", "localhost", "--demo")
     refused = run("join", "propose", *members, *words, "--sign-origin", "http://localhost:1", "--out", members[0])
     assert (refused.code, "file.exists" in refused.err) == (6, True)
+
+
+def test_a_founder_says_under_which_codes_it_issues_invoices(run, founded, node, tmp_path):
+    """All who sign the genesis are told, since no code ever leaves the organisation that has it."""
+    words = ("join", "sign", founded / "genesis.json", "--config", node)
+    for language, said in (("zh", "开票单位代码：31010500123"), ("en", "issues invoices under: 31010500123")):
+        ran = run(*words, "--out", tmp_path / language, "--lang", language)
+        assert (ran.code, said in ran.out) == (0, True)
+    ran = run(*words, "--out", tmp_path / "p", "--json")
+    assert [row["issuers"] for row in ran.document["genesis"]["members"]] == [[], [], ["31010500123"]]
+    for language, said in (("zh", "1970-01-01 起的票据标识密钥"), ("en", "key for ids of invoices from 1970-01-01 on")):
+        shown = run("org", "show", "renhe-hospital", "--config", node, "--lang", language)
+        assert (said in shown.out, "31010500123" in shown.out) == (True, True)
+    assert run("org", "show", "renhe-hospital", "--config", node, "--json").document["invoices"]["issuers"] == [
+        "31010500123"
+    ]
+    assert run("org", "show", "anxin-insurance", "--config", node, "--json").document["invoices"] is None
+
+
+def test_a_genesis_with_another_key_for_the_own_invoices_is_not_signed(run, founded, node, tmp_path):
+    """Who has that key would name this hospital's invoices."""
+    document = json.loads((founded / "genesis.json").read_bytes())
+    (hospital,) = (row for row in document["members"] if "invoices" in row)
+    hospital["invoices"]["vrf"][0]["public"] = base64_text(VrfKey(bytes(32)).public)
+    (tmp_path / "g.json").write_bytes(canonical(document))
+    refused = run("join", "sign", tmp_path / "g.json", "--out", tmp_path / "p", "--config", node)
+    assert (refused.code, "genesis.own_keys" in refused.err) == (1, True)
+
+
+def test_a_code_that_is_none_leaves_no_half_made_node(run, tmp_path):
+    call = ("init", tmp_path / "n", "--org-id", "renhe-hospital", *WORDS, "--issuer")
+    for language, said in (("zh", "开票单位代码"), ("en", "An issuer code")):
+        refused = run(*call, "31-01", "--lang", language)
+        assert (refused.code, said in refused.err, (tmp_path / "n").exists()) == (2, True, False), refused.err
+    assert run(*call, "3101", "--issuer", "3100", "--issuer", "3101").code == 0
+    member = json.loads((tmp_path / "n" / "member.json").read_bytes())
+    assert member["invoices"]["issuers"] == ["3100", "3101"]

@@ -13,7 +13,7 @@ from medchain.errors import ConflictError, UnavailableError
 from medchain.node.keystore import KeyUse, candidate_uses
 
 
-@pytest.mark.parametrize("use", ["authentication", "cosign", "encryption", "ledger", "log"])
+@pytest.mark.parametrize("use", ["authentication", "cosign", "encryption", "ledger", "log", "vrf"])
 def test_keys_are_exchanged_on_a_running_node_only_and_what_was_drawn_stays(run, node, use):
     before = (node.parent / "keys" / "keystore.json").read_bytes()
     ran = run("key", "rotate", use, "--config", node)
@@ -37,7 +37,7 @@ def test_a_key_that_a_killed_call_put_into_the_keystore_is_opened_before_the_led
         steps.append("exchange")
         raise UnavailableError("rotation.not_ordered")
 
-    monkeypatch.setattr(keeping, "_start_anew", restart)
+    monkeypatch.setattr(keeping, "start_anew", restart)
     monkeypatch.setattr(keeping, "_exchange", exchange)
     drawn = []
     for code in (130, 7):
@@ -64,7 +64,7 @@ def test_one_exchange_is_finished_before_the_next(run, node):
     assert set(candidate_uses(node.parent)) == {KeyUse.COSIGN_ED25519, KeyUse.COSIGN_MLDSA44}
 
 
-@pytest.mark.parametrize("use", ["authentication", "cosign", "encryption", "ledger", "log"])
+@pytest.mark.parametrize("use", ["authentication", "cosign", "encryption", "ledger", "log", "vrf"])
 def test_an_exchange_that_finds_no_room_on_the_disk_says_so_and_goes_on_when_it_is_asked_again(
     run, node, monkeypatch, use
 ):
@@ -76,9 +76,11 @@ def test_an_exchange_that_finds_no_room_on_the_disk_says_so_and_goes_on_when_it_
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return rename(path, target)
 
-    monkeypatch.setattr(keeping, "_start_anew", lambda *_given: None)
+    monkeypatch.setattr(keeping, "start_anew", lambda *_given: None)
     monkeypatch.setattr(
-        keeping, "_exchange", lambda _folder, keys, *_given: asked.append([key["public"] for key in keys]) or 2
+        keeping,
+        "_exchange",
+        lambda _folder, keys, *_given: asked.append([key["public"] for key in keys]) or {"version": 2},
     )
     monkeypatch.setattr(Path, "replace", replace)
     # An encryption key is in the keystore before that, and needs no more room.
@@ -91,19 +93,41 @@ def test_an_exchange_that_finds_no_room_on_the_disk_says_so_and_goes_on_when_it_
     assert candidate_uses(node.parent) == ()
 
 
-def test_who_orders_is_left_with_no_log_key_that_keeps_others_from_being_exchanged(run, node, monkeypatch):
+@pytest.mark.parametrize(
+    ("use", "code", "zh", "en"),
+    [
+        ("log", "rotation.orderer", "须先移交排序", "hand over ordering"),
+        ("vrf", "rotation.no_invoices", "没有本机构的开票单位代码", "lists no issuer code"),
+    ],
+)
+def test_a_key_that_cannot_be_listed_does_not_keep_others_from_being_exchanged(
+    run, node, monkeypatch, use, code, zh, en
+):
     def refuse(*_given: object) -> None:
-        raise ConflictError("rotation.orderer", org_id="renhe-hospital")
+        raise ConflictError(code, org_id="renhe-hospital")
 
     monkeypatch.setattr(keeping, "_exchange", refuse)
-    assert run("key", "rotate", "log", "--config", node).code == 6
-    assert candidate_uses(node.parent) == ()
+    for language, word in (("zh", zh), ("en", en)):
+        ran = run("key", "rotate", use, "--config", node, "--lang", language)
+        assert (ran.code, word in ran.err) == (6, True), ran.err
+        assert candidate_uses(node.parent) == ()
     # What an earlier call has drawn may be on its way to the ledger.
     monkeypatch.undo()
-    assert run("key", "rotate", "log", "--config", node).code == 7
+    assert run("key", "rotate", use, "--config", node).code == 7
     monkeypatch.setattr(keeping, "_exchange", refuse)
-    assert run("key", "rotate", "log", "--config", node).code == 6
-    assert candidate_uses(node.parent) == (KeyUse.LOG,)
+    assert run("key", "rotate", use, "--config", node).code == 6
+    assert candidate_uses(node.parent) == (KeyUse(use),)
+
+
+def test_a_new_key_for_ids_of_invoices_says_from_when_it_makes_them(run, node, monkeypatch):
+    monkeypatch.setattr(keeping, "start_anew", lambda *_given: None)
+    monkeypatch.setattr(keeping, "_exchange", lambda *_given: {"from": 20_800, "version": 3})
+    # Day 20,800 is 2026-12-13.
+    for language, words in (("zh", "自 2026-12-13 起的票据"), ("en", "dated 2026-12-13 or later")):
+        ran = run("key", "rotate", "vrf", "--config", node, "--lang", language)
+        assert (ran.code, words in ran.out) == (0, True), ran.out
+    ran = run("key", "rotate", "vrf", "--config", node, "--json")
+    assert (ran.document["from"], ran.document["version"], len(ran.document["keys"])) == (20_800, 3, 1)
 
 
 def findings(ran) -> dict[str, tuple[str, str]]:

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 
 from medchain.cli import main
-from medchain.commands import proposals
+from medchain.commands import issuing, proposals
 from medchain.commands.command import Context
-from medchain.encoding import parse_canonical
+from medchain.encoding import canonical, parse_canonical
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.transaction import pae, seal
 from medchain.node.administrator import AdministratorDoor
@@ -19,7 +19,7 @@ from medchain.node.assembly import LocalOperations, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import Address
 from medchain.node.endorse import Identity, Judge
-from medchain.node.keystore import Layout, open_daemon_keys, open_root_file, unlock
+from medchain.node.keystore import KeyUse, Layout, open_daemon_keys, open_root_file, unlock, vrf_publics
 from medchain.node.ledger_driver import pen_of
 from medchain.node.local import write_state
 from medchain.node.member_changes import Wish
@@ -182,7 +182,7 @@ def test_a_rule_in_words(expression, zh, en):
 @pytest.mark.usefixtures("books")
 def test_a_newcomer_asks_and_enters(run, founded, tmp_path, node):
     folder = tmp_path / "tongji"
-    words = ("--role", "hospital", "--name-zh", "同济", "--name-en", "Tongji")
+    words = ("--role", "hospital", "--name-zh", "同济", "--name-en", "Tongji", "--issuer", "31010500999")
     assert run("init", folder, "--org-id", "tongji-hospital", *words).code == 0
     config = ("--config", folder / "node.toml")
     ledger = (founded / "ledger").read_text()
@@ -197,6 +197,7 @@ def test_a_newcomer_asks_and_enters(run, founded, tmp_path, node):
     assert {"after": "tongji-hospital", "before": None, "field": "org_id", "subject": "tongji-hospital"} in (
         made.document["changes"]
     )
+    assert "issuer.31010500999" in [row["field"] for row in made.document["changes"]]
     enter = ("join", "enter", founded / "genesis.json", node.parent / "genesis.signatures.json", *config, "--ledger")
     assert run(*enter, ledger).code == 0
     assert parse_genesis((folder / "genesis.json").read_bytes()).ledger.hex() == ledger
@@ -204,6 +205,32 @@ def test_a_newcomer_asks_and_enters(run, founded, tmp_path, node):
     (folder / "member.json").write_bytes((founded / ANXIN / "member.json").read_bytes())
     other = ("join", "request", founded / "genesis.json", "--out", tmp_path / "b.json", *config, "--ledger", ledger)
     assert "genesis.own_keys" in run(*other).err
+
+
+@pytest.mark.usefixtures("books")
+def test_a_hospital_proposes_further_issuer_codes_of_its_own(run, node):
+    made = run("org", "issuers", "31010500124", "31010500123", "--json", "--config", node)
+    assert made.code == 0, made.err
+    assert made.document["changes"] == [
+        {"after": "31010500124", "before": None, "field": "issuer.31010500124", "subject": RENHE}
+    ]
+    assert made.document["state"] == "open"
+    for language, said in (("zh", "开票单位代码 31010500124"), ("en", "issuer code 31010500124")):
+        assert said in run("proposals", "--config", node, "--lang", language).out
+
+
+@pytest.mark.usefixtures("books")
+def test_a_node_of_before_there_were_keys_for_invoices_holds_one_before_it_proposes_codes(run, node, monkeypatch):
+    keystore, began = Layout(node.parent).keystore, []
+    document = json.loads(keystore.read_bytes())
+    document["keys"] = [row for row in document["keys"] if row["use"] != "vrf"]
+    keystore.write_bytes(canonical(document))
+    monkeypatch.setattr(issuing, "start_anew", lambda *given: began.append((given[:2], vrf_publics(node.parent))))
+    for code in ("31010500124", "31010500125"):
+        made = run("org", "issuers", code, "--config", node)
+        assert made.code == 0, made.err
+    # Once, and after it was in the keystore.
+    assert began == [((node.parent, [KeyUse.VRF]), vrf_publics(node.parent))]
 
 
 def test_the_word_alone_lists_and_its_help_is_that_of_the_group(capsys):

@@ -12,12 +12,16 @@ from medchain.crypto.sealing import open_sealed, seal_to
 from medchain.crypto.signing import ed25519_verify
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, VerificationError
 from medchain.ledger.genesis import build_genesis, genesis_signatures, verify_genesis
+from medchain.ledger.issuers import Invoices, VrfGeneration, check_vrf_proof
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
 from medchain.node.keystore import (
     KeyUse,
     Layout,
     Unlock,
+    add_vrf_key,
     admit_encryption_candidates,
+    adopt_candidates,
+    candidate_ids,
     create_keys,
     create_root_file,
     draw_candidates,
@@ -27,6 +31,7 @@ from medchain.node.keystore import (
     open_web_keys,
     public_keys,
     unlock,
+    vrf_publics,
 )
 
 ROOT = bytes(range(32))
@@ -214,3 +219,30 @@ def test_public_keys_and_proofs_make_a_genesis_that_verifies(folder, halves):
     verify_genesis(genesis, genesis_signatures({"renhe-hospital": proofs}))
     with pytest.raises(VerificationError):
         verify_genesis(genesis, genesis_signatures({"renhe-hospital": {**proofs, "log": proofs["ledger"]}}))
+
+
+def test_keys_that_make_ids_of_invoices_are_the_daemons_and_none_is_ever_dropped(folder, halves):
+    assert (vrf_publics(folder), open_daemon_keys(folder, halves).vrf) == ((), {})
+    add_vrf_key(folder, halves)
+    assert draw_candidates(folder, [KeyUse.VRF], halves)
+    (first,) = vrf_publics(folder)
+    (name,) = candidate_ids(folder)
+    assert not adopt_candidates(folder, [])
+    assert adopt_candidates(folder, [name])
+    held = open_daemon_keys(folder, halves).vrf
+    assert vrf_publics(folder) == tuple(held)
+    assert (next(iter(held)), len(held), candidate_ids(folder)) == (first, 2, ())
+    assert "vrf" not in public_keys(folder)
+    with pytest.raises(VerificationError, match=r"keys\.unwrap"):
+        add_vrf_key(folder, Unlock(halves.web, None))
+
+
+def test_possession_of_a_key_that_makes_ids_of_invoices_is_proved_by_who_holds_it(folder, halves):
+    add_vrf_key(folder, halves)
+    (public,) = vrf_publics(folder)
+    ledger, keys = bytes(32), (open_web_keys(folder, halves), open_daemon_keys(folder, halves))
+    given = genesis_proofs("renhe-hospital", ledger, *keys, Invoices(("1",), (VrfGeneration(0, public),)))
+    check_vrf_proof(ledger, "renhe-hospital", VrfGeneration(0, public), given["vrf"])
+    assert "vrf" not in genesis_proofs("renhe-hospital", ledger, *keys)
+    with pytest.raises(VerificationError, match=r"genesis\.own_keys"):
+        genesis_proofs("renhe-hospital", ledger, *keys, Invoices(("1",), (VrfGeneration(0, bytes(32)),)))

@@ -8,6 +8,7 @@ import pytest
 
 from medchain.encoding import base64_text
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
+from medchain.ledger.issuers import invoices_content
 from medchain.ledger.members import ProtocolRules, organisation_content, quorum_floor
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Change, ObjectRow, Transaction
@@ -21,9 +22,11 @@ from tests.unit.medchain.ledger.world import (
     TONGJI,
     USES,
     genesis,
+    invoices,
     key,
     organisation,
     prove,
+    prove_vrf,
 )
 
 NEWCOMER = "newcomer-hospital"
@@ -105,6 +108,8 @@ def test_an_organisation_that_lost_its_keys_gets_new_ones_from_the_others():
         (Wish("policy", content=default_policy()), InputError, "wish.nothing"),
         (Wish("hand-over", COMMISSION), InputError, "wish.nothing"),
         (Wish("suspend", "nobody"), NotFoundError, "organisation.unknown"),
+        (Wish("issuers", content={}), InputError, "encoding.members"),
+        (Wish("issuers", content=None), InputError, "encoding.members"),
         (Wish("protocol", protocol=2), VerificationError, "wish.protocol"),
     ],
 )
@@ -112,6 +117,24 @@ def test_what_cannot_be_wished_for(wish, error, code):
     with pytest.raises(error) as refused:
         contents(wish)
     assert refused.value.code == code
+
+
+def test_the_first_issuer_codes_bring_a_key_and_its_proof():
+    given = invoices_content(invoices(RENHE, "1"), prove_vrf(genesis().ledger, RENHE))
+    [(kind, content)] = contents(Wish("issuers", content=given))
+    assert (kind, content["org_id"], content["invoices"]) == ("organisation", RENHE, given)
+    assert content["invoices"]["vrf"][0]["proof"]
+    assert content["keys"] == organisation_content(genesis().members.organisations[RENHE])["keys"]
+
+
+def test_further_issuer_codes_change_no_key():
+    owned = replace(genesis().members.organisations[RENHE], invoices=invoices(RENHE, "2", days=(0, 5)))
+    current = genesis().members.with_organisation(owned)
+    given = invoices_content(invoices(TONGJI, "1", "2"), prove_vrf(genesis().ledger, TONGJI))
+    [(_, content)] = contents(Wish("issuers", content=given), current)
+    assert content["invoices"] == invoices_content(invoices(RENHE, "1", "2", days=(0, 5)), {})
+    with pytest.raises(InputError, match=r"wish\.nothing"):
+        contents(Wish("issuers", content=invoices_content(invoices(RENHE, "2"), {})), current)
 
 
 def test_an_admission_without_the_proof_of_a_key_is_refused():

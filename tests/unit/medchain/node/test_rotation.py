@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from medchain.encoding import base64_text
 from medchain.errors import AccessDeniedError, ConflictError, InputError, UnavailableError, VerificationError
-from medchain.ledger.members import proof_message
+from medchain.ledger.members import key_ids, organisation_content, proof_message
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import parse_envelope
 from medchain.node import rotation as rotation_module
@@ -38,8 +39,9 @@ from medchain.ordering.receipt import Refused
 from medchain.store.engine import FileKind
 from medchain.store.ledger import LedgerStore
 from tests.unit.medchain.commands.conftest import medchain
-from tests.unit.medchain.ledger.world import COMMISSION, RENHE, key, ledger_signer
-from tests.unit.medchain.node.ledgers import replica_on
+from tests.unit.medchain.ledger import world as consortium
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, TONGJI, key, ledger_signer, sign
+from tests.unit.medchain.node.ledgers import Author, replica_on
 from tests.unit.medchain.node.test_backup import create, is_final_at, status
 from tests.unit.medchain.web.test_node import Node, ending, found
 from tests.waiting import eventually
@@ -48,7 +50,14 @@ HALVES = unlock(bytes(32))
 OLD = key(RENHE, "authentication").public
 NOW = 1_796_083_200
 ADMINISTRATOR = b"a" * 32
-DOOR = AdministratorDoor(ADMINISTRATOR, lambda: NOW, "rotation.administrator")
+DAY = NOW // 86_400
+
+
+def clock():
+    return NOW
+
+
+DOOR = AdministratorDoor(ADMINISTRATOR, clock, "rotation.administrator")
 
 
 class Outbox:
@@ -80,7 +89,7 @@ def outbox(replica):
 
 @pytest.fixture
 def rotation(replica, outbox):
-    return KeyRotation(Identity(RENHE, ledger_signer(RENHE, 1), {}), OLD, replica, outbox, DOOR)
+    return KeyRotation(Identity(RENHE, ledger_signer(RENHE, 1), {}), OLD, replica, outbox, DOOR, clock)
 
 
 @pytest.fixture
@@ -90,7 +99,7 @@ def folder(tmp_path):
 
 
 def listed(replica, org_id=RENHE):
-    return {item.id for item in replica.members.organisations[org_id].keys}
+    return key_ids(replica.members.organisations[org_id])
 
 
 @pytest.mark.parametrize("use", ["cosign", "ledger", "log"])
@@ -121,10 +130,10 @@ def test_an_encryption_key_is_the_ledger_keys_to_vouch_for_and_both_open_from_th
     assert not admit_encryption_candidates(folder)
     keys = candidate_keys(folder, replica.ledger, HALVES)
     with pytest.raises(VerificationError):
-        KeyRotation(identity, OLD, replica, Outbox(replica), DOOR).exchange({"keys": keys})
+        KeyRotation(identity, OLD, replica, Outbox(replica), DOOR, clock).exchange({"keys": keys})
     made = rotation_module.make_key(RENHE, "encryption", keys[0]["public"])
     keys[0]["proof"] = base64_text(ledger_signer(RENHE, 1).sign(proof_message(replica.ledger, made)))
-    KeyRotation(identity, OLD, replica, Outbox(replica), DOOR).exchange({"keys": keys})
+    KeyRotation(identity, OLD, replica, Outbox(replica), DOOR, clock).exchange({"keys": keys})
     assert adopt_candidates(folder, listed(replica))
     held = open_daemon_keys(folder, HALVES)
     assert held.encryption_id == made.id
@@ -139,13 +148,13 @@ def test_an_authentication_key_stands_beside_the_old_one_until_the_node_calls_wi
     identity = Identity(RENHE, ledger_signer(RENHE, 1), {})
     draw_candidates(folder, USES["authentication"], HALVES)
     keys = {"keys": candidate_keys(folder, replica.ledger, HALVES)}
-    assert KeyRotation(identity, OLD, replica, outbox, DOOR).exchange(keys) == {"version": 2}
+    assert KeyRotation(identity, OLD, replica, outbox, DOOR, clock).exchange(keys) == {"version": 2}
     assert adopt_candidates(folder, listed(replica))
     new = open_web_keys(folder, HALVES).authentication.public
     assert authentication_keys(replica) == {OLD, new}
-    assert KeyRotation(identity, new, replica, outbox, DOOR).exchange(keys) == {"version": 3}
+    assert KeyRotation(identity, new, replica, outbox, DOOR, clock).exchange(keys) == {"version": 3}
     assert authentication_keys(replica) == {new}
-    assert KeyRotation(identity, new, replica, outbox, DOOR).exchange(keys) == {"version": 3}
+    assert KeyRotation(identity, new, replica, outbox, DOOR, clock).exchange(keys) == {"version": 3}
 
 
 def test_asking_again_submits_nothing_again(rotation, outbox, replica, folder):
@@ -181,7 +190,7 @@ def test_a_crash_after_the_keystore_was_written_changes_nothing_more(replica, ro
 def test_the_orderers_log_key_is_not_exchanged(replica, outbox, tmp_path):
     create_keys(tmp_path, COMMISSION, HALVES)
     draw_candidates(tmp_path, USES["log"], HALVES)
-    orderer = KeyRotation(Identity(COMMISSION, ledger_signer(COMMISSION, 1), {}), OLD, replica, outbox, DOOR)
+    orderer = KeyRotation(Identity(COMMISSION, ledger_signer(COMMISSION, 1), {}), OLD, replica, outbox, DOOR, clock)
     with pytest.raises(ConflictError) as caught:
         orderer.exchange({"keys": candidate_keys(tmp_path, replica.ledger, HALVES)})
     assert caught.value.code == "rotation.orderer"
@@ -193,7 +202,46 @@ def test_a_key_without_its_proof_is_refused(rotation, replica, folder):
     keys = candidate_keys(folder, bytes(32), HALVES)
     with pytest.raises(VerificationError):
         rotation.exchange({"keys": keys})
-    assert listed(replica) == {key(RENHE, use.value).id for use in KeyUse}
+    assert listed(replica) == {key(RENHE, use).id for use in consortium.USES}
+
+
+def issuing(replica, *days: int):
+    """Have the members list an issuer code of Renhe, with keys for ids from these days on."""
+    member = replica.members.organisations[RENHE]
+    issued = consortium.invoices(RENHE, "31010500123", days=(0, *days))
+    proofs: dict[str, str] = {}
+    for generation in range(1, len(days) + 2):
+        proofs |= consortium.prove_vrf(replica.ledger, RENHE, generation)
+    content = organisation_content(replace(member, invoices=issued), proofs)
+    payload = Author(replica=replica).public(RENHE, ("organisation", content), signers=[COMMISSION, TONGJI], until=None)
+    assert replica.propose([sign(payload).leaf], replica.time + 1).refusals == {}
+
+
+def generations(replica):
+    return replica.members.organisations[RENHE].invoices.generations
+
+
+# The third day, since midnight may come before the block; or the day after the newest key's.
+@pytest.mark.parametrize(("days", "first"), [((), DAY + 3), ((DAY + 2,), DAY + 3), ((DAY + 3,), DAY + 4)])
+def test_a_key_for_ids_of_invoices_begins_after_all_that_there_are(rotation, outbox, replica, folder, days, first):
+    issuing(replica, *days)
+    before = generations(replica)
+    draw_candidates(folder, USES["vrf"], HALVES)
+    keys = {"keys": candidate_keys(folder, replica.ledger, HALVES)}
+    assert rotation.exchange(keys) == {"from": first, "version": 3}
+    assert rotation.exchange(keys) == {"from": first, "version": 3}
+    assert len(outbox.leaves) == 1
+    *kept, new = generations(replica)
+    assert (tuple(kept), new.from_day) == (before, first)
+    assert adopt_candidates(folder, listed(replica))
+    assert new.public in open_daemon_keys(folder, HALVES).vrf
+
+
+def test_a_key_for_ids_of_invoices_is_none_of_who_issues_none(rotation, outbox, replica, folder):
+    draw_candidates(folder, USES["vrf"], HALVES)
+    with pytest.raises(ConflictError, match=r"rotation\.no_invoices"):
+        rotation.exchange({"keys": candidate_keys(folder, replica.ledger, HALVES)})
+    assert outbox.leaves == []
 
 
 def test_what_has_no_fate_yet_is_told(rotation, outbox, replica, folder, monkeypatch):
@@ -238,20 +286,21 @@ def test_what_names_no_keys_is_refused(rotation, document):
 
 @pytest.mark.e2e
 def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
-    orderer, hospital = Node(tmp_path / "a", "health-commission"), Node(tmp_path / "b", "renhe-hospital")
+    orderer = Node(tmp_path / "a", "health-commission")
+    hospital = Node(tmp_path / "b", "renhe-hospital", "31010500123")
     ledger = found(orderer, hospital, policy=default_policy()).ledger
     with ending(orderer, hospital):
         orderer.start()
         hospital.start()
         assert eventually(lambda: status(hospital)["ready"])
         # An authentication key takes two versions: beside the old one, and then alone.
-        for use, count in (("cosign", 2), ("authentication", 4), ("encryption", 5), ("ledger", 6)):
+        for use, count in (("cosign", 2), ("authentication", 4), ("encryption", 5), ("ledger", 6), ("vrf", 7)):
             ran = medchain("key", "rotate", use, "--config", hospital.config, "--json")
             assert ran.code == 0, ran.err
             assert ran.document["version"] == count
         create(hospital, ledger, "o1")
-        # Genesis, five versions and an anchor, with a state leaf each; a quorum of two needs both cosignatures.
-        assert eventually(lambda: is_final_at(hospital, 14) and is_final_at(orderer, 14))
+        # Genesis, six versions and an anchor, with a state leaf each; a quorum of two needs both cosignatures.
+        assert eventually(lambda: is_final_at(hospital, 16) and is_final_at(orderer, 16))
 
         # Killed before the node took over what the ledger lists: the daemon does so at its start.
         draw_candidates(hospital.layout.folder, USES["ledger"], hospital.halves)
@@ -264,5 +313,5 @@ def test_a_running_node_exchanges_each_key_and_goes_on(tmp_path):
         assert candidate_uses(hospital.layout.folder) == (KeyUse.LEDGER,)
         os.kill(hospital.pids()["daemon"], signal.SIGKILL)
         create(hospital, ledger, "o2")
-        assert eventually(lambda: is_final_at(hospital, 18))
+        assert eventually(lambda: is_final_at(hospital, 20))
         assert candidate_uses(hospital.layout.folder) == ()

@@ -20,6 +20,7 @@ from consent.directive import ConsentDecision
 from consent.release import ReleaseRules
 from fhir_bridge.search.index import SearchIndex
 from medchain import daemon
+from medchain.commands.founding import first_invoices
 from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
@@ -28,6 +29,7 @@ from medchain.node.assembly import daemon_parts, open_daemon_node
 from medchain.node.config import config_text, load_config
 from medchain.node.keystore import (
     Layout,
+    add_vrf_key,
     create_keys,
     create_root_file,
     genesis_proofs,
@@ -64,12 +66,13 @@ POLICY = {
 class Node:
     """A node's folder, and its processes."""
 
-    def __init__(self, folder: Path, org_id: str = ORG) -> None:
-        """Make keys and configuration."""
-        self.layout, self.org_id = Layout(folder), org_id
+    def __init__(self, folder: Path, org_id: str = ORG, *issuers: str) -> None:
+        """Make keys and configuration; who issues invoices has issuer codes."""
+        self.layout, self.org_id, self.issuers = Layout(folder), org_id, issuers
         self.peer_port, self.web_port = free_ports(2, folder)
         self.halves = unlock(create_root_file(folder / "keys" / "root.key", None))
         create_keys(folder, org_id, self.halves)
+        add_vrf_key(folder, self.halves)
         settings = {
             "organisation.id": org_id,
             "peer.listen": f"127.0.0.1:{self.peer_port}",
@@ -84,7 +87,8 @@ class Node:
         public = public_keys(self.layout.folder).items()
         keys = sorted((make_key(self.org_id, use, text) for use, text in public), key=lambda key: key.id)
         url = f"http://127.0.0.1:{self.peer_port}"
-        return Organisation(self.org_id, "hospital", self.org_id, {"en": "Renhe"}, url, (), ACTIVE, tuple(keys))
+        name, invoices = {"en": "Renhe"}, first_invoices(self.issuers, self.layout.folder) if self.issuers else None
+        return Organisation(self.org_id, "hospital", self.org_id, name, url, (), ACTIVE, tuple(keys), invoices)
 
     def start(self) -> None:
         self.process = child([sys.executable, "-c", RUN, str(self.config)])
@@ -133,7 +137,8 @@ def found(*nodes: Node, policy: Mapping[str, Json] = POLICY) -> Genesis:
     for node in nodes:
         folder = node.layout.folder
         keys = open_web_keys(folder, node.halves), open_daemon_keys(folder, node.halves)
-        proofs[node.org_id] = genesis_proofs(node.org_id, genesis.ledger, *keys)
+        invoices = genesis.members.organisations[node.org_id].invoices
+        proofs[node.org_id] = genesis_proofs(node.org_id, genesis.ledger, *keys, invoices)
     for node in nodes:
         node.layout.genesis.write_bytes(genesis.encoded)
         node.layout.genesis_signatures.write_bytes(canonical(genesis_signatures(proofs)))
