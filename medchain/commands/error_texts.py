@@ -420,6 +420,9 @@ ERRORS: Final[Mapping[str, Text]] = {
         "权限范围有误；例如 system/*.rs 或 system/Observation.r。",
         "The scope is not right; write it such as system/*.rs or system/Observation.r.",
     ),
+    "submit.busy": Text(
+        "同一对象的另一版本正在提交，请稍后重试。", "Another version of the same object is under way: try again later."
+    ),
     "submit.promised": Text(
         "上一次提交因中断而下落不明，可能仍会排序；请两分钟后重试。",
         "An attempt of before was lost on the way and may still be ordered; try again in two minutes.",

@@ -173,6 +173,9 @@ class Kind:
         stoppable: whether an active version must carry a stop hash; others must not.
         refs: kinds that the refs must have, sorted; every ref of these must be a ref too.
         refs_optional: whether there may be no ref at all.
+        refs_in: statuses of the versions that have these refs; others have none.
+        refs_status: status that the head of a ref must have. One that is not active cannot be stopped any more, so what
+            it stood on itself is not asked for.
         counts_as: kind as which a ref to one of it counts; empty for its own.
         statuses: all that objects of it may have by a transaction.
     """
@@ -190,6 +193,8 @@ class Kind:
     stoppable: bool = False
     refs: tuple[str, ...] = ()
     refs_optional: bool = False
+    refs_in: frozenset[str] = frozenset({ACTIVE})
+    refs_status: str = ACTIVE
     counts_as: str = ""
     statuses: frozenset[str] = field(init=False)
 

@@ -4,8 +4,9 @@ Rules, in the order in which they are judged (each refusal names the first that 
 
 1. ledger, protocol version, `until`; 2. signers are ledger keys of active organisations, in roles that they may have;
 3. kind, number of objects, status, expiry, stop hash; 4. each object is its head + 1 and may pass to that status;
-5. each ref is the active head; 6. public contents are what the body hashes say and keep the members sound;
-7. the draw is right; 8. the policy for kind and status is satisfied; 9. every signature is valid.
+5. each ref is the head, and active unless the kind says otherwise; 6. public contents are what the body hashes say and
+keep the members sound; 7. the draw is right; 8. the policy for kind and status is satisfied; 9. every signature is
+valid.
 
 Keeps true: the same blocks give the same records, members and draws on every node; nothing is applied twice; what is
 refused changes nothing; what a stop ended cannot be used by anything ordered after it. `execute` changes nothing
@@ -712,17 +713,17 @@ def _check_refs(view: View, kind: Kind, change: Change, context: BlockContext) -
             status = None if head is None else head.status
             code = "transaction.stopped" if status == STOPPED else "transaction.ref"
             raise _RefusedError(code, kind=change.kind, version=ref.version)
-        if head.status != ACTIVE:
+        if head.status != kind.refs_status:
             code = "transaction.stopped" if head.status == STOPPED else "transaction.ref"
             raise _RefusedError(code, kind=change.kind, version=ref.version)
-        if not in_force(head, context.day):
+        if head.status == ACTIVE and not in_force(head, context.day):
             raise _RefusedError("transaction.ref_expired", kind=change.kind, expires=head.expires)
         # A grant stands on its consent: who uses the grant must stand on the consent too, or its stop would not reach.
-        if any(below not in change.refs for below in head.refs):
+        if head.status == ACTIVE and any(below not in change.refs for below in head.refs):
             raise _RefusedError("transaction.ref", kind=change.kind, version=ref.version)
         referred = KINDS.get(head.kind)
         kinds.append(head.kind if referred is None or not referred.counts_as else referred.counts_as)
-    wanted = kind.refs if change.status == ACTIVE else ()
+    wanted = kind.refs if change.status in kind.refs_in else ()
     if tuple(sorted(kinds)) != wanted and (kinds or not kind.refs_optional):
         raise _RefusedError("transaction.ref", kind=change.kind, count=len(kinds))
 

@@ -146,9 +146,9 @@ def default_policy() -> dict[str, Json]:
 
     Returns:
         One's own anchors, accesses, emergencies and erasures: the creator alone. Subject, recovery, delegation,
-        consent, grant: the creator and one independent; to end them, the creator. Statements: both for every step.
-        Membership, policy, protocol: a majority with a regulator. A recovery waits for seven days; people are of age at
-        18.
+        consent, grant: the creator and one independent; to end them, the creator. Statements, claims: both for every
+        step. Membership, policy, protocol: a majority with a regulator. A recovery waits for seven days; people are of
+        age at 18.
     """
     alone = ("access", "emergency", "erasure", "record")
     widened = ("subject", "recovery", "delegation", "consent", "grant")
@@ -156,6 +156,9 @@ def default_policy() -> dict[str, Json]:
     rules |= {f"{kind}/active": {"and": [CREATOR, INDEPENDENT]} for kind in widened}
     rules |= {f"{kind}/ended": CREATOR for kind in ("emergency", *widened)}
     rules |= {f"attest/{status}": {"and": [CREATOR, INDEPENDENT]} for status in ("active", "ended")}
+    rules |= {
+        f"claim/{status}": {"and": [CREATOR, INDEPENDENT]} for status in ("released", "reserved", "reversed", "settled")
+    }
     rules["erasure/stated"] = CREATOR
     rules |= {f"record/{status}": CREATOR for status in ("deleted", "entered-in-error")}
     rules |= {

@@ -1,7 +1,7 @@
-"""Who must hold a body, and what somebody who is to judge it is shown of others.
+"""Who must hold a body, how much of it, and what somebody who is to judge it is shown of others.
 
-Keeps true: nobody is shown more of another object than the check of the kind needs. Trusts the content of a body for
-whom it names.
+Keeps true: nobody is shown more of another object than the check of the kind needs, and no insurer another's part.
+Trusts the content of a body for whom it names.
 Source: `docs/spec/body.md`.
 """
 
@@ -17,6 +17,7 @@ from medchain.ledger.kinds import (
     access,
     attest,
     capacity,
+    claim_content,
     consent,
     delegation,
     emergency,
@@ -69,8 +70,27 @@ def parties(kind: str, content: Mapping[str, Json], source: BodySource) -> froze
             return _told(kind, content)
 
 
+def part_of(kind: str, body: Body, org_id: str) -> Body | None:
+    """Return what a party is given of a body.
+
+    Args:
+        kind: name of the object's kind.
+        body: whole.
+        org_id: of the party.
+
+    Returns:
+        All of it, but of a claim what the insurer's own part shows; None for a version that does not concern it.
+    """
+    if kind != "claim":
+        return body
+    names = claim_content.shown_to(body.content, org_id)
+    return body.redact(names, keep_evidence=True) if names else None
+
+
 def _told(kind: str, content: Mapping[str, Json]) -> frozenset[str]:
-    """Tell who must hold the body of what an organisation alone says."""
+    """Tell who must hold the body of what rests on no other object."""
+    if kind == "claim":
+        return claim_content.insurers(content)
     if kind == "emergency":
         case = emergency.read(content)
         return frozenset({case.custodian, case.recipient})

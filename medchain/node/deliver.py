@@ -17,7 +17,7 @@ from typing import Final
 
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import MedchainError, UnavailableError
-from medchain.ledger.object import Body
+from medchain.ledger.object import Body, Evidence
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.endorse import Judge
 from medchain.node.log import Log
@@ -42,6 +42,7 @@ PER_ROUND: Final = 32
 
 _MAX_DELIVERY_BYTES: Final = 16 * 1024
 _DELIVERY: Final = {"fields": list, "key": str, "org_id": str, "version": int}
+_WITH: Final = {"evidence": bool}
 _NOTICE: Final = {"document": dict, "org_id": str}
 _LOG: Final = Log("deliver")
 
@@ -192,7 +193,7 @@ class Deliveries:
 
     def _undelivered(self, intent: Intent) -> OpenedBody | None:
         """Read what is to be delivered; None where the body is gone, or was never ordered and is old."""
-        top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY)
+        top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY, _WITH)
         key, version = unhex(top["key"], HASH_BYTES), top["version"]
         body = self._judge.shelf.at(key, version) if type(version) is int else None
         if body is None or type(version) is not int:
@@ -201,7 +202,8 @@ class Deliveries:
             return None
         names = {str(name) for name in top["fields"]} if type(top["fields"]) is list else set()
         # The same part as at first, never more: the whole only to who was to get the whole.
-        part = body if body.is_full and names == body.content.keys() else body.redact(names)
+        is_whole = body.is_full and names == body.content.keys()
+        part = body if is_whole else body.redact(names, keep_evidence="evidence" in top)
         return OpenedBody(key, version, part)
 
     def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
@@ -246,4 +248,5 @@ def deliver_kind(org_id: str) -> str:
 def _delivery(org_id: str, item: OpenedBody) -> bytes:
     """Write down which part of a body is to be delivered."""
     names: list[Json] = [*item.body.content]
-    return canonical({"fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})
+    evidence: dict[str, Json] = {"evidence": True} if isinstance(item.body.evidence, Evidence) else {}
+    return canonical({**evidence, "fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})

@@ -13,14 +13,15 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import Condition, Lock
 from typing import Final, Protocol
 
 from medchain.crypto.signing import ed25519_verify
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
-from medchain.ledger.kinds import access, attest, consent, delegation, grant, mandate, recovery, subject
+from medchain.ledger.kinds import access, attest, claim_content, consent, delegation, grant, mandate, recovery, subject
 from medchain.ledger.kinds.emergency import SUPERVISED_FIELDS, SUPERVISOR
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.kinds.subject import RECIPIENT_FIELDS
@@ -42,7 +43,7 @@ from medchain.ledger.transaction import (
     payload_bytes,
     seal,
 )
-from medchain.node.body_parties import parties, shares
+from medchain.node.body_parties import part_of, parties, shares
 from medchain.node.deliver import Deliveries
 from medchain.node.endorse import BEHIND, BLOCK_LAG_S, DOUBLE, Identity, Judge, endorse_request, parse_endorsement
 from medchain.node.log import Log
@@ -185,6 +186,8 @@ class Submitter:
         self._submit = submit
         self._lock = Lock()
         self._numbers: dict[int, int] = {}
+        self._turns = Condition()
+        self._under_way: set[bytes] = set()
         self._writers = ThreadPoolExecutor(_WRITERS, "submit-keep")
 
     def submit(
@@ -205,11 +208,31 @@ class Submitter:
             InputError: for a malformed content.
             VerificationError: what this node's own check or the endorser's refuses, with its code.
             ConflictError: the state has moved on: version, ref or stop.
-            UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.promised`` while an attempt of
-                before may still be ordered, ``submit.not_final`` if the quorum does not answer in time (it may become
-                final later), those of ordering.
+            UnavailableError: ``submit.no_endorser`` if none drawn answers, ``submit.busy`` while another version of the
+                object is under way, ``submit.promised`` while an attempt of before may still be ordered,
+                ``submit.not_final`` if the quorum does not answer in time (it may become final later), those of
+                ordering.
         """
         key = map_key(draft.kind, self._identity.org_id, draft.object_id)
+        with self._turn(key, timeout_s):
+            return self._submitted(key, draft, timeout_s, keep)
+
+    @contextmanager
+    def _turn(self, key: bytes, timeout_s: float) -> Iterator[None]:
+        """Wait until no other version of the object is under way: the body of the one would give way to the other's."""
+        with self._turns:
+            if not self._turns.wait_for(lambda: key not in self._under_way, timeout_s):
+                raise UnavailableError("submit.busy", retry_after_s=5)
+            self._under_way.add(key)
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._under_way.discard(key)
+                self._turns.notify_all()
+
+    def _submitted(self, key: bytes, draft: Draft, timeout_s: float, keep: Callable[[], None] | None) -> Submitted:
+        """Submit, while no other version of the object is under way."""
         landed = self._landed(key, draft)
         if landed is not None:
             if keep is not None:
@@ -289,14 +312,14 @@ class Submitter:
         kind = KINDS.get(draft.kind)
         if kind is None or kind.public_body or kind.batch:
             raise InputError("submit.kind", kind=draft.kind[:64])
-        content, is_active = draft.body.content, draft.status == ACTIVE
-        expires, stop = _terms(draft.kind, content) if is_active else (None, None)
-        refs = draft.refs if draft.refs is not None else self._refs(draft.kind, content) if is_active else ()
+        content, stands = draft.body.content, draft.status in kind.refs_in
+        expires, stop = _terms(draft.kind, content) if stands else (None, None)
+        refs = draft.refs if draft.refs is not None else self._refs(draft.kind, content, row.version) if stands else ()
         if draft.version is not None and draft.version != row.version:
             raise ConflictError("transaction.version", version=draft.version)
         return Change(draft.kind, draft.status, (row,), refs, stop, expires)
 
-    def _refs(self, kind: str, content: Mapping[str, Json]) -> tuple[Ref, ...]:
+    def _refs(self, kind: str, content: Mapping[str, Json], version: int) -> tuple[Ref, ...]:
         """Return what the object stands on, at its heads."""
         keys: tuple[bytes, ...] = ()
         if kind == "grant":
@@ -306,6 +329,8 @@ class Submitter:
         elif kind == "access":
             rows = access.read(content)
             keys = (rows.grant, *rows.consents)
+        elif kind == "claim" and version == 1 and (replaced := claim_content.read(content).bill.replaces) is not None:
+            keys = (replaced,)
         heads = [(key, self._judge.replica.store.record(key)) for key in keys]
         return tuple(sorted(Ref(key, 1 if head is None else head.version) for key, head in heads))
 
@@ -404,9 +429,9 @@ class Submitter:
         """Push the body to its parties; what cannot be delivered waits in the outbox."""
         others = parties(draft.kind, draft.body.content, self._judge.shelf) - {self._identity.org_id}
         for org_id in sorted(others):
-            self._deliveries.offer(
-                org_id, payload, [OpenedBody(key, version, draft.body), *self._beside(draft, org_id)]
-            )
+            part = part_of(draft.kind, draft.body, org_id)
+            if part is not None:
+                self._deliveries.offer(org_id, payload, [OpenedBody(key, version, part), *self._beside(draft, org_id)])
         if draft.kind == "emergency":
             self._offer_part(
                 self._regulators() - others, payload, OpenedBody(key, version, draft.body), SUPERVISED_FIELDS
@@ -530,7 +555,8 @@ def _terms(kind: str, content: Mapping[str, Json]) -> tuple[int | None, bytes | 
         case "grant" | "mandate":
             given = grant.read(content) if kind == "grant" else mandate.read(content)
             return given.period.last_day, stop_hash(given.stop)
-        case "attest":
-            return attest.read(content).last_day, None
+        case "attest" | "claim":
+            told = attest.read(content) if kind == "attest" else claim_content.read(content)
+            return told.last_day, None
         case _:
             return None, None

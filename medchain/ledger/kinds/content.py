@@ -110,24 +110,26 @@ def check_types(types: tuple[str, ...], code: str) -> None:
         refuse(code)
 
 
-def check_parties(context: CheckContext, parties: Iterable[str], kind: str) -> None:
+def check_parties(context: CheckContext, parties: Iterable[str], kind: str, *, former: Iterable[str] = ()) -> None:
     """Check that parties are active members, and that those who sign or check are what they claim to be.
 
     Args:
         context: the checker's state.
         parties: org_ids of custodians, recipient and enroller.
         kind: prefix of the codes.
+        former: org_ids of who was a party before: it may have left since, and is not independent either.
 
     Raises:
         VerificationError: ``KIND.organisation`` for a party that is no active member; ``KIND.party`` for an
-            independent endorser that is a party or under one's control; ``KIND.role`` when the checker does not hold
-            the role in which it was asked.
+            independent endorser that is, or was, a party, or is under one's control; ``KIND.role`` when the checker
+            does not hold the role in which it was asked.
     """
     active = {organisation.org_id: organisation for organisation in context.members.active}
     involved = {*parties, context.creator}
     if not involved <= active.keys():
         refuse(f"{kind}.organisation")
-    controls = {active[org_id].control for org_id in involved}
+    known = context.members.organisations
+    controls = {known[org_id].control for org_id in involved.union(former) if org_id in known}
     independent = [context.members.signers.get(row.key_id) for row in context.signers if row.role == INDEPENDENT]
     if any(endorser is None or endorser.control in controls for endorser in independent):
         refuse(f"{kind}.party")

@@ -10,6 +10,7 @@ from medchain.ledger.kind import CheckContext, Kind, Place
 from medchain.ledger.kinds import (
     access,
     attest,
+    claim,
     consent,
     delegation,
     emergency,
@@ -39,6 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         access.KIND,
         emergency.KIND,
         erasure.KIND,
+        claim.KIND,
         recovery.KIND,
         delegation.KIND,
         mandate.KIND,
@@ -46,7 +48,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         state.KIND,
     )
 }
-"""Name → kind. Number 11 (claim) is taken by a kind that comes later."""
+"""Name → kind."""
 
 
 def check_body(body: Body, context: CheckContext) -> None:

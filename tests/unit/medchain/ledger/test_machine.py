@@ -28,7 +28,7 @@ from medchain.ledger.machine import (
 )
 from medchain.ledger.members import organisation_content, proof_message, protocol_content
 from medchain.ledger.object import StateRecord, map_key, public_body_hash, stop_hash
-from medchain.ledger.policy import default_policy, draw_order
+from medchain.ledger.policy import default_policy, draw_order, parse_policy
 from medchain.ledger.transaction import Change, Draw, Envelope, Signer, parse_envelope
 from tests.unit.medchain.ledger.world import (
     ANXIN,
@@ -107,10 +107,11 @@ def test_every_kind_can_be_made(world):
         Change("access", "active", rows(), refs(grant, consent)),
         Change("emergency", "active", rows()),
         Change("erasure", "active", rows()),
+        Change("claim", "reserved", rows(), (), None, DAY + 9),
     ]
     effects = world.apply(*(world.transaction(RENHE, change, **next_draw(world, at)) for at, change in enumerate(made)))
     assert [record.kind for record in effects.history] == [change.kind for change in made]
-    assert [record.since for record in effects.history] == list(range(2, 9))
+    assert [record.since for record in effects.history] == list(range(2, 10))
 
 
 def next_draw(world: World, at: int) -> dict[str, object]:
@@ -200,7 +201,7 @@ def test_two_independent_endorsers_are_refused(world):
 
 
 def test_a_kind_that_does_not_exist_is_refused(world):
-    assert world.refusal(world.transaction(RENHE, Change("claim", "active", rows()))) == "transaction.kind"
+    assert world.refusal(world.transaction(RENHE, Change("unheard-of", "active", rows()))) == "transaction.kind"
 
 
 def test_nobody_but_the_machine_writes_state_entries(world):
@@ -305,6 +306,83 @@ def test_an_access_must_stand_on_the_consent_of_its_grant(world):
 def test_a_kind_without_refs_may_have_none(world):
     change = replace(anchor(), refs=refs(consent_in(world)))
     assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+
+
+@pytest.mark.parametrize("status", ["reserved", "reversed"])
+def test_a_claim_may_stand_on_a_reversed_one_whatever_that_stood_on(world, status):
+    oldest = world.add("claim", RENHE, "reversed")
+    old = world.add("claim", RENHE, "reversed", refs=refs(oldest))
+    assert world.refusal(world.transaction(RENHE, Change("claim", status, rows(), refs(old)))) == ""
+    assert world.refusal(world.transaction(RENHE, Change("claim", status, rows(), refs(old, oldest)))) == (
+        "transaction.ref"
+    )
+
+
+@pytest.mark.parametrize("status", ["reserved", "settled", "released"])
+def test_a_claim_on_one_that_was_not_reversed_is_refused(world, status):
+    old = world.add("claim", RENHE, status)
+    assert world.refusal(world.transaction(RENHE, Change("claim", "reserved", rows(), refs(old)))) == "transaction.ref"
+
+
+def test_a_claim_on_something_else_is_refused(world):
+    for other in (consent_in(world), consent_in(world, status="reversed")):
+        change = Change("claim", "reserved", rows(), refs(other))
+        assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+    stopped = consent_in(world, status="stopped")
+    change = Change("claim", "reserved", rows(), refs(stopped))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.stopped"
+
+
+def test_a_settled_or_released_claim_stands_on_nothing(world):
+    old, head = world.add("claim", RENHE, "reversed"), world.add("claim", RENHE, "reserved")
+    for status in ("settled", "released"):
+        change = Change("claim", status, next_row(head), refs(old))
+        assert world.refusal(world.transaction(RENHE, change)) == "transaction.ref"
+        assert world.refusal(world.transaction(RENHE, replace(change, refs=()))) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "settled"),
+        (None, "released"),
+        ("released", "settled"),
+        ("reversed", "reserved"),
+        ("reversed", "settled"),
+        ("reversed", "released"),
+        ("reversed", "reversed"),
+    ],
+)
+def test_what_no_deed_leads_to_is_refused_of_claims(world, before, after):
+    row = rows() if before is None else next_row(world.add("claim", RENHE, before))
+    assert world.refusal(world.transaction(RENHE, Change("claim", after, row))) == "transaction.status"
+
+
+def test_a_reservation_that_is_over_is_followed_by_the_next_version(world):
+    head = world.add("claim", RENHE, "reserved", expires=DAY - 1)
+    change = Change("claim", "reserved", next_row(head), (), None, DAY)
+    assert world.refusal(world.transaction(RENHE, change)) == ""
+    assert world.refusal(world.transaction(RENHE, replace(change, expires=DAY - 1))) == "transaction.expired"
+
+
+def test_of_two_claims_at_once_the_ledgers_order_decides(world):
+    head = world.add("claim", RENHE, "reserved")
+    first, second = (
+        world.transaction(RENHE, Change("claim", "settled", next_row(head)), **next_draw(world, at)) for at in (0, 1)
+    )
+    effects = world.apply(first, second, strict=False)
+    assert [(at, refusal.code) for at, refusal in effects.refusals] == [(1, "transaction.version")]
+    assert effects.records[head.key].body_hash == first.changes[0].objects[0].body_hash
+
+
+def test_a_hospital_alone_makes_no_claim_and_a_policy_without_rules_refuses_it(world):
+    change = Change("claim", "reserved", rows())
+    alone = world.transaction(RENHE, change, signers=[(RENHE, "creator")], draw=None)
+    assert world.refusal(alone) == "transaction.policy"
+    former = default_policy()
+    former["rules"] = {rule: value for rule, value in former["rules"].items() if not rule.startswith("claim/")}
+    world.members = world.members.with_policy(parse_policy(former))
+    assert world.refusal(world.transaction(RENHE, change)) == "transaction.policy_missing"
 
 
 @pytest.mark.parametrize("until", [None, -1, 61])

@@ -210,7 +210,9 @@ class World:
 
     def transaction(self, creator: str, *changes: Change, **other: object) -> Transaction:
         """Make a payload; ``signers`` are (org_id, role) rows, by default what the default policy wants."""
-        widened = any(c.kind in {"subject", "consent", "grant"} and c.status == "active" for c in changes)
+        widened = any(
+            c.kind == "claim" or (c.kind in {"subject", "consent", "grant"} and c.status == "active") for c in changes
+        )
         signers = other.pop("signers", None)
         draw = other.pop("draw", None)
         if signers is None:

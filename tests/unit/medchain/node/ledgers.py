@@ -7,6 +7,7 @@ from functools import partial
 
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.ledger.genesis import cosigner_name, genesis_signatures
+from medchain.ledger.issuers import VRF_KEY, vrf_proof_input
 from medchain.ledger.members import protocol_content
 from medchain.ledger.object import map_key
 from medchain.ledger.policy import draw_order
@@ -29,7 +30,11 @@ def pen(org_id: str = COMMISSION):
 
 def proofs():
     """Return the file of proofs of possession."""
-    signed = {org_id: {use: consortium.prove(genesis().ledger, key(org_id, use)) for use in USES} for org_id in ROLES}
+    ledger = genesis().ledger
+    signed = {org_id: {use: consortium.prove(ledger, key(org_id, use)) for use in USES} for org_id in ROLES}
+    for org_id, member in genesis().members.organisations.items():
+        if member.invoices is not None:
+            signed[org_id][VRF_KEY] = consortium.vrf_key(org_id).prove(vrf_proof_input(ledger, org_id))
     return genesis_signatures(signed)
 
 

@@ -751,10 +751,10 @@ def test_an_attempt_that_is_ordered_while_the_next_is_made_gets_no_second_versio
     original = Submitter._change  # noqa: SLF001  # the step in which the fault happens
 
     def change(self, given):
-        # The first attempt lands between the look at the ledger and the making of the second.
+        # The first attempt, of before a crash, lands between the look at the ledger and the making of the second.
         if not landed:
             landed.append(None)
-            landed[0] = self.submit(given)
+            landed[0] = self._submitted(map_key("grant", RENHE, given.object_id), given, 30.0, None)
         return original(self, given)
 
     monkeypatch.setattr(Submitter, "_change", change)
@@ -763,6 +763,35 @@ def test_an_attempt_that_is_ordered_while_the_next_is_made_gets_no_second_versio
     assert caught.value.code == "transaction.version"
     assert hospital.replica.store.record(landed[0].key).version == 1
     assert hospital.submitter.submit(draft).record == landed[0].record
+
+
+def test_one_version_of_an_object_is_under_way_at_a_time_and_others_go_on_meanwhile(federation, hospital, monkeypatch):
+    """The body of the second would take the place of the first one's, which may be ordered."""
+    first, second, other = (Patient(federation) for _ in range(3))
+    under_way, may_go_on = threading.Event(), threading.Event()
+    original = Submitter._submitted  # noqa: SLF001  # the step that takes its time
+
+    def slow(self, key_, draft, timeout_s, keep):
+        if key_ == first.key:
+            under_way.set()
+            may_go_on.wait(60)
+        return original(self, key_, draft, timeout_s, keep)
+
+    monkeypatch.setattr(Submitter, "_submitted", slow)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(hospital.submitter.submit(first.subject())))
+    thread.start()
+    try:
+        assert under_way.wait(60)
+        with pytest.raises(UnavailableError) as caught:
+            hospital.submitter.submit(replace(second.subject(), object_id=first.object_id), timeout_s=0.01)
+        assert caught.value.code == "submit.busy"
+        hospital.submitter.submit(other.subject())
+    finally:
+        may_go_on.set()
+        thread.join()
+    assert results[0].record.version == 1
+    assert hospital.shelf.head(first.key)[1].body_hash == results[0].record.body_hash
 
 
 def test_every_stop_binds_after_a_restart_and_is_settled_however_many_there_are(federation, hospital, monkeypatch):

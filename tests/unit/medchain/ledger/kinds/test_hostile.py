@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 
 from medchain.errors import VerificationError
 from medchain.ledger.kind import Place
+from medchain.ledger.kinds.claim_content import on_request
 from medchain.ledger.kinds.registry import check_form
+from medchain.ledger.kinds.shares import Shares
 from medchain.ledger.object import build_body
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import SUBJECT, ConsentCase, Person, accesses, code, delegation_of
+from tests.unit.medchain.ledger.kinds.claiming import TOTAL, asked, bill
 from tests.unit.medchain.ledger.kinds.test_access import EMERGENCY, ERASURE
 from tests.unit.medchain.ledger.kinds.test_attest import PAPER
 from tests.unit.medchain.ledger.kinds.test_mandate import MANDATE
 from tests.unit.medchain.ledger.kinds.test_recovery import recovery_of
-from tests.unit.medchain.ledger.world import ANXIN, RENHE, fresh
+from tests.unit.medchain.ledger.world import ANXIN, RENHE, TIME, fresh
 
 json_values = st.recursive(
     st.none()
@@ -45,6 +48,7 @@ def contents(case):
         "erasure": ERASURE.to_content(),
         "mandate": MANDATE.to_content(),
         "attest": PAPER.to_content(),
+        "claim": on_request(bill(), Shares(TOTAL), asked().request, TIME).to_content(),
         "recovery": recovery_of(case).to_content(),
         "delegation": delegation_of(Person(case, "patient"), Person(case, "helper")).to_content(),
     }
@@ -54,7 +58,10 @@ def contents(case):
 
 @given(
     st.sampled_from(
-        ["subject", "consent", "grant", "access", "emergency", "erasure", "mandate", "attest", "recovery", "delegation"]
+        [
+            *("subject", "consent", "grant", "access", "emergency", "erasure"),
+            *("mandate", "attest", "claim", "recovery", "delegation"),
+        ]
     ),
     json_values,
     st.data(),
