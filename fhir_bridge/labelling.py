@@ -10,7 +10,8 @@ Source: `docs/spec/labels.md`; HL7 DS4P 1.0 (extension-sec-label-basis); FHIR R4
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,7 +19,10 @@ import orjson
 
 from consent.decision import coding_key
 from consent.labels import CARRIED, MINOR, PRIVATE_OF_MINORS, Because, LabelSet, labelled, lowered, read_set
-from consent.vocabulary import ACT_CODE, CONFIDENTIALITY, LEVELS, SENSITIVITIES
+from consent.vocabulary import ACT_CODE, CONFIDENTIALITY, LEVELS, NORMAL, SENSITIVITIES
+from fhir_bridge.bundle_births import Births
+from fhir_bridge.bundled import TYPE as BUNDLE
+from fhir_bridge.bundled import Lying, lying_in
 from fhir_bridge.document import Element, Resource, member, parse
 from fhir_bridge.references import patient_of
 from medchain.errors import InputError, NotFoundError
@@ -37,6 +41,7 @@ SET: Final = "urn:medchain:label-set"
 TAKEN_BACK: Final = "urn:medchain:label-taken-back"
 """Extension of a resource's meta: a label that a person has taken back."""
 
+_RESTRICTED: Final = "R"
 _KEPT_CODES: Final = 20_000
 _META: Final = "meta"
 _NOBODY: Final[Mapping[str, str]] = {}
@@ -105,21 +110,25 @@ class Labeller:
             The resource with its labels; the same one where nothing is to be set.
         """
         codes, about = [*self._sensitive(resource)], resource.get(_META, {})
+        lying = lying_in(resource, str) if resource.get("resourceType") == BUNDLE else ()
+        told = [*_told_in(lying)]
         if not isinstance(about, dict) or not _is_readable(about):
             # What is no meta, validation refuses.
             return resource
-        if before is None and not codes and "extension" not in about:
+        if before is None and not codes and not told and "extension" not in about:
             return resource
         gone = {*taken}
         rows = _rows(about, "security")
         given = {label_of(row) for row in rows}
         rows += [row for row in _rows(_about(before), "security") if label_of(row) not in given | gone]
         marks = (_marks(before) | {one for one in gone if _guards(one)}) - {label_of(row) for row in rows}
+        # What a person took back from the whole, what lies in it does not bring again.
+        rows += _added_to({label_of(row) for row in rows} | marks, told)
         present = frozenset(label.code for label in map(label_of, rows))
         back = frozenset(label.code for label in marks)
         found = labelled(codes, present, self._sets, taken_back=back)
         if MINOR not in found.labels | back and any(found.labels & SENSITIVITIES[one] for one in PRIVATE_OF_MINORS):
-            is_minor = self._is_minor(resource, births)
+            is_minor = self._is_of_minors(resource, lying, births) if lying else self._is_minor(resource, births)
             found = labelled(codes, present, self._sets, taken_back=back, is_minor=is_minor)
         rows = [*_kept(rows, found.labels), *_added(found.labels - present, found.because)]
         return _with_labels(resource, about, rows, marks)
@@ -155,7 +164,16 @@ class Labeller:
         type_name, record_id = str(resource.get("resourceType")), str(resource.get("id"))
         patient = patient_of(type_name, record_id, resource)
         born = (births.get(patient) or self._born(patient)) if patient else ""
-        moment = _happened(type_name, resource) or member(_about(resource), "lastUpdated")
+        return self._was_minor(born, resource, resource)
+
+    def _is_of_minors(self, bundle: Resource, lying: Sequence[Lying], births: Mapping[str, str]) -> bool:
+        """Tell whether what lies in a Bundle may be about somebody who was a minor then."""
+        known = Births(lying, cache(lambda patient: births.get(patient) or self._born(patient)))
+        return any(self._was_minor(known.of(one), one.record, bundle) for one in lying)
+
+    def _was_minor(self, born: str, record: Resource, stored: Resource) -> bool:
+        """Tell whether somebody was a minor when what a record tells of happened, or it was stored with something."""
+        moment = _happened(str(record.get("resourceType")), record) or member(_about(stored), "lastUpdated")
         return bool(born) and _is_before_majority(born, self._majority_years(), moment)
 
     def _born(self, patient: str) -> str:
@@ -199,6 +217,23 @@ def losses(before: Resource, taken: Iterable[Label]) -> frozenset[str]:
 def _guards(label: Label) -> bool:
     """Tell whether a label is a sensitivity or a confidentiality."""
     return label.code in SENSITIVITIES or label.code in LEVELS
+
+
+def _told_in(lying: Iterable[Lying]) -> Iterator[Element]:
+    """List the labels that guard what lies in a Bundle, and that what is sensitive is restricted."""
+    for one in lying:
+        for row in _rows(_about(one.record), "security"):
+            label = label_of(row)
+            if label.code in SENSITIVITIES:
+                yield row
+                yield {"system": CONFIDENTIALITY, "code": _RESTRICTED}
+            elif LEVELS.get(label.code, NORMAL) > NORMAL:
+                yield row
+
+
+def _added_to(known: Collection[Label], rows: Iterable[Element]) -> list[Element]:
+    """Choose the rows whose labels are not known, each once."""
+    return [*{label_of(row): row for row in rows if label_of(row) not in known}.values()]
 
 
 def _kept(rows: Sequence[Element], labels: frozenset[str]) -> Iterator[Element]:

@@ -214,3 +214,85 @@ def test_sets_that_were_loaded_count_beside_the_one_that_is_carried(tmp_path):
 def test_a_set_with_a_row_that_nobody_knows_is_refused():
     with pytest.raises(InputError, match=r"labels\.row"):
         load_set(b'{"id":"x","version":"1","rows":[{"system":"s","code":"c","label":"NONSENSE"}]}')
+
+
+URN = "urn:uuid:11111111-1111-4111-8111-111111111111"
+NUMBER = {"system": "urn:mrn", "value": "w-1"}
+CHILD = {"resourceType": "Patient", "birthDate": "2015-01-01"}
+ADULT = {"resourceType": "Patient", "birthDate": "1970-01-01"}
+
+
+def document(*records: dict, **more: object) -> dict:
+    """Make a Bundle that is stored as such, with a Patient first that others may name."""
+    entry = [{"resource": one} | ({} if at else {"fullUrl": URN}) for at, one in enumerate(records)]
+    return {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": entry, **more}
+
+
+def about(subject: dict, code: str = "F20.0", **more: object) -> dict:
+    return condition(code) | {"subject": subject} | more
+
+
+def stored(server, resource: dict) -> dict:
+    return body(server.call("PUT", f"/fhir/{resource['resourceType']}/{resource['id']}", resource))
+
+
+OF_MINORS = {
+    "a Patient in it": document(CHILD, about({"reference": URN})),
+    "a Patient in it by an identifier": document(CHILD | {"identifier": [NUMBER]}, about({"identifier": NUMBER})),
+    "a Patient here": document(about({"reference": "Patient/child"})),
+    "a Patient here, whose date the one in it does not say": document(
+        {"resourceType": "Patient", "id": "child"}, about({"reference": "Patient/child"})
+    ),
+    "a Patient that a record contains": document(
+        about({"reference": "#c"}, contained=[CHILD | {"id": "c"}], onsetDateTime="2026-01-01")
+    ),
+    "who was one then": document(ADULT, about({"reference": URN}, onsetDateTime="1980-01-01")),
+    "who is named beside it": document(
+        CHILD, {"resourceType": "Task", "status": "completed", "intent": "order", "code": condition()["code"]}
+    ),
+    "one of two": document(ADULT | {"id": "x"}, about({"reference": URN}), CHILD | {"id": "y"}),
+    "in a Bundle within": document(document(CHILD, about({"reference": URN}))),
+    "what its record brings itself": document(
+        CHILD, about({"reference": URN}, "J06.9", meta={"security": [{"system": ACT_CODE, "code": "HIV"}]})
+    ),
+}
+OF_NO_MINORS = {
+    "an adult": document(ADULT, about({"reference": URN}, onsetDateTime="2026-01-01")),
+    "who is of age since": document(
+        ADULT | {"birthDate": "2008-01-01"}, about({"reference": URN}, onsetDateTime="2026-06-01")
+    ),
+    "nothing that is private": document(CHILD, about({"reference": URN}, "J06.9")),
+    "whose date nobody knows": document({"resourceType": "Patient"}, about({"reference": URN})),
+}
+
+
+@pytest.mark.parametrize("way", [*OF_MINORS, *OF_NO_MINORS])
+def test_a_stored_bundle_that_tells_of_a_minor_is_labelled_so(server, way):
+    stored(server, CHILD | {"id": "child"})
+    server.call("PUT", "/fhir/Bundle/b", (OF_MINORS | OF_NO_MINORS)[way])
+    made = body(server.call("GET", "/fhir/Bundle/b"))
+    assert ("ADOL" in labels(made)) is (way in OF_MINORS)
+    # What lies in it stays as it came.
+    assert made["entry"] == (OF_MINORS | OF_NO_MINORS)[way]["entry"]
+
+
+def test_a_stored_bundle_has_the_labels_of_what_lies_in_it_and_the_highest_confidentiality(server):
+    def marked(*codes: str) -> dict:
+        rows = [{"system": LEVEL if len(code) == 1 else ACT_CODE, "code": code} for code in codes]
+        return condition("J06.9", meta={"security": rows})
+
+    assert labels(stored(server, document(marked("HIV")))) == {"HIV", "R"}
+    assert labels(stored(server, document(marked("N"), id="n"))) == set()
+    assert labels(stored(server, document(marked("R"), marked("V", "GDIS"), id="v"))) == {"GDIS", "V"}
+    assert labels(stored(server, document(document(marked("SUD")), id="w"))) == {"SUD", "R"}
+    # Its next version keeps them, whatever lies in that.
+    assert labels(stored(server, document(marked("N")))) == {"HIV", "R"}
+
+
+def test_what_a_person_took_back_from_a_bundle_its_records_do_not_bring_again(server, person):
+    inside = document(condition("J06.9", meta={"security": [{"system": ACT_CODE, "code": "HIV"}]}))
+    stored(server, inside)
+    assert person("POST", "/fhir/Bundle/b/$meta-delete", taken((ACT_CODE, "HIV"), (LEVEL, "R"))).status_code == 200
+    assert labels(stored(server, inside)) == set()
+    more = document(*[one["resource"] for one in inside["entry"]], condition("F20.0"))
+    assert labels(stored(server, more)) == {"PSY", "R"}
