@@ -25,11 +25,12 @@ from medchain.node.clock import system_clock
 from medchain.node.config import load_config
 from medchain.node.jobs import bound, read_secret, serve
 from medchain.node.keystore import Layout, Unlock
+from medchain.store import versions
 
 
 def prepare() -> Iterator[None]:
     """Make in the process that others are forked from what each of them would make for itself, step by step."""
-    return chain(check.prepare(), indexer.prepare())
+    return chain(versions.prepare(), check.prepare(), indexer.prepare())
 
 
 def main(arguments: list[str]) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BindParameter, Dialect, Select, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
 from medchain.store.engine import ONE, ZERO, Statement
 from medchain.store.epochs import Epoch
@@ -27,6 +28,7 @@ _SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
 _NO_NUMBER: Final = -1
 _KEY_COLUMNS: Final = 4
 _FOREVER: Final = 1 << 62
+_DIALECTS: Final = {one.name: one for one in (postgresql.dialect, sqlite.dialect)}
 
 
 class Found(NamedTuple):
@@ -85,7 +87,8 @@ class VersionReader:
         """Use an opened records file."""
         self._store = store
         self._database = store.database
-        self._questions = _questions(store.database.engine.dialect)
+        dialect = store.database.engine.dialect
+        self._questions = _questions(dialect.name, dialect.paramstyle)
 
     def find(self, type_name: str, record_id: str, version: int | None = None) -> Found | None:
         """Return a version of a record, the newest if none is named; None if there is none."""
@@ -209,6 +212,12 @@ class VersionReader:
             return [_found(tuple(row)) for row in connection.execute(chosen)]
 
 
+def prepare() -> Iterator[None]:
+    """Put what is asked of SQLite's files into SQL, in one step, for processes that will be forked from this one."""
+    _questions(sqlite.dialect.name, sqlite.dialect.default_paramstyle)
+    yield
+
+
 def _of_past(chosen: Select[Any], asked: Past) -> Select[Any]:
     """Choose the versions that a history is of."""
     chosen = chosen.where(record.c.type.not_in(NO_RESOURCES))
@@ -246,9 +255,15 @@ def _names() -> Select[Any]:
     return select(record.c.seq, record.c.type, record.c.id, record.c.version, patient)
 
 
-@lru_cache(maxsize=4)
-def _questions(dialect: Dialect) -> _Questions:
-    """Put the questions into SQL, once for all who read a file: the large ones take a tenth of a second."""
+@cache
+def _questions(name: str, style: str) -> _Questions:
+    """Put the questions into SQL, once for all databases of a kind: the large ones take a tenth of a second.
+
+    Args:
+        name: of SQLAlchemy's dialect.
+        style: how its parameters are written.
+    """
+    dialect: Dialect = _DIALECTS[name](paramstyle=style)
     of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
     newest = of_record.order_by(record.c.version.desc()).limit(ONE).offset(ZERO)
     return _Questions(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from medchain.store import versions
 from medchain.store.engine import FileKind, open_database
 from medchain.store.epochs import Epoch
 from medchain.store.records import RecordStore, RecordVersion
+from medchain.store.versions import VersionReader, prepare
 
 EPOCH = b"\x01" * 16
 
@@ -49,6 +51,25 @@ def test_the_newest_versions_are_told_with_their_numbers(store):
     store.put_versions([version(1), version(2), version(1, 2)])
     ids = [bytes([name]) * 16 for name in (1, 2, 9)]
     assert store.newest_of([ids[0], *UNKNOWN, *ids[1:]]) == {ids[0]: (2, 3), ids[1]: (1, 2)}
+
+
+def test_versions_are_named_by_their_numbers_however_many(store):
+    """Asked in questions of several sizes; a number that nobody has is passed over."""
+    rows = [version(name, number) for number in range(1, 11) for name in range(1, 71)]
+    store.put_versions(rows)
+    reader, wanted = VersionReader(store), [*range(700, 0, -1), 701]
+    named = {row.number: (row.type, row.id, row.version, row.patient) for row in reader.named(wanted)}
+    assert named == {number: ("Basic", row.id, row.version, None) for number, row in enumerate(rows, 1)}
+    found = reader.numbered(wanted)
+    assert [None if one is None else one.stored.seq for one in found] == [*wanted[:-1], None]
+
+
+def test_what_is_asked_of_versions_is_put_into_sql_before_a_file_is_open(store):
+    """In processes that are forked from the one that has prepared, nothing of it is made again."""
+    versions._questions.cache_clear()  # noqa: SLF001  # what is made
+    assert sum(1 for _ in prepare()) == 1
+    VersionReader(store)
+    assert versions._questions.cache_info().misses == 1  # noqa: SLF001  # as above
 
 
 def test_what_a_version_waits_to_become_is_told_until_it_is_ordered(store):
