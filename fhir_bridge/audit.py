@@ -47,6 +47,9 @@ RELEASE: Final = "release"
 RECEIVE: Final = "receive"
 """Interaction of records that another organisation released to this node."""
 
+QUESTION: Final = "claim-question"
+"""Interaction of an insurer that asks whether an invoice is here, to know whether it is claimed."""
+
 BEGUN: Final = 0
 """In place of a status: a change is about to be made, and how it ended is not known."""
 

@@ -11,7 +11,7 @@ import base64
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from fhir_bridge.audit import BEGUN, COUNT, RECEIVE, RELEASE, Happening
+from fhir_bridge.audit import BEGUN, COUNT, QUESTION, RECEIVE, RELEASE, Happening
 from fhir_bridge.document import Element, Resource
 from fhir_bridge.references import instant
 from medchain.store.records import CONCERN
@@ -20,12 +20,14 @@ _TERMS: Final = "http://terminology.hl7.org/CodeSystem/"
 REST_TYPE: Final = f"{_TERMS}audit-event-type|rest"
 """Type of the events of requests to the FHIR API, as a search names it."""
 
+ORGANISATION: Final = "urn:medchain:organisation"
+"""System by which organisations are named."""
+
 _RESTFUL: Final = "http://hl7.org/fhir/restful-interaction"
 _DICOM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _BALP: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 _CLIENT: Final = "urn:medchain:client"
 _ROLE: Final = "urn:medchain:role"
-_ORGANISATION: Final = "urn:medchain:organisation"
 _ACCOUNT: Final = "urn:medchain:account"
 _ATTESTATION: Final = "urn:medchain:attestation"
 _OBJECT: Final = "urn:medchain:object"
@@ -164,7 +166,7 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         **purpose,
         "agent": list(_agents_of(happening, act.action, organisation)),
         "source": {
-            "observer": {"identifier": {"system": _ORGANISATION, "value": organisation}},
+            "observer": {"identifier": {"system": ORGANISATION, "value": organisation}},
             "type": [_coding(f"{_TERMS}security-source-type", "4")],
         },
         "entity": list(_entities(happening, list(versions))),
@@ -207,7 +209,7 @@ def _member(part: tuple[str, str], member: tuple[str, str], *, is_asker: bool) -
     org_id, url = member
     return {
         "type": {"coding": [_coding(*part)]},
-        "who": {"identifier": {"system": _ORGANISATION, "value": org_id}},
+        "who": {"identifier": {"system": ORGANISATION, "value": org_id}},
         "requestor": is_asker,
         "network": {"address": url, "type": _URI},
     }
@@ -218,7 +220,7 @@ def _agents(happening: Happening, action: str, organisation: str) -> Iterable[El
     client_part, server_part, person_part = _PARTS[action]
     client: Resource = {
         "type": {"coding": [_coding(*client_part)]},
-        "who": {"identifier": {"system": _CLIENT, "value": happening.client}},
+        "who": {"identifier": {"system": _system_of(happening.interaction), "value": happening.client}},
         "requestor": not happening.user,
     }
     if happening.address:
@@ -240,9 +242,14 @@ def _agents(happening: Happening, action: str, organisation: str) -> Iterable[El
         yield person
     yield {
         "type": {"coding": [_coding(*server_part)]},
-        "who": {"identifier": {"system": _ORGANISATION, "value": organisation}},
+        "who": {"identifier": {"system": ORGANISATION, "value": organisation}},
         "requestor": False,
     }
+
+
+def _system_of(interaction: str) -> str:
+    """Say what names a client: an id of this node's, or, of another organisation's node, the organisation."""
+    return ORGANISATION if interaction == QUESTION else _CLIENT
 
 
 def _entities(happening: Happening, versions: list[Version]) -> Iterable[Element]:

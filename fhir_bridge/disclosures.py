@@ -1,8 +1,9 @@
 """Keeps what goes from one organisation to another on the audit's journal, at either side: BALP's Privacy Disclosure.
 
 Keeps true: what this node releases, or is given, is on the journal before a byte leaves, or anybody here is given it,
-with who asked, for what and by which entry of the ledger. Trusts `fhir_bridge.audit`.
-Source: IHE BALP 1.1.4, Privacy Disclosure; `docs/spec/audit.md` 9, `docs/spec/release.md` 13, 17.
+with who asked, for what and by which entry of the ledger; so is each invoice that an insurer has asked for. Trusts
+`fhir_bridge.audit`.
+Source: IHE BALP 1.1.4, Privacy Disclosure; `docs/spec/audit.md` 9, 11, `docs/spec/release.md` 13, 17.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fhir_bridge.audit import MAX_ELSEWHERE, RECEIVE, RELEASE, JournalAudit
+from fhir_bridge.audit import MAX_ELSEWHERE, QUESTION, RECEIVE, RELEASE, JournalAudit
 from fhir_bridge.document import Resource, parse
 from fhir_bridge.elsewhere import ACCESS, EMERGENCY, base_of
 from fhir_bridge.references import patient_of, pointed
@@ -35,6 +36,9 @@ CONSENT: Final = "urn:medchain:consent"
 
 OBJECT: Final = "urn:medchain:object"
 """System of records that name themselves nowhere, such as scans: id of the object on the ledger, and the version."""
+
+PAYMENT: Final = "HPAYMT"
+"""Purpose of who asks for invoices, v3-ActReason."""
 
 _DONE: Final = 200
 _REFUSED: Final = 403
@@ -96,6 +100,13 @@ class KeptDisclosures:
             self._note(trail, Access(peer.org_id, ()), peer, digested, _REFUSED)
         else:
             self._keep(request, peer, trail, _REFUSED)
+
+    def questioned(self, peer: str, question: bytes, numbers: Sequence[int], *, is_known: bool) -> None:
+        """Keep that invoices were asked for; see `medchain.claims.register.Questions`; raises as `released`."""
+        trail = Trail(QUESTION, numbers=list(numbers))
+        access = Access(peer, (), asked_for=PAYMENT)
+        ask = Ask("POST", "", fields={}, access=access, request_id=question.hex(), trail=trail)
+        self._audit.note(ask, _DONE if is_known else _REFUSED)
 
     def _keep(
         self, request: ReleaseRequest | EmergencyRequest, peer: Organisation, trail: Trail, status: int = _DONE

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from consent.decision import Resource as Decided
 from consent.decision import unversioned
 from consent.web.ports import Listing, Look, Opened, PatientRecord
-from fhir_bridge.audit_events import REST_TYPE
+from fhir_bridge.audit_events import ORGANISATION, REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError
 from fhir_bridge.browse.view import line_of, rows_of, when_of, words_of
 from fhir_bridge.browse.words import ELEMENTS
@@ -298,6 +298,7 @@ class RecordsOfPatients:
                 is_refused=event.get("outcome") == _REFUSED,
                 purpose=_purpose(event),
                 event=str(event.get("id", "")),
+                asker=_asker(event),
             )
 
     def _entries(self, reading: Reading, place: str, *, is_first: bool) -> list[Resource]:
@@ -469,6 +470,13 @@ def _client(event: Resource) -> str:
     """Read by which application it was done: the first agent."""
     agents = objects_of(event.get("agent"))
     return _identifier(agents[0].get("who")) if agents else ""
+
+
+def _asker(event: Resource) -> str:
+    """Read which other organisation asked for an invoice; empty for a look of this one's."""
+    whose = next((objects_of([one.get("who")]) for one in objects_of(event.get("agent"))), [])
+    named = objects_of([one.get("identifier") for one in whose])
+    return str(named[0].get("value", "")) if named and named[0].get("system") == ORGANISATION else ""
 
 
 def _purpose(event: Resource) -> str:

@@ -18,13 +18,15 @@ from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.emergency_rules import EmergencyRules
 from fhir_bridge.enforcement import Enforcement
+from fhir_bridge.invoice_register import FhirInvoices
 from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.selecting import SearchSelection
+from medchain.claims.claim_node import ClaimNode, claim_node
 from medchain.ledger.looks import roots_key
-from medchain.node.assembly import DaemonNode, DaemonParts, daemon_parts
+from medchain.node.assembly import DaemonNode, DaemonParts, Ground, daemon_parts
 from medchain.node.daemon import Job
 from medchain.node.garbage import settle
 from medchain.node.look_book import LookBook
@@ -51,7 +53,12 @@ def _parts(node: DaemonNode) -> DaemonParts:
     enforcement = Enforcement(org_id, searches, node.records, service, node.clock)
     emergencies = EmergencyRules(searches, enforcement) if node.config.emergency_release else None
     releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies)
-    parts = daemon_parts(node, ConsentDecision(), releasing)
+    invoices = FhirInvoices(searches, node.records, service)
+
+    def claims_on(ground: Ground) -> ClaimNode:
+        return claim_node(node, ground, invoices, disclosures)
+
+    parts = daemon_parts(node, ConsentDecision(), releasing, claims_on)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)
     search = IndexJob(node.records, service, index, node.clock)
     consents = ConsentRecords(parts.consents, node.records, service, node.clock)

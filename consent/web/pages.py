@@ -493,7 +493,7 @@ class PatientPages:
             "times": say("looked.times", count=event.times) if event.times > 1 else "",
             "organisation": self._site.organisation(me, event.organisation),
             "purpose": self._site.purpose(event.purpose) if event.purpose else "",
-            "what": say("looked.records", count=event.count) if event.count is not None else "",
+            "what": self._what(event),
             "kinds": self._kinds_said(event.kinds),
             "is_refused": event.is_refused,
             "position": event.position,
@@ -505,6 +505,13 @@ class PatientPages:
             "name": event.name,
         }
 
+    def _what(self, event: Event) -> str:
+        """Word how much was seen, or that an invoice was asked for; empty where neither is told."""
+        say = self._site.pages.say
+        if event.is_question:
+            return say("looked.question.refused" if event.is_refused else "looked.question")
+        return "" if event.count is None else say("looked.records", count=event.count)
+
     def _kinds_said(self, kinds: Sequence[str]) -> list[str]:
         """Word which kinds of records it was, all of them in two words."""
         say = self._site.pages.say
@@ -513,8 +520,8 @@ class PatientPages:
     def _insurer_row(
         self, me: Patient, org_id: str, events: Sequence[Event], given: Sequence[Given]
     ) -> dict[str, object]:
-        """Word what an insurer got."""
-        got = [one for one in events if not one.is_refused]
+        """Word what an insurer got; who asks for an invoice gets no record."""
+        got = [one for one in events if not one.is_refused and not one.is_question]
         return {
             "name": self._site.organisation(me, org_id),
             "times": len(got),

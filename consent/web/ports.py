@@ -90,6 +90,7 @@ class Look:
         is_refused: whether it was refused.
         event: id of the AuditEvent that tells of it.
         purpose: purpose-of-use code; empty where it is not known.
+        asker: org_id of the organisation that asked whether an invoice is here; empty for a look of this one's.
     """
 
     time: str
@@ -101,6 +102,7 @@ class Look:
     is_refused: bool
     event: str = ""
     purpose: str = ""
+    asker: str = ""
 
 
 class PatientRecords(Protocol):

@@ -177,6 +177,7 @@ class Event:
         reason: that was given for an emergency; empty for any other look.
         is_entered: whether it is in the patient's list of looks, under a root that is final.
         name: by which a complaint names it (`docs/spec/concern.md` 2), of several the newest; empty for an emergency.
+        is_question: whether it was asked for an invoice, to know whether it is claimed; nothing else was shown.
     """
 
     time: int
@@ -194,6 +195,7 @@ class Event:
     reason: str = ""
     is_entered: bool = False
     name: str = ""
+    is_question: bool = False
 
     @property
     def is_system(self) -> bool:
@@ -229,7 +231,7 @@ def events_of(
     Args:
         given: the patient's consents.
         noted: what the records file notes of releases and refusals.
-        looks: of this organisation's staff and systems.
+        looks: of this organisation's staff and systems, and insurers' questions for invoices.
         org_id: this organisation.
         entered: ids of events and refusals in the patient's list of looks (`docs/spec/looks.md`).
     """
@@ -256,12 +258,12 @@ def events_of(
 
 
 def people_in(events: Iterable[Event], since: int) -> int:
-    """Count who looked since a time; those who were refused saw nothing, and systems are no people."""
+    """Count who looked since a time; who was refused or asked for an invoice saw nothing, and systems are no people."""
     return len(
         {
             (one.organisation, one.who)
             for one in events
-            if one.time >= since and not one.is_refused and not one.is_system
+            if one.time >= since and not one.is_refused and not one.is_system and not one.is_question
         }
     )
 
@@ -315,16 +317,16 @@ def _read(answer: Mapping[str, Json]) -> list[Given]:
 def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> list[Event]:
     """Tell the looks of one person or system on one day, for one purpose, as one, at the time of the last.
 
-    It is entered where all of them are.
+    So are an insurer's questions for invoices. It is entered where all of them are.
     """
-    found: dict[tuple[str, str, str, bool, int], Event] = {}
+    found: dict[tuple[str, str, str, str, bool, int], Event] = {}
     for look in looks:
-        time, who = _seconds(look.time), look.who or look.client
-        key = (who, look.role, look.purpose, look.is_refused, time // DAY_S)
-        before, kinds = found.get(key), kinds_of(look.types)
+        time, who = _seconds(look.time), "" if look.asker else look.who or look.client
+        key = (look.asker, who, look.role, look.purpose, look.is_refused, time // DAY_S)
+        before, kinds = found.get(key), () if look.asker else kinds_of(look.types)
         found[key] = Event(
             time=time if before is None else max(before.time, time),
-            organisation=org_id,
+            organisation=look.asker or org_id,
             who=who,
             role=look.role,
             purpose=look.purpose,
@@ -336,6 +338,7 @@ def _by_day(looks: Iterable[Look], org_id: str, entered: Collection[str]) -> lis
             times=1 if before is None else before.times + 1,
             is_entered=look.event in entered and (before is None or before.is_entered),
             name=_newest_name(look, before),
+            is_question=bool(look.asker),
         )
     return list(found.values())
 

@@ -476,6 +476,8 @@ PATIENT_WORDS: Final[Words] = {
     "looked.times": ("共 {count} 次", "{count} times"),
     "looked.refused": ("被拒绝", "refused"),
     "looked.asked": ("要求查看：", "asked for: "),
+    "looked.question": ("查询发票是否已理赔", "asked whether an invoice of yours is claimed"),
+    "looked.question.refused": ("您的发票（校验码有误）", "an invoice of yours, with a wrong check code"),
     "looked.records": ("{count} 条记录", "{count} records"),
     "looked.records.one": ("1 条记录", "1 record"),
     "looked.under": ("依据的许可", "the permission"),

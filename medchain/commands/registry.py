@@ -12,6 +12,7 @@ from typing import Final
 
 from medchain.commands import (
     attest_texts,
+    claim_texts,
     client_texts,
     concern_texts,
     consent_texts,
@@ -34,6 +35,7 @@ GROUPS: Final = (
     Group("consent", consent_texts.CONSENT_GROUP),
     Group("mandate", mandate_texts.MANDATE_GROUP),
     Group("attest", attest_texts.ATTEST_GROUP),
+    Group("claims", claim_texts.CLAIM_GROUP),
     Group("org", messages.ORG_GROUP),
     Group("policy", messages.POLICY_GROUP),
     Group("orderer", proposal_texts.ORDERER_GROUP),
@@ -67,6 +69,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "consent": ("consent",),
     "mandate": ("mandates",),
     "attest": ("attests",),
+    "claims": ("claims",),
     "verify": ("checking",),
     "log": ("log",),
     "witness": ("witnessing",),

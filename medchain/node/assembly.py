@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 from medchain.crypto.signing import check_ed25519_rule
 from medchain.encoding import Json, parse_canonical
@@ -79,6 +79,7 @@ from medchain.node.services import (
     AskService,
     AttestService,
     BodyService,
+    ClaimService,
     ConcernService,
     EndorsementService,
     Health,
@@ -138,6 +139,37 @@ class DaemonNode:
     peers: PeerClient
 
 
+class ClaimSide(ClaimService, Protocol):
+    """The node's side of claims, which a higher floor makes."""
+
+    def operations(self) -> Mapping[str, Callable[[Json], Json]]:
+        """Return its local operations."""
+        ...
+
+    def jobs(self) -> Sequence[Job]:
+        """Return what runs for as long as the daemon."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What of the daemon's parts those of higher floors stand on.
+
+    Attributes:
+        side: the node's ledger side.
+        alarms: keeps alarms.
+        check_restored: raises `UnavailableError` while a restore is under way.
+    """
+
+    side: LedgerNode
+    alarms: AlarmBook
+    check_restored: Callable[[], None]
+
+
+ClaimsOn: TypeAlias = Callable[[Ground], ClaimSide]
+"""Makes the node's side of claims."""
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonParts:
     """What runs in the daemon. A service that is None has no routes.
@@ -154,6 +186,7 @@ class DaemonParts:
         concerns: takes what custodians tell a regulator.
         attests: takes others' steps of statements.
         proposals: takes what other members propose.
+        claims: answers what other members ask about invoices.
         jobs: run for as long as the daemon.
         watched: must not stand still.
         consents: lists the ledger's consents about this organisation.
@@ -172,6 +205,7 @@ class DaemonParts:
     concerns: ConcernService | None = None
     attests: AttestService | None = None
     proposals: ProposalService | None = None
+    claims: ClaimService | None = None
     jobs: tuple[Job, ...] = ()
     watched: tuple[Watched, ...] = ()
     consents: Callable[[], Sequence[OwnConsent]] = tuple
@@ -296,20 +330,22 @@ def read_genesis(layout: Layout) -> tuple[Genesis, Json]:
     return parse_genesis(contents[0]), parse_canonical(contents[1], max_bytes=MAX_GENESIS_BYTES)
 
 
-def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing) -> DaemonParts:
+def daemon_parts(
+    node: DaemonNode, decision: DecisionPort, releasing: Releasing, claims_on: ClaimsOn | None = None
+) -> DaemonParts:
     """Make the daemon's parts.
 
     Args:
         node: the opened node.
         decision: the decision on accesses, from the consent floor.
         releasing: what decides requests for records, from the floors above.
+        claims_on: makes the node's side of claims, likewise; None for a daemon without it.
 
     Returns:
         The parts; nothing runs yet.
     """
     ordering = _ordering(node)
-    restoration, upkeep = ordering.restoration, Upkeep(node.replica.store, node.records, ordering.driver)
-    store = node.replica.store
+    restoration, store = ordering.restoration, node.replica.store
     outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
     health = LedgerHealth(store, ordering.driver, restoration, outside, node.records, node.config.folder)
     watched: list[Callable[[], Sequence[Alarm]]] = [lambda: ordering.driver.health().alarms]
@@ -323,6 +359,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     concerns, attests = _concern_book(node, exchange), _attest_desk(node, side)
+    claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check))
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,
@@ -338,6 +375,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
                 **asks.operations(),
                 **concerns.operations(),
                 **attests.operations(),
+                **({} if claims is None else claims.operations()),
             }
         ),
         ordering=ordering.driver,
@@ -348,9 +386,10 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
         asks=asks,
         concerns=concerns,
         attests=attests,
+        claims=claims,
         jobs=(
             Job("ordering", ordering.run),
-            Job("upkeep", upkeep.run),
+            Job("upkeep", Upkeep(store, node.records, ordering.driver).run),
             *_kept(node),
             Job("alarms", alarms.run),
             Job("proposals", proposals.turns.run),
@@ -358,6 +397,7 @@ def daemon_parts(node: DaemonNode, decision: DecisionPort, releasing: Releasing)
             *side.jobs(),
             *exchange.jobs(),
             *outside.jobs(),
+            *(() if claims is None else claims.jobs()),
         ),
         watched=ordering.watched(),
         consents=OwnConsents(node.config.org_id, side, node.records, node.clock).listed,

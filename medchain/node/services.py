@@ -112,6 +112,18 @@ class AttestService(Protocol):
         ...
 
 
+class ClaimService(Protocol):
+    """What members ask each other about claims on invoices."""
+
+    def question(self, document: bytes, peer: str) -> bytes:
+        """Answer which of some invoices are this organisation's, with their claim ids, or raise why not."""
+        ...
+
+    def fishing(self, document: bytes, peer: str) -> Json:
+        """Take a hospital's word, as a regulator, that an insurer asked for too many invoices that are not there."""
+        ...
+
+
 class ReleaseService(Protocol):
     """Records released to other members."""
 

@@ -146,16 +146,17 @@ class RefusalTable:
         """Use the records file."""
         self._database = database
 
-    def count_refusal(self, requester: str, reason: str, time: int) -> int:
-        """Count a refusal.
+    def count_refusal(self, requester: str, reason: str, time: int, *, number: int = 1) -> int:
+        """Count a refusal, or several alike.
 
         Args:
             requester: org_id of who asked.
             reason: a code of ours.
             time: Unix seconds.
+            number: how many, at least one.
 
         Returns:
-            How many of that requester were refused on that day, this one included.
+            How many of that requester were refused on that day, these included.
         """
         day = time // 86_400
         same = (refusal.c.day == day) & (refusal.c.requester == requester)
@@ -165,9 +166,10 @@ class RefusalTable:
                 # A code may come from an orderer, which could make up any number of them.
                 reason = OTHER
             one = same & (refusal.c.reason == reason)
-            if not connection.execute(update(refusal).where(one).values(count=refusal.c.count + 1, last=time)).rowcount:
+            more = {"count": refusal.c.count + number, "last": time}
+            if not connection.execute(update(refusal).where(one).values(more)).rowcount:
                 values = {"day": day, "requester": requester, "reason": reason}
-                connection.execute(insert(refusal).values(**values, count=1, first=time, last=time))
+                connection.execute(insert(refusal).values(**values, count=number, first=time, last=time))
                 connection.execute(delete(refusal).where(refusal.c.day < day - KEPT_DAYS))
             return int(connection.execute(select(func.sum(refusal.c.count)).where(same)).scalar_one())
 

@@ -28,6 +28,7 @@ from medchain.web.peer import (
     ask_routes,
     attest_routes,
     body_routes,
+    claim_routes,
     concern_routes,
     endorsement_routes,
     health_routes,
@@ -122,6 +123,8 @@ def peer_routes(parts: DaemonParts) -> list[Route]:
         routes += concern_routes(parts.concerns)
     if parts.attests is not None:
         routes += attest_routes(parts.attests)
+    if parts.claims is not None:
+        routes += claim_routes(parts.claims)
     if parts.releases is not None:
         routes += release_routes(parts.releases)
     return routes

@@ -12,6 +12,8 @@ import gzip
 import re
 from typing import Final
 
+from medchain.claims.fishing import MAX_REPORT_BYTES as MAX_FISHING_BYTES
+from medchain.claims.question import MAX_QUESTION_BYTES as MAX_CLAIM_QUESTION_BYTES
 from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.transaction import MAX_LEAF_BYTES
@@ -21,13 +23,14 @@ from medchain.node.attests import MAX_ATTEST_BYTES
 from medchain.node.concern import MAX_REPORT_BYTES
 from medchain.node.grant_search import MAX_QUESTION_BYTES
 from medchain.node.peer_session import MAX_SESSION_BYTES, SESSION_PATH
-from medchain.node.peers import OCTETS
+from medchain.node.peers import JSON, OCTETS
 from medchain.node.proposal import MAX_DOCUMENT_BYTES
 from medchain.node.release import MAX_ANSWER_BYTES as MAX_RELEASE_BYTES
 from medchain.node.services import (
     AskService,
     AttestService,
     BodyService,
+    ClaimService,
     ConcernService,
     EndorsementService,
     HealthService,
@@ -182,6 +185,23 @@ def attest_routes(service: AttestService) -> list[Route]:
         return json_response(service.receive(request.body, request.peer))
 
     return [Route("attests", "POST", "/attests", receive, MAX_ATTEST_BYTES, is_poll=True)]
+
+
+def claim_routes(service: ClaimService) -> list[Route]:
+    """Make the routes of claims (`docs/spec/claim-question.md`)."""
+
+    @callers(Caller.PEER)
+    def question(request: Request) -> Response:
+        return Response(service.question(request.body, request.peer), content_type=JSON)
+
+    @callers(Caller.PEER)
+    def fishing(request: Request) -> Response:
+        return json_response(service.fishing(request.body, request.peer))
+
+    return [
+        Route("claims.question", "POST", "/claims/question", question, MAX_CLAIM_QUESTION_BYTES),
+        Route("claims.fishing", "POST", "/claims/fishing", fishing, MAX_FISHING_BYTES),
+    ]
 
 
 def release_routes(service: ReleaseService) -> list[Route]:

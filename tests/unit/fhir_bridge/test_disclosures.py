@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from fhir_bridge import disclosures
-from fhir_bridge.audit import MAX_NUMBERS, RECEIVE, RELEASE, Happening, JournalAudit, frames, read_frame
+from fhir_bridge.audit import MAX_NUMBERS, QUESTION, RECEIVE, RELEASE, Happening, JournalAudit, frames, read_frame
 from fhir_bridge.audit_events import Version
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.disclosures import KeptDisclosures
@@ -266,3 +266,41 @@ def test_nobody_is_given_what_came_while_the_audit_cannot_keep_it(nodes, case):
 def test_a_release_is_in_no_list_of_local_looks(interaction):
     happening = Happening(7, 200, "r", interaction, ANXIN, "", "", "", "", "", "", "", (1,))
     assert list(looks_of("ab.7", happening, [Version("Observation", "o1", 1, "p1")])) == []
+
+
+def invoices(nodes, case, *names: str) -> list[int]:
+    """Store invoices of the patient's; returns the numbers of their versions."""
+    subject = {"reference": f"Patient/{case.name}"}
+    rows = [{"resourceType": "Invoice", "id": name, "status": "issued", "subject": subject} for name in names]
+    case.store(*rows)
+    return [nodes.federation.sites[RENHE].records.get("Invoice", name).seq for name in names]
+
+
+def disclosures_of(nodes) -> KeptDisclosures:
+    site = nodes.federation.sites[RENHE]
+    return KeptDisclosures(nodes.audits.journals[RENHE], RENHE, lambda: site.ledger.members, site.records)
+
+
+@pytest.mark.parametrize(("is_known", "outcome"), [(True, "0"), (False, "4")])
+def test_an_invoice_that_an_insurer_asks_for_is_an_event_with_the_insurer_and_a_look(nodes, case, is_known, outcome):
+    first, second = f"{case.name}-i1", f"{case.name}-i2"
+    numbers = invoices(nodes, case, first, second)
+    disclosures_of(nodes).questioned(ANXIN, b"\x07" * 32, numbers, is_known=is_known)
+    event = last(nodes, RENHE)
+    assert check(parse(json.dumps(event).encode()), warnings=False) == []
+    assert (event["type"]["code"], event["outcome"]) == ("rest", outcome)
+    assert event["agent"][0]["who"] == {"identifier": {"system": ORGANISATION, "value": ANXIN}}
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "HPAYMT"
+    assert references(event) == [
+        ("2", f"Invoice/{first}/_history/1"),
+        ("2", f"Invoice/{second}/_history/1"),
+        ("1", f"Patient/{case.name}"),
+    ]
+    assert event["entity"][-1]["what"]["identifier"]["value"] == "07" * 32
+
+
+def test_a_question_for_an_invoice_is_in_the_list_of_looks():
+    happening = Happening(7, 403, "r", QUESTION, ANXIN, "", "", "", "", "", "", "", (1,), purpose="HPAYMT")
+    [(patient, look)] = looks_of("ab.7", happening, [Version("Invoice", "i1", 1, "p1")])
+    assert (patient, look.action, look.client, look.types) == ("p1", "claim-question", ANXIN, ("Invoice",))
+    assert (look.purpose, look.is_refused, look.who) == ("HPAYMT", True, "")

@@ -15,6 +15,7 @@ from consent.vocabulary import PURPOSES
 from consent.web import kinds
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.reading import Reading
+from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.encoding import canonical, parse_canonical
@@ -586,6 +587,27 @@ def test_looks_for_several_purposes_are_told_apart_and_each_says_for_what(world)
     page = english(browser, "/my/looked")
     assert re.search(r"2 times · treatment", page)
     assert page.count("patient safety") == 1
+
+
+def test_an_insurer_that_asks_for_an_invoice_is_told_of_as_itself_and_got_no_record(world):
+    browser = world.patient("invoiced")
+    subject = {"reference": "Patient/invoiced"}
+    records(world, "invoiced", {"resourceType": "Invoice", "id": "inv-1", "status": "issued", "subject": subject})
+    site = world.desks.federation.sites[RENHE]
+    invoice = site.records.get("Invoice", "inv-1").seq
+    kept = KeptDisclosures(world.server.audit, RENHE, lambda: site.ledger.members, site.records)
+    for is_known in (True, True, False):
+        kept.questioned(ANXIN, fresh(32), [invoice], is_known=is_known)
+    page = english(browser, "/my/looked")
+    said = r".*?2 times · payment and claims.*?asked whether an invoice of yours is claimed"
+    assert re.search(ANXIN + said, page, re.DOTALL)
+    assert "asked for: an invoice of yours, with a wrong check code" in page
+    assert "a system" not in page
+    zh = browser.text("/my/looked?lang=zh")
+    assert "查询发票是否已理赔" in zh
+    assert "要求查看：您的发票（校验码有误）" in zh
+    assert "No disclosure is recorded." in english(browser, "/my/looked?by=insurer")
+    assert re.search(r"\b0 people looked at your record this week", english(browser, "/my"))
 
 
 @pytest.mark.parametrize("code", sorted(PURPOSES.keys() - {"PurposeOfUse"}))

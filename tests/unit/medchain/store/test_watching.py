@@ -91,6 +91,12 @@ def test_refusals_are_one_row_a_day_requester_and_reason(store):
     assert len(store.refusals(since_day=1)) == 1
 
 
+def test_several_refusals_alike_are_counted_at_once(store):
+    assert store.count_refusal("anxin", "a.b", 10, number=3) == 3
+    assert store.count_refusal("anxin", "a.b", 20, number=2) == 5
+    assert [(row.count, row.first, row.last) for row in store.refusals()] == [(5, 10, 20)]
+
+
 def test_old_refusals_go(store):
     store.count_refusal("anxin", "a.b", 0)
     store.count_refusal("anxin", "a.b", (watching.KEPT_DAYS + 1) * DAY)

@@ -46,6 +46,7 @@ from medchain.ordering.cosign import SPLIT_VIEW
 from medchain.ordering.driver import Alarm
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
+from medchain.web.daemon import peer_routes
 from tests.children import child
 from tests.ports import free_ports
 from tests.waiting import eventually
@@ -332,6 +333,17 @@ def test_the_daemon_tells_the_index_the_nodes_zone(node, monkeypatch):
         for close in parts.close:
             close()
         assert SearchIndex(opened.records).setting.zone == ZoneInfo("Asia/Shanghai")
+
+
+def test_the_daemon_answers_and_asks_about_invoices(node, monkeypatch):
+    monkeypatch.setattr(daemon, "settle", lambda: None)  # as above
+    with open_daemon_node(load_config(node.config, {}, {}), node.halves, lambda: NOW) as opened:
+        parts = daemon._parts(opened)  # noqa: SLF001  # what its process is made of
+        for close in parts.close:
+            close()
+        assert "claims.check" in parts.local.operations()
+        assert "fishing" in [job.name for job in parts.jobs]
+        assert "claims.question" in [route.name for route in peer_routes(parts)]
 
 
 def test_the_daemon_loads_no_web_framework_and_no_fhir_model():

@@ -92,6 +92,12 @@ class Exchange:
     def grants(self, document, peer):
         return {"peer": peer, "size": len(document)}
 
+    def question(self, document, peer):
+        return peer.encode() + document
+
+    def fishing(self, document, peer):
+        return {"peer": peer, "size": len(document)}
+
 
 class Healthy:
     def __init__(self) -> None:
@@ -134,7 +140,7 @@ def healthy():
 def parts(ordering, healthy):
     exchange = Exchange()
     operations = LocalOperations({"status": lambda document: {"got": document}})
-    services = [exchange] * 7
+    services = [exchange] * 8
     return DaemonParts(Log(), healthy, operations, ordering, *services)
 
 
@@ -269,6 +275,8 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/asks", b"a").body) == {"peer": "insurer", "size": 1}
     assert orjson.loads(call(router, "POST", "/attests", b"ab").body) == {"peer": "insurer", "size": 2}
     assert orjson.loads(call(router, "POST", "/concerns", b"abc").body) == {"peer": "insurer", "size": 3}
+    assert call(router, "POST", "/claims/question", b"x").body == b"insurerx"
+    assert orjson.loads(call(router, "POST", "/claims/fishing", b"ab").body) == {"peer": "insurer", "size": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,155 @@
+"""The register of this hospital's invoices, out of its Invoice resources: fills `medchain.claims.register`'s port.
+
+An Invoice names its forms by identifiers: code, number and check code of the electronic one, and of its paper copy.
+Keeps true: whichever form is asked for, the electronic one is answered, so that both have one claim id; what is
+ambiguous, erased or entered in error is not there. Trusts the index to find what it holds.
+Source: FHIR R4 Invoice (§13.11); `docs/spec/claim-question.md` 5, 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from fhir_bridge.document import Element, Number, Resource, objects_of, parse
+from fhir_bridge.search.service import SearchService
+from medchain.claims.question import AskedRow
+from medchain.claims.register import Issued
+from medchain.errors import InputError, NotFoundError
+from medchain.ledger.invoice import Amount, InvoiceFields, Scope, amount_of, day_of, invoice_of, spelled
+from medchain.node.records import RecordService
+from medchain.store.records import RecordStore
+
+SYSTEM: Final = "https://medchain.example/fhir/id/"
+"""How the identifier systems begin by which an Invoice names its forms."""
+
+ISSUER: Final = f"{SYSTEM}invoicing-party"
+"""System of issuer codes, in `Invoice.issuer.identifier`."""
+
+ELECTRONIC: Final = "e-invoice"
+"""Form of which code, number and date make the claim id."""
+
+PAPER: Final = "paper-invoice"
+"""Form of a copy on paper."""
+
+_FORMS: Final = (ELECTRONIC, PAPER)
+_COUNTING: Final = frozenset({"issued", "balanced"})
+_NOT_THERE: Final = frozenset({"draft", "entered-in-error"})
+_BASE: Final = "base"
+_MOST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A form of an invoice, spelled in the one way; a text that it does not have is empty."""
+
+    code: str
+    number: str
+    check_code: str
+
+
+class FhirInvoices:
+    """Finds invoices. Threads may share it."""
+
+    __slots__ = ("_records", "_searches", "_service")
+
+    def __init__(self, searches: SearchService, records: RecordStore, service: RecordService) -> None:
+        """Use a node's records.
+
+        Args:
+            searches: finds them.
+            records: the records file.
+            service: opens them.
+        """
+        self._searches = searches
+        self._records = records
+        self._service = service
+
+    def find(self, asked: AskedRow) -> Issued | None:
+        """Find an invoice; arguments, result and errors as the port says."""
+        fields = asked.fields
+        found = [
+            issued
+            for number in self._numbers(asked.number, fields.number)
+            if (issued := self._issued(number, fields)) is not None
+        ]
+        # What two systems have stored is one invoice, as long as they agree on which.
+        named = {(one.invoice, one.check_codes) for one in found}
+        return found[0] if len(named) == 1 else None
+
+    def _numbers(self, *written: str) -> list[int]:
+        """List the record versions of invoices with a number, as it was written or in its one spelling."""
+        systems = [f"{SYSTEM}{form}-number" for form in _FORMS]
+        tokens = [f"{system}|{_escaped(text)}" for system in systems for text in dict.fromkeys(written)]
+        query = urlencode({"identifier": ",".join(tokens)})
+        return [row.number for row in self._searches.rows("Invoice", query, _MOST)]
+
+    def _issued(self, number: int, fields: InvoiceFields) -> Issued | None:
+        """Read a record version; None for what is not the invoice that is meant."""
+        row = self._records.numbered(number)
+        try:
+            return None if row is None else _issued(parse(self._service.open(row).content), fields, number)
+        except (InputError, NotFoundError):
+            # What was erased, or names itself as no invoice does, is none that anybody can claim.
+            return None
+
+
+def _issued(invoice: Resource, fields: InvoiceFields, number: int) -> Issued | None:
+    """Say what an Invoice is; None for another one than is meant; raises `InputError` for what has no id."""
+    forms = {form: _form(invoice, form) for form in _FORMS}
+    is_meant = any((form.code, form.number) == (fields.code, fields.number) for form in forms.values() if form.number)
+    if not is_meant or _issuer(invoice) != fields.issuer or invoice.get("status") in _NOT_THERE:
+        return None
+    own, day = forms[ELECTRONIC], day_of(str(invoice.get("date", "")))
+    spelling = invoice_of(fields.scope, fields.issuer, own.code, own.number, day, fields.line)
+    amount = _total(invoice) if fields.scope is Scope.INVOICE else _of_line(invoice, fields.line)
+    if amount is None and fields.scope is Scope.ITEM:
+        return None
+    codes = tuple(form.check_code for form in forms.values() if form.check_code)
+    return Issued(spelling, codes, amount, invoice.get("status") in _COUNTING, number)
+
+
+def _form(invoice: Resource, form: str) -> _Form:
+    """Read a form; raises `InputError` for a text that cannot be spelled."""
+    told = {str(one.get("system")): str(one.get("value")) for one in objects_of(invoice.get("identifier"))}
+    texts = {part: told.get(f"{SYSTEM}{form}-{part}", "") for part in ("code", "number", "check")}
+    return _Form(*(spelled(text, part) if text else "" for part, text in texts.items()))
+
+
+def _issuer(invoice: Resource) -> str:
+    """Read who issued an invoice; empty where it does not say."""
+    issuers = objects_of([invoice.get("issuer")])
+    named = objects_of([one.get("identifier") for one in issuers])
+    codes = [str(one.get("value")) for one in named if one.get("system") == ISSUER]
+    return spelled(codes[0], "issuer") if codes else ""
+
+
+def _total(invoice: Resource) -> Amount | None:
+    """Read what all of it comes to."""
+    return _money(invoice.get("totalGross")) or _money(invoice.get("totalNet"))
+
+
+def _of_line(invoice: Resource, line: int) -> Amount | None:
+    """Read what a line comes to; None where it is not there, or is of several prices."""
+    prices = [
+        price.get("amount")
+        for one in objects_of(invoice.get("lineItem"))
+        if one.get("sequence") == line
+        for price in objects_of(one.get("priceComponent"))
+        if price.get("type") == _BASE
+    ]
+    return _money(prices[0]) if len(prices) == 1 else None
+
+
+def _money(value: Element) -> Amount | None:
+    """Read an amount to the letter; None for none."""
+    number = value.get("value") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(number, Number):
+        return None
+    return amount_of(number.text, str(value.get("currency", "CNY")))
+
+
+def _escaped(value: str) -> str:
+    """Write a value that a search takes as it is (FHIR R4 §3.1.1.4.3)."""
+    return value.replace("\\", "\\\\").replace(",", "\\,").replace("$", "\\$").replace("|", "\\|")

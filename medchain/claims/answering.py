@@ -1,0 +1,133 @@
+"""The hospital's side of a question: which of the invoices that an insurer holds are its own, and their claim ids.
+
+Keeps true: an invoice is told of only to who shows its check code; what is not there and what is shown with another
+code cost the same and look the same; each invoice that was asked for is on the audit, and what was asked for in vain is
+counted, before an answer leaves. Trusts the register for the invoices, and its caller for who calls.
+Source: `docs/spec/claim-question.md`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from threading import Lock
+from typing import Final, NamedTuple
+
+from medchain.claims.fishing import FishingWatch
+from medchain.claims.issuing import Issuing
+from medchain.claims.question import (
+    AMOUNT,
+    DATE,
+    MAX_QUESTION_BYTES,
+    STATUS,
+    AskedRow,
+    ClaimQuestion,
+    Known,
+    RowAnswer,
+    Unanswered,
+    encode_answer,
+)
+from medchain.claims.register import Issued, Questions
+from medchain.encoding import parse_canonical
+from medchain.ledger.invoice import spelled
+from medchain.ledger.signed_request import read_request
+from medchain.node.log import Log
+
+_LOG: Final = Log("claims")
+
+
+class _Told(NamedTuple):
+    """What is answered to a row, and the invoice that it is about; None where there is none."""
+
+    answer: RowAnswer
+    issued: Issued | None = None
+
+
+class QuestionDesk:
+    """Answers questions. Threads may share it; one process owns it."""
+
+    __slots__ = ("_fishing", "_issuing", "_lock", "_questions")
+
+    def __init__(self, issuing: Issuing, questions: Questions, fishing: FishingWatch) -> None:
+        """Prepare.
+
+        Args:
+            issuing: this organisation's invoices.
+            questions: the audit.
+            fishing: counts what was asked for in vain.
+        """
+        self._issuing = issuing
+        self._questions = questions
+        self._fishing = fishing
+        self._lock = Lock()
+
+    def answer(self, document: bytes, peer: str) -> bytes:
+        """Answer a question.
+
+        Args:
+            document: from `medchain.ledger.signed_request.SignedRequest.encode`.
+            peer: org_id of who calls.
+
+        Returns:
+            `medchain.claims.question.encode_answer`.
+
+        Raises:
+            InputError: as `ClaimQuestion.read`.
+            AccessDeniedError: as `Issuing.check_request`.
+            UnavailableError: ``claim.fishing`` for who has used up its day; the disk, or the audit.
+        """
+        signed = read_request(ClaimQuestion, parse_canonical(document, max_bytes=MAX_QUESTION_BYTES))
+        self._issuing.check_request(signed, peer, signed.request.hospital)
+        # One at a time: two at once would each be within what is left of the day.
+        with self._lock:
+            told = self._told(signed.request, self._fishing.check(peer))
+            self._note(peer, signed.request, told)
+        return encode_answer(signed.request.hash, [one.answer for one in told])
+
+    def _told(self, question: ClaimQuestion, left: int) -> list[_Told]:
+        """Answer row by row, until too many were asked for in vain."""
+        told: list[_Told] = []
+        for row in question.rows:
+            told.append(self._row(row) if left else _Told(Unanswered.STOPPED))
+            left -= told[-1].answer is Unanswered.UNKNOWN
+        return told
+
+    def _row(self, row: AskedRow) -> _Told:
+        """Answer one."""
+        issued = self._issuing.find(row)
+        # What is not there takes the same proof, and a comparison, so that time does not tell it from a wrong code.
+        invoice = row.fields if issued is None else issued.invoice
+        proven = self._issuing.prove(invoice)
+        given = spelled(row.check_code, "check_code").encode()
+        codes = [b""] if issued is None else [code.encode() for code in issued.check_codes]
+        # All of them are compared: which one it is takes no time either.
+        is_held = sum(hmac.compare_digest(given, code) for code in codes) > 0
+        if issued is None or not is_held:
+            return _Told(Unanswered.UNKNOWN, issued)
+        return _Told(Known(invoice, *proven, _differences(row, issued)), issued)
+
+    def _note(self, peer: str, question: ClaimQuestion, told: Sequence[_Told]) -> None:
+        """Have it on disk who asked for which invoices, and how many in vain, before anything is answered."""
+        wrong = sum(one.answer is Unanswered.UNKNOWN for one in told)
+        if wrong:
+            self._fishing.note(peer, wrong)
+            _LOG.warning("question.in_vain", peer=peer, count=wrong)
+        for is_known in (True, False):
+            found = [
+                one.issued.number
+                for one in told
+                if one.issued is not None and isinstance(one.answer, Known) is is_known
+            ]
+            if found:
+                self._questions.questioned(peer, question.hash, found, is_known=is_known)
+
+
+def _differences(row: AskedRow, issued: Issued) -> tuple[str, ...]:
+    """Say what the insurer's copy says otherwise, sorted."""
+    money = row.money
+    is_other = {
+        AMOUNT: money is not None and money != issued.amount,
+        DATE: row.fields.day != issued.invoice.day,
+        STATUS: not issued.is_issued,
+    }
+    return tuple(name for name, differs in is_other.items() if differs)

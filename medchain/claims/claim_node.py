@@ -1,0 +1,172 @@
+"""One node's side of claims, put together: answering and asking questions, and who fishes.
+
+What runs in the daemon beside `medchain.node.exchange_node`, with the local operations that the command line asks for.
+Keeps true: while a restore is under way nothing is answered. Trusts the local channel for who calls.
+Source: `docs/spec/claim-question.md`, `docs/spec/node-protocol.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from medchain.claims.answering import QuestionDesk
+from medchain.claims.asking import CHECK, MAX_CHECKED, AskingParts, Checked, ClaimAsker, Hospitals, HttpClaims
+from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
+from medchain.claims.issuing import Issuing
+from medchain.claims.question import read_row
+from medchain.claims.register import InvoiceRegister, Questions
+from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.vrf import VrfKey
+from medchain.encoding import Json, as_list, members
+from medchain.errors import InputError
+from medchain.node.alarms import AlarmBook
+from medchain.node.assembly import DaemonNode, Ground
+from medchain.node.clock import Clock
+from medchain.node.daemon import Job
+from medchain.node.ledger_node import LedgerNode
+from medchain.store.records import RecordStore
+
+
+class Ways(Hospitals, Supervisors, Protocol):
+    """The ways of claims to other nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSurroundings:
+    """What a node's side of claims is made from.
+
+    Attributes:
+        org_id: this organisation.
+        side: the node's ledger side.
+        records: the records file.
+        authentication: signs questions.
+        vrf: this organisation's keys for invoices, by their public keys.
+        alarms: keeps alarms.
+        register: this organisation's invoices.
+        questions: the audit.
+        ways: to other nodes.
+        check_restored: raises `UnavailableError` while a restore is under way.
+        clock: gives Unix seconds.
+    """
+
+    org_id: str
+    side: LedgerNode
+    records: RecordStore
+    authentication: Es384Signer
+    vrf: Mapping[bytes, VrfKey]
+    alarms: AlarmBook
+    register: InvoiceRegister
+    questions: Questions
+    ways: Ways
+    check_restored: Callable[[], None]
+    clock: Clock
+
+
+class ClaimNode:
+    """The side of claims of one node; fills `medchain.node.services.ClaimService`.
+
+    Attributes:
+        watch: counts who fishes, and tells.
+        asker: asks others.
+    """
+
+    def __init__(self, around: ClaimSurroundings) -> None:
+        """Put the parts together; nothing runs yet."""
+        self._around = around
+        replica = around.side.replica
+        ledger = replica.store
+        self.watch = FishingWatch(
+            FishingParts(around.org_id, replica, around.records, around.alarms, around.ways, around.clock)
+        )
+        issuing = Issuing(
+            org_id=around.org_id,
+            ledger=replica.ledger,
+            members=lambda: ledger.members,
+            vrf=around.vrf.get,
+            register=around.register,
+            clock=around.clock,
+        )
+        self._desk = QuestionDesk(issuing, around.questions, self.watch)
+        self.asker = ClaimAsker(
+            AskingParts(
+                org_id=around.org_id,
+                ledger=replica.ledger,
+                members=lambda: ledger.members,
+                record=ledger.record,
+                authentication=around.authentication,
+                hospitals=around.ways,
+                clock=around.clock,
+            )
+        )
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Return what runs for as long as the daemon."""
+        return (Job("fishing", self.watch.run),)
+
+    def operations(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the local operations."""
+        return {CHECK: self._check}
+
+    def question(self, document: bytes, peer: str) -> bytes:
+        """Answer another organisation's question as `QuestionDesk.answer`; raises `UnavailableError` ``restore.*``."""
+        self._around.check_restored()
+        return self._desk.answer(document, peer)
+
+    def fishing(self, document: bytes, peer: str) -> Json:
+        """Take another organisation's report; see `FishingWatch.receive`."""
+        return self.watch.receive(document, peer)
+
+    def _check(self, document: Json) -> Json:
+        """Ask whether invoices are claimed."""
+        rows = as_list(members(document, {"rows": list})["rows"])
+        if not 0 < len(rows) <= MAX_CHECKED:
+            raise InputError("claim.malformed")
+        checked = self.asker.check([read_row(row) for row in rows])
+        store = self._around.side.replica.store
+        final = store.final()
+        size = 0 if final is None else final.size
+        time = 0 if final is None else store.block_of_size(final.size).time
+        return {"checked": [checked_json(one) for one in checked], "final_size": size, "time": time}
+
+
+def claim_node(node: DaemonNode, ground: Ground, register: InvoiceRegister, questions: Questions) -> ClaimNode:
+    """Put a daemon's side of claims together.
+
+    Args:
+        node: the opened node.
+        ground: of its other parts.
+        register: its invoices.
+        questions: its audit.
+    """
+    return ClaimNode(
+        ClaimSurroundings(
+            org_id=node.config.org_id,
+            side=ground.side,
+            records=node.records,
+            authentication=node.web_keys.authentication,
+            vrf=node.daemon_keys.vrf,
+            alarms=ground.alarms,
+            register=register,
+            questions=questions,
+            ways=HttpClaims(node.peers),
+            check_restored=ground.check_restored,
+            clock=node.clock,
+        )
+    )
+
+
+def checked_json(checked: Checked) -> Json:
+    """Write what came of a row, for the node's own workers and the command line."""
+    known, record = checked.known, checked.record
+    return {
+        "claim_id": None if known is None else known.claim_id.hex(),
+        "differs": [] if known is None else [*known.differs],
+        "finding": checked.finding.value,
+        "hospital": checked.hospital,
+        "invoice": None if known is None else dict(known.invoice.to_content()),
+        "key": None if record is None else record.key.hex(),
+        "reason": checked.reason,
+        "version": None if record is None else record.version,
+    }

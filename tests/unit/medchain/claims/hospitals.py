@@ -1,0 +1,123 @@
+"""Whole nodes of hospitals that issue invoices and insurers that claim them, with their sides of claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from medchain.claims.claim_node import ClaimNode, ClaimSurroundings
+from medchain.crypto.es384 import Es384Signer
+from medchain.errors import UnavailableError
+from medchain.ledger.members import organisation_content
+from medchain.node.alarms import AlarmBook
+from medchain.ordering.receipt import Refused
+from tests.unit.medchain.claims.questions import CODE, TONGJI_CODE, Audit, Register
+from tests.unit.medchain.ledger.world import (
+    World,
+    genesis,
+    invoices,
+    organisation_key,
+    prove_vrf,
+    seed,
+    sign,
+    vrf_key,
+)
+from tests.unit.medchain.node.desks import Local
+from tests.unit.medchain.node.federation import RENHE, ROLES, TONGJI, Federation
+
+
+@dataclass
+class Restoring:
+    """Whether a restore is under way."""
+
+    is_under_way: bool = False
+
+    def check(self):
+        if self.is_under_way:
+            raise UnavailableError("restore.under_way")
+
+
+@dataclass
+class Ways:
+    """The ways of claims from one node to the others."""
+
+    hospitals: Hospitals
+    sender: str
+
+    def question(self, org_id, document):
+        self.hospitals.federation.reach(self.sender, org_id)
+        return self.hospitals.nodes[org_id].question(document, self.sender)
+
+    def fishing(self, org_id, document):
+        self.hospitals.federation.reach(self.sender, org_id)
+        self.hospitals.nodes[org_id].fishing(document, self.sender)
+
+
+@dataclass
+class Hospitals:
+    """The nodes of a federation with their sides of claims."""
+
+    federation: Federation
+    nodes: dict[str, ClaimNode] = field(default_factory=dict)
+    registers: dict[str, Register] = field(default_factory=dict)
+    audits: dict[str, Audit] = field(default_factory=dict)
+    restoring: Restoring = field(default_factory=Restoring)
+
+    def __post_init__(self) -> None:
+        """Put the nodes together."""
+        for org_id in self.federation.sites:
+            self.registers[org_id] = Register()
+            self.put_together(org_id)
+
+    def put_together(self, org_id: str) -> None:
+        """Put a node together, also after a crash."""
+        site, clock = self.federation.sites[org_id], self.federation.clock
+        keys = {vrf_key(org_id).public: vrf_key(org_id)}
+        self.nodes[org_id] = ClaimNode(
+            ClaimSurroundings(
+                org_id=org_id,
+                side=site.node,
+                records=site.records,
+                authentication=Es384Signer(seed(org_id, "authentication", 1)),
+                vrf=keys,
+                alarms=AlarmBook(site.records, list, clock),
+                register=self.registers[org_id],
+                questions=self.audits.setdefault(org_id, Audit()),
+                ways=Ways(self, org_id),
+                check_restored=self.restoring.check,
+                clock=clock,
+            )
+        )
+
+    def local(self, org_id: str) -> Local:
+        """Return the way to a node's operations."""
+        return Local(self.nodes[org_id].operations())
+
+
+def issue_invoices(federation: Federation, org_id: str, code: str) -> None:
+    """Have the members agree that a hospital issues invoices under a code."""
+    site = federation.sites[org_id]
+    changed = replace(site.ledger.members.organisations[org_id], invoices=invoices(org_id, code))
+    world = World(members=site.ledger.members, height=site.replica.height + 1, time=federation.time)
+    voters = [name for name in ROLES if name != org_id]
+    content = organisation_content(changed, prove_vrf(genesis().ledger, org_id))
+    leaf = sign(world.public(org_id, ("organisation", content), signers=voters)).leaf
+    [outcome] = site.node.driver.submit([leaf])
+    assert not isinstance(outcome, Refused), outcome
+    for one in federation.sites.values():
+        one.node.submitter.wait_final(organisation_key(org_id), 2, 60)
+
+
+@contextmanager
+def running_hospitals(folder: Path) -> Iterator[Hospitals]:
+    """Run the nodes of a federation whose hospitals issue invoices."""
+    federation = Federation(folder)
+    federation.start()
+    try:
+        for org_id, code in ((RENHE, CODE), (TONGJI, TONGJI_CODE)):
+            issue_invoices(federation, org_id, code)
+        yield Hospitals(federation)
+    finally:
+        federation.stop()
