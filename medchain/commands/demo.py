@@ -110,6 +110,7 @@ class Demo:
         self._story = Story(consortium, context.clock)
         self._measured: dict[str, Json] = {}
         self._judged: list[Judged] = []
+        self._statements: dict[str, tuple[str, ...]] = {}
         self._rates: dict[str, Rate] = {}
         self._person = Person(consortium, context, self._story, self.tell)
         self._shown = -1
@@ -155,7 +156,8 @@ class Demo:
         count = count_entries(consortium.nodes[ORDERER], note)
         names = cosigners(note, consortium.policy())
         self._measure("all")
-        told = Told(consortium, count, names, self._measured, self._judged, self._rates, time.monotonic() - self._began)
+        found = self._measured, self._judged, self._statements, self._rates
+        told = Told(consortium, count, names, *found, time.monotonic() - self._began)
         shown, said = document(told), list(lines(told, self._context.say, self._context.language))
         person = self._person.invite()
         if person:
@@ -292,8 +294,8 @@ class Demo:
         told = {"again": paper.again, "seconds": paper.seconds, "stranger": paper.stranger}
         self.tell(texts.DISPENSED, pharmacy=self._name(PHARMACY), **told)
         report = statements.report()
-        states = " → ".join(report.states)
-        self.tell(texts.REPORTED, states=states, own=report.own, second=report.second)
+        self._statements = {"prescription": paper.states, "carbon-report": report.states}
+        self.tell(texts.REPORTED, states=" → ".join(report.states), own=report.own, second=report.second)
         folder = self._consortium.folder / BUNDLES_NAME / "carbon-report"
         write_bundle(folder, report.files)
         judged = judge(folder, self._consortium.policy_path)

@@ -42,11 +42,13 @@ class Dispensed:
     """What became of the prescription.
 
     Attributes:
+        states: that it passed, in order.
         again: code of the refusal of a second dispensing.
         stranger: code of the refusal of who has no ticket.
         seconds: from the pharmacy's request to what is final on its own ledger.
     """
 
+    states: tuple[str, ...]
     again: str
     stranger: str
     seconds: float
@@ -109,7 +111,9 @@ class Statements:
         self._call(PHARMACY, "attest.step", {**step, "ticket": slip["ticket"]})
         seconds = time.monotonic() - began
         self._wait(CUSTODIAN, slip["key"], 2)
-        return Dispensed(self._refused(CUSTODIAN, step, VerificationError), stranger, seconds)
+        return Dispensed(
+            self._states(slip["key"]), self._refused(CUSTODIAN, step, VerificationError), stranger, seconds
+        )
 
     def report(self) -> Reported:
         """Lead a carbon report through its life, and prove of it what the public is to see.
@@ -128,11 +132,14 @@ class Statements:
             self._call(by, "attest.step", {"object": key, "step": step, "values": dict(values)})
         self._wait(CUSTODIAN, key, len(_LIFE) + 1)
         second = self._refused(CUSTODIAN, _report_of(year, 1), ConflictError, "attest.make")
-        shown = self._call(CUSTODIAN, "attest.show", {"object": key})
         fields: Json = ["predicate.emissions_kg", "predicate_type", "state"]
         files = files_of(self._call(CUSTODIAN, "attest.prove", {"fields": fields, "object": key}))
-        states = tuple(str(row["state"]) for row in as_objects(shown["steps"]))
-        return Reported(states, second, own, files)
+        return Reported(self._states(key), second, own, files)
+
+    def _states(self, key: Json) -> tuple[str, ...]:
+        """Return the states that a statement passed, as its owner holds them."""
+        shown = self._call(CUSTODIAN, "attest.show", {"object": key})
+        return tuple(str(row["state"]) for row in as_objects(shown["steps"]))
 
     def _wait(self, org_id: str, key: Json, version: int) -> None:
         """Wait until a version of a statement is on an organisation's own ledger."""

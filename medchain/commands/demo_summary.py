@@ -42,6 +42,7 @@ class Told:
         names: of who cosigned it, org_ids.
         measured: name → seconds, as text.
         judged: the proof bundles.
+        statements: name of what was stated → states that it passed, in order.
         rates: kind of request → what was measured.
         seconds: since the start.
     """
@@ -51,6 +52,7 @@ class Told:
     names: Sequence[str]
     measured: Mapping[str, Json]
     judged: Sequence[Judged]
+    statements: Mapping[str, Sequence[str]]
     rates: Mapping[str, Rate]
     seconds: float
 
@@ -79,6 +81,7 @@ def document(told: Told) -> dict[str, Json]:
         },
         "root": count.checkpoint.root.hex(),
         "size": count.checkpoint.size,
+        "statements": {name: list[Json](states) for name, states in told.statements.items()},
         "transactions": count.transactions,
     }
 
@@ -100,6 +103,7 @@ def lines(told: Told, say: Say, language: str) -> Iterator[str]:
     yield from _ledger(told, say, language)
     example, policy = folder / "record", consortium.policy_path
     yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
+    yield from _statements(told, say)
     yield from _rates(told, say, language)
     node, patient = consortium.nodes[HOSPITALS[0]], consortium.facts["patient"]
     yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
@@ -143,6 +147,14 @@ def _ledger(told: Told, say: Say, language: str) -> Iterator[str]:
     yield say(texts.OBJECTS, objects=", ".join(f"{kind} {number}" for kind, number in sorted(kinds.items())))
     yield say(texts.CHECKPOINT, size=size, root=count.checkpoint.root.hex())
     yield say(texts.COSIGNERS, names=", ".join(name_of(name, language) for name in told.names))
+
+
+def _statements(told: Told, say: Say) -> Iterator[str]:
+    """Say what became of what was stated; nothing where the ledger knows no types of statements."""
+    if told.statements:
+        yield say(texts.STATEMENTS)
+    for name, states in told.statements.items():
+        yield say(texts.STATEMENT, name=say(texts.STATEMENT_NAMES[name]), states=" → ".join(states))
 
 
 def _rates(told: Told, say: Say, language: str) -> Iterator[str]:

@@ -108,9 +108,9 @@ DISPENSED: Final = Text(
     "it that is refused ({stranger}), a second time too ({again})",
 )
 REPORTED: Final = Text(
-    "碳排放报告：{states}；医院自行核查被拒绝（{own}），同名的第二份被拒绝（{second}）；证明包只公开排放量与状态",
+    "碳排放报告：{states}；医院自行核查被拒绝（{own}），同名的第二份被拒绝（{second}）；证明包只公开类型、排放量与状态",
     "A carbon report: {states}; its hospital's own verification is refused ({own}), a second one of its name too "
-    "({second}); the bundle shows emissions and state alone",
+    "({second}); the bundle shows type, emissions and state alone",
 )
 NO_STATEMENTS: Final = Text(
     "账本建立时没有声明的类型：略过处方与碳排放报告",
@@ -150,6 +150,17 @@ PROOFS: Final = Text(
     "\n证明包：{folder}\n  自行核验：{command} verify {example} --policy {policy}",
     "\nProof bundles: {folder}\n  verify one: {command} verify {example} --policy {policy}",
 )
+STATEMENTS: Final = Text("\n声明的各个状态：", "\nStatements, and the states that they passed:")
+STATEMENT: Final = Text("  {name}：{states}", "  {name}: {states}")
+STATEMENT_NAMES: Final[Mapping[str, Text]] = {
+    "carbon-report": Text(
+        "医院的碳排放报告（证明包 carbon-report 只公开三项）",
+        "a hospital's carbon report (the bundle carbon-report shows three of its fields alone)",
+    ),
+    "prescription": Text(
+        "在另一家医院药房配药一次的处方", "a prescription, dispensed once at another hospital's pharmacy"
+    ),
+}
 TOKEN: Final = Text(
     "\n试用接口：\n"
     "  TOKEN=$({command} token issue --config {config} --scope 'system/*.crus')\n"

@@ -151,6 +151,10 @@ def test_the_summary_says_what_the_ledger_holds(demo):
     assert said["cosigners"] == sorted(ORG_IDS)
     assert set(said["bundles"]) == {"record", "absent", "consent-withdrawn", "access", "consent-entry", "carbon-report"}
     assert said["bundles"]["consent-withdrawn"]["status"] == "stopped"
+    assert said["statements"] == {
+        "carbon-report": ["reported", "rejected", "reported", "verified", "published", "settled"],
+        "prescription": ["issued", "dispensed"],
+    }
 
 
 def test_five_nodes_have_the_same_root(consortium):
