@@ -11,7 +11,7 @@ import argparse
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import file_digest
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -22,8 +22,10 @@ from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
+from medchain.ledger.collection import Item
 from medchain.ledger.disclosures import Disclosures
 from medchain.ledger.looks import Looks, check_growth
+from medchain.ledger.opening import Shown
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
@@ -247,11 +249,16 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
         "verdict": "verified" if verdict.current else "verified as of",
         "version": verdict.version,
     }
-    if show and verdict.opened is not None:
-        document["opened_b64"] = base64_text(verdict.opened)
-    if show and verdict.fields:
-        document["fields"] = dict[str, Json](verdict.fields)
-    return document
+    if verdict.items:
+        rows: list[Json] = [item.to_json() | (_opened(item.shown) if show else {}) for item in verdict.items]
+        document["items"] = rows
+    return document | _opened(verdict.shown) if show else document
+
+
+def _opened(shown: Shown) -> dict[str, Json]:
+    """Write the content that is shown."""
+    content: dict[str, Json] = {} if shown.content is None else {"opened_b64": base64_text(shown.content)}
+    return content | {"fields": dict[str, Json](shown.fields)} if shown.fields else content
 
 
 def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterator[str]:
@@ -265,6 +272,8 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
             yield from _disclosure_lines(context, verdict.disclosures, verdict.size)
         case "looks" if verdict.looks is not None:
             yield from _look_lines(context, verdict.looks)
+        case "items":
+            yield from _item_lines(context, verdict.items, show=show)
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
         case "record":
@@ -282,24 +291,45 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
     if verdict.registered is not None:
         yield context.say(messages.VERDICT_REGISTERED, position=verdict.position, time=instant(verdict.registered))
     yield context.say(messages.VERDICT_COSIGNERS, count=len(verdict.cosigners), names=", ".join(verdict.cosigners))
-    yield from _content_lines(context, verdict, show=show)
+    yield from _content_lines(context, verdict.shown, show=show)
 
 
-def _content_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterator[str]:
+def _content_lines(context: Context, shown: Shown, *, show: bool) -> Iterator[str]:
     """Word what a bundle shows of the content, and whether it is all of it."""
-    if verdict.fields:
-        yield context.say(messages.VERDICT_FIELDS, count=len(verdict.fields))
-        for name, value in verdict.fields if show else ():
+    if shown.fields:
+        yield context.say(messages.VERDICT_FIELDS, count=len(shown.fields))
+        for name, value in shown.fields if show else ():
             yield context.say(messages.VERDICT_FIELD, name=name, value=value)
-    if verdict.opened is None and verdict.content_size is not None:
-        yield context.say(messages.VERDICT_LARGE, size=verdict.content_size, sha256=verdict.content_sha256)
-    elif verdict.opened is not None:
-        opened = messages.VERDICT_OPENED if verdict.part is None else messages.VERDICT_OPENED_PART
-        yield context.say(opened, size=len(verdict.opened), part=verdict.part)
-        if verdict.hidden:
-            yield context.say(messages.VERDICT_HIDDEN, count=verdict.hidden)
+    if shown.content is None and shown.size is not None:
+        yield context.say(messages.VERDICT_LARGE, size=shown.size, sha256=shown.sha256)
+    elif shown.content is not None:
+        opened = messages.VERDICT_OPENED if shown.part is None else messages.VERDICT_OPENED_PART
+        yield context.say(opened, size=len(shown.content), part=shown.part)
+        if shown.hidden:
+            yield context.say(messages.VERDICT_HIDDEN, count=shown.hidden)
         if show:
-            yield verdict.opened.decode("utf-8", "replace")
+            yield shown.content.decode("utf-8", "replace")
+
+
+def _item_lines(context: Context, items: Sequence[Item], *, show: bool) -> Iterator[str]:
+    """Word what is proven of several objects."""
+    yield context.say(messages.VERDICT_ITEMS, count=len(items))
+    for item in items:
+        key = item.key.hex()
+        if not item.records:
+            yield context.say(messages.VERDICT_ABSENT, object=key)
+            continue
+        newest, proven = item.records[0], item.records[-1]
+        yield context.say(
+            messages.VERDICT_ITEM,
+            object=key,
+            status=proven.status,
+            version=proven.version,
+            newest=newest.version,
+            position=proven.since,
+            registered="–" if item.registered is None else instant(item.registered),
+        )
+        yield from _content_lines(context, item.shown, show=show)
 
 
 def _disclosure_lines(context: Context, found: Disclosures, size: int) -> Iterator[str]:

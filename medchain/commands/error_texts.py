@@ -280,6 +280,9 @@ ERRORS: Final[Mapping[str, Text]] = {
         "内容不是文本（{content_type}），请用 --out 写入文件。",
         "The content is no text ({content_type}): write it to a file with --out.",
     ),
+    "record.versions": Text(
+        "多条记录合为一包时不能指定版本。", "Several records in one bundle are proven in their newest versions."
+    ),
     "record.unknown": Text("本节点没有这条记录。", "This node has no such record."),
     "store.corrupt": Text(
         "数据库损坏，或密钥不对，或被旧副本替换。", "A database is damaged, has another key, or is an older copy."
@@ -300,6 +303,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.field_root": Text(
         "承诺中的字段根不是所示内容的：在它之下可以出示别的内容。",
         "The field root committed to is not that of the content shown: other contents could be shown under it.",
+    ),
+    "trace.items": Text(
+        "一个证明包可含 1 至 {limit} 个不同对象；给出了 {count} 个，或有重复。",
+        "A bundle proves 1 to {limit} different objects; {count} were given, or one twice.",
     ),
     "bundle.block": Text(
         "所附的区块首尾不是该条目所在区块的，不能证明其时间。",

@@ -382,6 +382,13 @@ VERDICT_REGISTERED: Final = Text(
     "第 {position} 条于 {time} 记入账本（所在区块的时间）。",
     "Entry {position} was accepted by the ledger at {time}, the time of its block.",
 )
+VERDICT_ITEMS: Final = Text(
+    "包中有 {count} 个对象，都以同一状态证明：", "The bundle has {count} objects, all proven under one state:"
+)
+VERDICT_ITEM: Final = Text(
+    "  对象 {object}：状态 {status}，版本 {version}（最新 {newest}），第 {position} 条，记入账本 {registered}",
+    "  object {object}: {status}, version {version} (newest {newest}), entry {position}, accepted {registered}",
+)
 VERDICT_FIELDS: Final = Text(
     "所示的 {count} 个字段自登记以来未被改动；其余字段被隐去，其中是否另有同名字段，只有完整内容能说明：",
     "The fields shown ({count}) are unaltered since registration; the others are hidden. Only the whole tells whether "
@@ -513,9 +520,15 @@ RECORD_ANCHORED: Final = Text("锚定于第 {position} 条", "anchored by entry 
 RECORD_PROVE_SUMMARY: Final = Text("写出记录的证明包（zip）", "write a record's proof bundle (zip)")
 RECORD_PROVE_EXAMPLES: Final = Text(
     "medchain record prove Observation/123 --out proof.zip\n"
-    "medchain record prove Encounter/7 --field /period --field /class/code",
+    "medchain record prove Encounter/7 --field /period --field /class/code\n"
+    "medchain record prove Encounter/7 Invoice/3 Condition/12 --out visit.zip",
     "medchain record prove Observation/123 --out proof.zip\n"
-    "medchain record prove Encounter/7 --field /period --field /class/code",
+    "medchain record prove Encounter/7 --field /period --field /class/code\n"
+    "medchain record prove Encounter/7 Invoice/3 Condition/12 --out visit.zip",
+)
+RECORD_NAMES: Final = Text(
+    "记录，写作 类型/标识；可给出多条，合为一个证明包",
+    "a record, written TYPE/ID; several make one bundle",
 )
 RECORD_FIELD: Final = Text(
     "只出示该字段，隐去其余内容：指向记录内的 JSON 指针，如 /period；可重复给出",

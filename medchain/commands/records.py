@@ -8,7 +8,7 @@ Source: `docs/commands.md`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +30,7 @@ from medchain.node.proofs import (
     opening_of_fields,
     proof_files,
     record_proof,
+    records_proof,
     zip_bundle,
 )
 from medchain.node.records import RecordService
@@ -63,7 +64,8 @@ def _version_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], st
 
 def _prove_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]) -> None:
     """Declare what `record prove` takes."""
-    _version_arguments(parser, say)
+    parser.add_argument("record", metavar="TYPE/ID", nargs="+", help=say(messages.RECORD_NAMES))
+    parser.add_argument("--version", type=int, metavar="N", help=say(messages.RECORD_VERSION))
     parser.add_argument("--out", type=Path, default=Path("proof.zip"), metavar="FILE", help=say(messages.OUT_FILE))
     parser.add_argument("--since", type=Path, metavar="CHECKPOINT", help=say(messages.RECORD_SINCE))
     parser.add_argument("--field", action="append", metavar="POINTER", help=say(messages.RECORD_FIELD))
@@ -85,9 +87,9 @@ def _looks_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
     parser.add_argument("--out", type=Path, default=Path("looks.zip"), metavar="FILE", help=say(messages.OUT_FILE))
 
 
-def _named(context: Context) -> _Name:
+def _named(text: str) -> _Name:
     """Read ``Type/id``."""
-    type_name, _, record_id = context.arguments.record.partition("/")
+    type_name, _, record_id = text.partition("/")
     if TYPE_PATTERN.fullmatch(type_name) is None or ID_PATTERN.fullmatch(record_id) is None:
         raise InputError("record.name")
     return _Name(type_name, record_id)
@@ -104,7 +106,7 @@ def _opened(context: Context) -> Iterator[tuple[WebNode, RecordService]]:
 
 def _show(context: Context) -> int:
     """Show a record's content as it is stored, or write it to a file."""
-    name = _named(context)
+    name = _named(context.arguments.record)
     with _opened(context) as (node, service):
         if context.arguments.out is not None:
             return _write_content(context, service, node.records.get(name.type, name.id, context.arguments.version))
@@ -140,7 +142,7 @@ def _write_content(context: Context, service: RecordService, stored: RecordVersi
 
 def _history(context: Context) -> int:
     """List a record's versions."""
-    name = _named(context)
+    name = _named(context.arguments.record)
     with _opened(context) as (_, service):
         versions = service.history(name.type, name.id)
     if not versions:
@@ -162,17 +164,33 @@ def _history(context: Context) -> int:
 
 
 def _prove(context: Context) -> int:
-    """Write a record's proof bundle."""
-    name, out = _named(context), context.arguments.out
-    old = _checkpoint(context.arguments.since)
+    """Write the proof bundle of a record, or one of several."""
+    given = context.arguments
+    names = [_named(text) for text in given.record]
+    if len(names) > 1 and given.version is not None:
+        raise InputError("record.versions")
+    old = _checkpoint(given.since)
     with _opened(context) as (node, service):
-        stored = node.records.get(name.type, name.id, context.arguments.version)
-        if stored is None:
-            raise NotFoundError("record.unknown")
-        pointers: list[str] | None = context.arguments.field
-        opening = opening_of_fields(service, stored, pointers) if pointers else opening_of(service, stored)
-        files = record_proof(node.local, node.config.org_id, stored, opening, old_checkpoint=old)
-    return _written(context, files, out)
+        shown = [(stored, _opening(service, stored, given.field)) for stored in _stored(node, names, given.version)]
+        if len(shown) == 1:
+            files = record_proof(node.local, node.config.org_id, *shown[0], old_checkpoint=old)
+        else:
+            files = records_proof(node.local, node.config.org_id, shown, old_checkpoint=old)
+    return _written(context, files, given.out)
+
+
+def _stored(node: WebNode, names: Sequence[_Name], version: int | None) -> list[RecordVersion]:
+    """Find records; raises `NotFoundError`."""
+    found = [node.records.get(name.type, name.id, version) for name in names]
+    stored = [row for row in found if row is not None]
+    if len(stored) != len(names):
+        raise NotFoundError("record.unknown")
+    return stored
+
+
+def _opening(service: RecordService, stored: RecordVersion, pointers: Sequence[str] | None) -> bytes:
+    """Write what is shown of a record: some fields, or all of it."""
+    return opening_of_fields(service, stored, pointers) if pointers else opening_of(service, stored)
 
 
 def _disclosures(context: Context) -> int:

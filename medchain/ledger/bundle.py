@@ -11,29 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
-from medchain.crypto.commitment import NO_FIELDS, commitment_of, large_digest, record_commitment, record_field_root
-from medchain.crypto.fields import FieldProof, FieldsProof, ShownField, verify_field, verify_fields
-from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
+from medchain.encoding import canonical, parse_canonical
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.askers import check_askers, open_askers
+from medchain.ledger.collection import ITEMS, Item, items_of, judge_items
 from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.lineage import is_named
 from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import StateLeaf, parse_state_leaf
-from medchain.ledger.object import STOPPED, Body, StateRecord, map_key, public_owner
+from medchain.ledger.mapped import MAP_FILE, read_map, read_records
+from medchain.ledger.object import STOPPED, StateRecord, map_key, public_owner
+from medchain.ledger.opening import OPENING_FILE, Shown, open_content
 from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
 from medchain.ledger.registered import BLOCK_FILE, accepted_at
-from medchain.ledger.transaction import HASH_BYTES, Stop, Transaction, parse_envelope
+from medchain.ledger.transaction import Stop, Transaction, parse_envelope
 from medchain.tlog.checkpoint import Checkpoint
-from medchain.tlog.mapnode import EMPTY_NODE
 from medchain.tlog.policy import Policy, VerifiedCheckpoint
 from medchain.tlog.proof import parse_proof, verify_tlog_proof
-from medchain.tlog.statemap import MapProof, verify_map
+from medchain.tlog.statemap import verify_map
 from medchain.tlog.witness import verify_add_checkpoint
 
 MAX_BUNDLE_BYTES: Final = 64 * 1024 * 1024
@@ -48,27 +47,8 @@ MAX_AGE_S: Final = 300
 ANSWER_TYPE: Final = "medchain/answer/v1"
 """Type member of ``answer.json``."""
 
-RECORD_OPENING_TYPE: Final = "medchain/opening/v1"
-"""Type member of ``opening.json`` with a record."""
-
-LARGE_OPENING_TYPE: Final = "medchain/large-opening/v1"
-"""Type member of ``opening.json`` with size and hash of a record's content of more than 1 MiB."""
-
-PART_OPENING_TYPE: Final = "medchain/part-opening/v1"
-"""Type member of ``opening.json`` with one part of a segment."""
-
-FIELD_OPENING_TYPE: Final = "medchain/field-opening/v1"
-"""Type member of ``opening.json`` with some fields of a record."""
-
-BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
-"""Type member of ``opening.json`` with a body."""
-
-ABSENCE_TYPE: Final = "medchain/absence/v1"
-"""Type member of ``absence.json``."""
-
 _STATE_FILES: Final = frozenset({"state.bin", "state.tlog-proof"})
 _ENTRY_FILES: Final = frozenset({"answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"})
-_MAP_FILE: Final = "map.json"
 _OPTIONAL_FILES: Final = frozenset(
     {
         "absence.json",
@@ -80,13 +60,13 @@ _OPTIONAL_FILES: Final = frozenset(
         "genesis.json",
         "history.json",
         "looks.json",
-        _MAP_FILE,
-        "opening.json",
+        MAP_FILE,
+        OPENING_FILE,
         CHAIN_FILE,
         "record.json",
     }
 )
-_RECORD_FILES: Final = frozenset({"history.json", "looks.json", "opening.json", "record.json"})
+_RECORD_FILES: Final = frozenset({"history.json", "looks.json", OPENING_FILE, "record.json"})
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -95,7 +75,7 @@ class Verdict:
     """What a bundle proves.
 
     Attributes:
-        answer: ``entry``, ``record``, ``absent``, ``disclosures`` or ``looks``.
+        answer: ``entry``, ``record``, ``absent``, ``items``, ``disclosures`` or ``looks``.
         current: whether it holds for the newest state, under cosignatures younger than the limit.
         ledger: ledger id in hexadecimal, None where only a state leaf is proven.
         object: map key in hexadecimal, None for an entry alone.
@@ -112,6 +92,7 @@ class Verdict:
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
         looks: all that a custodian has entered of a patient up to the root proven, None likewise.
         part: name of the part that the opening shows, None where it shows all of what was registered.
+        items: the objects proven, where the bundle proves several, whose entries it does not hold.
         registered: when the entry was accepted, Unix seconds, None where the bundle does not prove it.
         fields: (JSON pointer, JSON text) of each field that the opening shows of a record, sorted; the rest is hidden.
         hidden: how many leaves of the body shown are hidden.
@@ -137,6 +118,12 @@ class Verdict:
     hidden: int = 0
     fields: tuple[tuple[str, str], ...] = ()
     registered: int | None = None
+    items: tuple[Item, ...] = ()
+
+    @property
+    def shown(self) -> Shown:
+        """What is shown of the content, as an opening says it."""
+        return Shown(self.opened, self.content_size, self.content_sha256, self.part, self.hidden, self.fields)
 
 
 def verify_bundle(
@@ -176,11 +163,15 @@ def verify_bundle(
     if ledger is not None and named != ledger:
         raise VerificationError("bundle.ledger")
     state, checkpoint = _state(files, policy, of_entry)
-    if _MAP_FILE in files:
+    items = items_of(files)
+    if items:
+        current = _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
+        verdict = _items_verdict(items, position, state, checkpoint, current=current)
+    elif MAP_FILE in files:
         current = _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
         verdict = _state_verdict(files, position, state, checkpoint, ledger=named, current=current)
     elif files.keys() & (_RECORD_FILES | {"absence.json", "askers.json", "disclosures.json"}):
-        raise InputError("bundle.files", name=_MAP_FILE)
+        raise InputError("bundle.files", name=MAP_FILE)
     else:
         verdict = _entry_verdict(position, checkpoint)
     _check_consistency(files, policy, checkpoint.checkpoint)
@@ -215,7 +206,10 @@ def _check_names(files: Mapping[str, bytes]) -> None:
         raise InputError("bundle.files", name=name)
     if not files.keys() >= _STATE_FILES:
         raise InputError("bundle.state")
-    for name in sorted(files.keys() - _ENTRY_FILES - _STATE_FILES - _OPTIONAL_FILES):
+    items = {name for name in files if name.startswith(ITEMS)}
+    beside = _RECORD_FILES | {MAP_FILE, BLOCK_FILE} if items else frozenset()
+    allowed = _ENTRY_FILES | _STATE_FILES | _OPTIONAL_FILES
+    for name in sorted((files.keys() - allowed - items) | (files.keys() & beside)):
         raise InputError("bundle.files", name=name[:64])
 
 
@@ -281,18 +275,19 @@ def _state_verdict(
     current: bool,
 ) -> Verdict:
     """Judge map, record and opening under a state leaf that is in the log."""
-    proof = _map_proof(files)
+    proof = read_map(files)
     verify_map(state.map_root, proof)
-    newest = None if proof.value is None else _record(files, proof, proof.value)
+    records = read_records(files, proof)
+    newest, record = (records[0], records[-1]) if records else (None, None)
     if newest is None and files.keys() & _RECORD_FILES:
         raise VerificationError("bundle.record")
     if newest is None and position != checkpoint.checkpoint.size - 1:
         # What is not there has no entry but the one that ends the tree, which says as of when.
         raise VerificationError("bundle.entry")
-    versions = [] if newest is None else _proven(files, newest, position)
-    record = versions[-1] if versions else None
-    shown = _Shown() if record is None else _opening(files, record)
-    disclosures = _disclosures(files, proof.key, versions[::-1], state.map_root, ledger)
+    if record is not None and (record.since != position or not _makes(files["entry.bin"], record, position)):
+        raise VerificationError("bundle.entry")
+    shown = Shown() if record is None or OPENING_FILE not in files else open_content(files[OPENING_FILE], record)
+    disclosures = _disclosures(files, proof.key, records[::-1], state.map_root, ledger)
     looks = None if record is None or newest is None else _looks(files, record, newest, shown, state.time)
     return Verdict(
         answer=_answer(record, disclosures, looks),
@@ -315,6 +310,17 @@ def _state_verdict(
         disclosures=disclosures,
         looks=looks,
     )
+
+
+def _items_verdict(
+    items: list[dict[str, bytes]], position: int, state: StateLeaf, checkpoint: VerifiedCheckpoint, *, current: bool
+) -> Verdict:
+    """Judge several objects under a state leaf that is in the log."""
+    if position != checkpoint.checkpoint.size - 1:
+        # None of them has the entry; it is the one that ends the tree, which says as of when.
+        raise VerificationError("bundle.entry")
+    judged = judge_items(items, state.map_root, checkpoint.checkpoint)
+    return replace(_entry_verdict(position, checkpoint), answer="items", current=current, time=state.time, items=judged)
 
 
 def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: Looks | None) -> str:
@@ -343,7 +349,7 @@ def _disclosures(
 
 
 def _looks(
-    files: Mapping[str, bytes], record: StateRecord, newest: StateRecord, shown: _Shown, time: int
+    files: Mapping[str, bytes], record: StateRecord, newest: StateRecord, shown: Shown, time: int
 ) -> Looks | None:
     """Judge a patient's list of looks under a custodian's root; None where that is not the question."""
     if "looks.json" not in files:
@@ -351,37 +357,6 @@ def _looks(
     if shown.content is None or shown.part is not None:
         raise InputError("bundle.files", name="opening.json")
     return open_looks(files["looks.json"], record, newest.version, shown.content, time)
-
-
-def _map_proof(files: Mapping[str, bytes]) -> MapProof:
-    """Read the map proof, and for an absence the value that binds the label of its first node.
-
-    Without that value anyone could write another label beside the right hash, and "prove" a present key absent
-    (`docs/spec/log.md` 16). It has a file of its own so that ``map.json`` stays what other tools know.
-    """
-    proof = MapProof.from_json(files["map.json"])
-    if any(node.value is not None for node in proof.nodes):
-        raise InputError("bundle.files", name="map.json")
-    if proof.value is not None or not proof.nodes or proof.nodes[0] == EMPTY_NODE:
-        if "absence.json" in files:
-            raise InputError("bundle.files", name="absence.json")
-        return proof
-    if "absence.json" not in files:
-        raise InputError("bundle.files", name="absence.json")
-    top = members(parse_canonical(files["absence.json"], max_bytes=_MAX_ANSWER_BYTES), {"type": str, "value": str})
-    if top["type"] != ABSENCE_TYPE:
-        raise InputError("bundle.files", name="absence.json")
-    return replace(proof, nodes=(replace(proof.nodes[0], value=unhex(top["value"], HASH_BYTES)), *proof.nodes[1:]))
-
-
-def map_files(proof: MapProof) -> dict[str, bytes]:
-    """Write ``map.json``, and ``absence.json`` where a proof of absence has a value to bind its first node."""
-    bare = replace(proof, nodes=tuple(replace(node, value=None) for node in proof.nodes))
-    files = {"map.json": bare.to_json()}
-    value = proof.nodes[0].value if proof.nodes else None
-    if proof.value is None and value is not None:
-        files["absence.json"] = canonical({"type": ABSENCE_TYPE, "value": value.hex()})
-    return files
 
 
 def _oldest(checkpoint: VerifiedCheckpoint) -> int:
@@ -396,42 +371,6 @@ def _is_fresh(proof: bytes, policy: Policy, now: int, max_age_s: int) -> bool:
     except VerificationError:
         return False
     return True
-
-
-def _record(files: Mapping[str, bytes], proof: MapProof, value: bytes) -> StateRecord:
-    """Check the newest state record against the map."""
-    if "record.json" not in files:
-        raise InputError("bundle.files", name="record.json")
-    data = files["record.json"]
-    if sha256(data).digest() != value:
-        raise VerificationError("bundle.record")
-    record = StateRecord.decode(data)
-    if record.key != proof.key:
-        raise VerificationError("bundle.record")
-    return record
-
-
-def _proven(files: Mapping[str, bytes], newest: StateRecord, position: int) -> list[StateRecord]:
-    """Walk from the newest state record to the one that is proven, and check the entry against that one, the last."""
-    records = [newest]
-    for item in _history(files):
-        earlier = StateRecord.decode(canonical(item))
-        if earlier.digest != records[-1].previous:
-            raise VerificationError("bundle.history")
-        records.append(earlier)
-    if records[-1].since != position or not _makes(files["entry.bin"], records[-1], position):
-        raise VerificationError("bundle.entry")
-    return records
-
-
-def _history(files: Mapping[str, bytes]) -> list[Json]:
-    """Read ``history.json``, which an answer about the newest version does not have."""
-    if "history.json" not in files:
-        return []
-    rows = parse_canonical(files["history.json"], max_bytes=MAX_BUNDLE_BYTES)
-    if type(rows) is not list or not rows:
-        raise InputError("bundle.files", name="history.json")
-    return rows
 
 
 def _makes(leaf: bytes, record: StateRecord, position: int) -> bool:
@@ -456,113 +395,6 @@ def _objects(transaction: Transaction) -> Iterator[tuple[bytes, int, bytes, str]
             creator, _ = public_owner(change.kind, content if type(content) is dict else {"org_id": ""})
         for row in change.objects:
             yield map_key(change.kind, creator, row.id), row.version, row.body_hash, change.status
-
-
-class _Shown(NamedTuple):
-    """What an opening shows: all of what was registered, a part of it, or a body of which some leaves are hidden."""
-
-    content: bytes | None = None
-    size: int | None = None
-    sha256: str | None = None
-    part: str | None = None
-    hidden: int = 0
-    fields: tuple[tuple[str, str], ...] = ()
-
-
-def _opening(files: Mapping[str, bytes], record: StateRecord) -> _Shown:
-    """Open the content against the record's body hash."""
-    if "opening.json" not in files:
-        return _Shown()
-    value = parse_canonical(files["opening.json"], max_bytes=MAX_BUNDLE_BYTES)
-    kind = value.get("type") if type(value) is dict else None
-    if kind == LARGE_OPENING_TYPE:
-        return _large_opening(value, record.body_hash)
-    if kind == PART_OPENING_TYPE:
-        return _part_opening(value, record.body_hash)
-    if kind == FIELD_OPENING_TYPE:
-        return _field_opening(value, record.body_hash)
-    if kind == BODY_OPENING_TYPE:
-        top = members(value, {"body": dict, "type": str})
-        body = Body.from_json(top["body"])
-        if body.kind != record.kind:
-            raise VerificationError("bundle.opening")
-        body.verify(record.body_hash)
-        return _shown(canonical(top["body"]))._replace(hidden=len(body.hidden))
-    top = members(value, dict.fromkeys(("content", "field_root", "salt", "type"), str))
-    content = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES)
-    salt, root = unhex(top["salt"], HASH_BYTES), unhex(top["field_root"], HASH_BYTES)
-    if kind != RECORD_OPENING_TYPE or record_commitment(salt, content, root) != record.body_hash:
-        raise VerificationError("bundle.opening")
-    _check_root(salt, content, root)
-    return _shown(content)
-
-
-def _check_root(salt: bytes, content: bytes, root: bytes) -> None:
-    """Refuse a field root that is not the content's: other contents could be shown in part under it."""
-    if root == NO_FIELDS:
-        return
-    try:
-        is_its_own = record_field_root(salt, content) == root
-    except InputError:
-        is_its_own = False
-    if not is_its_own:
-        raise VerificationError("bundle.field_root")
-
-
-def _shown(content: bytes) -> _Shown:
-    """Say what is shown by a content itself."""
-    return _Shown(content, len(content), sha256(content).hexdigest())
-
-
-def _large_opening(value: Json, commitment: bytes) -> _Shown:
-    """Open size and hash of a content that is too large to be in a bundle; who has the file compares it."""
-    text = dict.fromkeys(("content_sha256", "field_root", "salt", "type"), str)
-    top = members(value, text | {"size": int})
-    size = top["size"] if type(top["size"]) is int else 0
-    content_sha256 = unhex(top["content_sha256"], HASH_BYTES)
-    whole = large_digest(unhex(top["salt"], HASH_BYTES), size, content_sha256)
-    if commitment_of(whole, unhex(top["field_root"], HASH_BYTES)) != commitment:
-        raise VerificationError("bundle.opening")
-    return _Shown(None, size, content_sha256.hex())
-
-
-def _part_opening(value: Json, commitment: bytes) -> _Shown:
-    """Open one part of a segment; of the others nothing is shown, nor that there is but one of its name."""
-    text = dict.fromkeys(("content", "field_root", "name", "salt", "type", "whole"), str)
-    top = members(value, text | {"position": int, "siblings": list})
-    content, root = unbase64(top["content"], max_bytes=MAX_BUNDLE_BYTES), unhex(top["field_root"], HASH_BYTES)
-    name, position, siblings = top["name"], top["position"], top["siblings"]
-    is_whole = commitment_of(unhex(top["whole"], HASH_BYTES), root) == commitment
-    if not (is_whole and type(name) is str and type(position) is int and type(siblings) is list):
-        raise VerificationError("bundle.opening")
-    proof = FieldProof(position, tuple(unhex(one, HASH_BYTES) for one in siblings))
-    verify_field(root, name, content, unhex(top["salt"], HASH_BYTES), proof)
-    return _shown(content)._replace(part=name)
-
-
-def _field_opening(value: Json, commitment: bytes) -> _Shown:
-    """Open some fields of a record; of the others nothing is shown, nor that none of them has the name of one shown."""
-    text = dict.fromkeys(("field_root", "type", "whole"), str)
-    top = members(value, text | {"fields": list, "height": int, "siblings": list})
-    root, rows, siblings, height = unhex(top["field_root"], HASH_BYTES), top["fields"], top["siblings"], top["height"]
-    is_whole = commitment_of(unhex(top["whole"], HASH_BYTES), root) == commitment
-    if not (is_whole and isinstance(rows, list) and isinstance(siblings, list) and isinstance(height, int)):
-        raise VerificationError("bundle.opening")
-    fields = [_field_row(row) for row in rows]
-    proof = FieldsProof(height, tuple(place for _, place in fields), tuple(unhex(one, HASH_BYTES) for one in siblings))
-    verify_fields(root, [field for field, _ in fields], proof)
-    shown = [(field.name, field.value.decode()) for field, _ in fields]
-    if [name for name, _ in shown] != sorted({name for name, _ in shown}):
-        # Of two values of one name a reader would see either.
-        raise VerificationError("bundle.opening")
-    return _Shown(fields=tuple(shown))
-
-
-def _field_row(value: Json) -> tuple[ShownField, int]:
-    """Read a field that is shown, and its position in the tree."""
-    row = members(value, dict.fromkeys(("name", "salt", "value"), str) | {"position": int})
-    position = row["position"] if isinstance(row["position"], int) else -1
-    return ShownField(str(row["name"]), str(row["value"]).encode(), unhex(row["salt"], HASH_BYTES)), position
 
 
 def _check_consistency(files: Mapping[str, bytes], policy: Policy, answered: Checkpoint) -> None:

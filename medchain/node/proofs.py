@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from medchain.crypto.commitment import NO_FIELDS, whole_digest
 from medchain.crypto.fields import ShownField, prove_fields, record_field_leaves, record_field_salts, record_fields
-from medchain.encoding import Json, as_object, base64_text, members, unbase64, unhex
+from medchain.encoding import Json, as_list, as_object, base64_text, members, unbase64, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import short_text
@@ -25,8 +25,10 @@ from medchain.node.replica import Replica
 from medchain.node.segments import prove_part
 from medchain.node.trace import (
     BodyVersions,
+    WantedItem,
     export_disclosures,
     export_entry,
+    export_items,
     export_object,
     field_opening,
     large_opening,
@@ -38,6 +40,10 @@ from medchain.store.records import RecordVersion
 PROVE: Final = "prove_object"
 """Name of the operation: ``{"key":HEX}`` → ``{"files":{NAME:B64}}``; with ``"opening":B64`` where content is shown,
 ``"version":N`` for that version and not the head, ``"checkpoint":B64`` where the asker has an earlier one."""
+
+PROVE_ITEMS: Final = "prove_objects"
+"""Name of the operation for several objects in one bundle: ``{"items":[{"key":HEX},…]}``, each with ``"opening"`` and
+``"version"``, all with ``"checkpoint"``, as above → the same."""
 
 PROVE_ENTRY: Final = "prove_entry"
 """Name of the operation for an entry of the log: ``{"position":N}``, with ``"checkpoint"`` as above → the same."""
@@ -103,11 +109,25 @@ class LocalDaemon(Protocol):
 def prove_object(replica: Replica, document: Json) -> Json:
     """Do the operation; errors as `medchain.node.trace.export_object`."""
     asked = members(document, {"key": str}, {"checkpoint": str, "opening": str, "version": int})
-    opening, old = _optional(asked, "opening"), _optional(asked, "checkpoint")
-    version = asked.get("version")
-    number = version if type(version) is int else None
-    key = unhex(asked["key"], HASH_BYTES)
-    return _answer(export_object(replica, key, version=number, opening=opening, old_checkpoint=old))
+    old = _optional(asked, "checkpoint")
+    one = _wanted({name: value for name, value in asked.items() if name != "checkpoint"})
+    return _answer(export_object(replica, one.key, version=one.version, opening=one.opening, old_checkpoint=old))
+
+
+def prove_items(replica: Replica, document: Json) -> Json:
+    """Do the operation; errors as `medchain.node.trace.export_items`."""
+    asked = members(document, {"items": list}, {"checkpoint": str})
+    wanted = [_wanted(row) for row in as_list(asked["items"])]
+    return _answer(export_items(replica, wanted, old_checkpoint=_optional(asked, "checkpoint")))
+
+
+def _wanted(value: Json) -> WantedItem:
+    """Read what is to be proven of one object."""
+    row = members(value, {"key": str}, {"opening": str, "version": int})
+    version = row.get("version")
+    return WantedItem(
+        unhex(row["key"], HASH_BYTES), version if type(version) is int else None, _optional(row, "opening")
+    )
 
 
 def prove_entry(replica: Replica, document: Json) -> Json:
@@ -257,6 +277,41 @@ def record_proof(
     if old_checkpoint is not None:
         asked["checkpoint"] = base64_text(old_checkpoint)
     return proof_files(daemon.call(PROVE, asked))
+
+
+def records_proof(
+    daemon: LocalDaemon,
+    org_id: str,
+    shown: Sequence[tuple[RecordVersion, bytes]],
+    *,
+    old_checkpoint: bytes | None = None,
+) -> Mapping[str, bytes]:
+    """Have the daemon export one proof of versions of several of this node's records.
+
+    Args:
+        daemon: the way to it.
+        org_id: this node's organisation.
+        shown: each version, and what is shown of it, from `opening_of` or `opening_of_fields`.
+        old_checkpoint: as for `record_proof`.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        MedchainError: what the operation raises.
+    """
+    items: list[Json] = [
+        {
+            "key": map_key(_RECORD, org_id, stored.object_id).hex(),
+            "opening": base64_text(opening),
+            "version": stored.version,
+        }
+        for stored, opening in shown
+    ]
+    asked: dict[str, Json] = {"items": items}
+    if old_checkpoint is not None:
+        asked["checkpoint"] = base64_text(old_checkpoint)
+    return proof_files(daemon.call(PROVE_ITEMS, asked))
 
 
 def proof_files(answer: Json) -> Mapping[str, bytes]:

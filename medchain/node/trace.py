@@ -9,37 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from medchain.crypto.fields import FieldsProof, ShownField
 from medchain.encoding import Json, base64_text, canonical
-from medchain.errors import ConflictError, NotFoundError, UnavailableError
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.askers import Listing, asked_by, organisation_key, write_askers
-from medchain.ledger.bundle import (
+from medchain.ledger.bundle import Verdict, answer_document
+from medchain.ledger.collection import write_items
+from medchain.ledger.disclosures import write_disclosures
+from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.mapped import map_files
+from medchain.ledger.members import organisation_content
+from medchain.ledger.object import Body, StateRecord, public_body_hash
+from medchain.ledger.opening import (
     BODY_OPENING_TYPE,
     FIELD_OPENING_TYPE,
     LARGE_OPENING_TYPE,
+    OPENING_FILE,
     PART_OPENING_TYPE,
     RECORD_OPENING_TYPE,
-    Verdict,
-    answer_document,
-    map_files,
 )
-from medchain.ledger.disclosures import write_disclosures
-from medchain.ledger.genesis import trusted_policy_text
-from medchain.ledger.members import organisation_content
-from medchain.ledger.object import Body, StateRecord, public_body_hash
 from medchain.ledger.policy_steps import CHAIN_FILE
 from medchain.ledger.registered import BLOCK_FILE, BlockEnd, write_block
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
-from medchain.node.replica import EntryProof, Replica
+from medchain.node.replica import EntryProof, RecordProof, Replica
 from medchain.node.segments import PartProof
 from medchain.store.notes import StoredCheckpoint
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
 from medchain.tlog.proof import format_proof
 from medchain.tlog.witness import AddCheckpointRequest
+
+MAX_ITEMS: Final = 80
+"""Most objects of one bundle: with six files each they are within what a bundle may hold."""
 
 
 class BodyVersions(Protocol):
@@ -175,45 +179,91 @@ def export_object(
         UnavailableError: ``trace.no_final`` before the first final checkpoint.
         VerificationError: ``store.corrupt``.
     """
-    return _export(replica, _final(replica), _Wanted(key, version, opening, old_checkpoint))
+    return _export(replica, _final(replica), WantedItem(key, version, opening), old_checkpoint=old_checkpoint)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a bundle about an object is to show; as for `export_object`."""
+class WantedItem:
+    """What is to be proven of one object.
+
+    Attributes:
+        key: map key, 32 bytes.
+        version: which version; None for the head.
+        opening: ``opening.json`` of that version, or None to show no content.
+    """
 
     key: bytes
-    version: int | None
-    opening: bytes | None
-    old_checkpoint: bytes | None
-    answer: str | None = None
+    version: int | None = None
+    opening: bytes | None = None
 
 
-def _export(replica: Replica, final: StoredCheckpoint, wanted: _Wanted) -> dict[str, bytes]:
-    """Prove what a final state holds under a key."""
-    key, opening, version = wanted.key, wanted.opening, wanted.version
-    answer = replica.prove_record(key, final.size)
-    if answer.record is None:
+def export_items(
+    replica: Replica, wanted: Sequence[WantedItem], *, old_checkpoint: bytes | None = None
+) -> dict[str, bytes]:
+    """Prove what the newest final state holds under several keys, in one bundle: one state, for all of them.
+
+    Args:
+        replica: the ledger.
+        wanted: of different objects, 1 to `MAX_ITEMS`.
+        old_checkpoint: as for `export_object`.
+
+    Returns:
+        File name → content.
+
+    Raises:
+        InputError: ``trace.items`` for none, too many, or an object twice.
+        NotFoundError, ConflictError, UnavailableError, VerificationError: as `export_object`.
+    """
+    if not 0 < len(wanted) <= MAX_ITEMS or len({one.key for one in wanted}) != len(wanted):
+        raise InputError("trace.items", count=len(wanted), limit=MAX_ITEMS)
+    final = _final(replica)
+    items = []
+    for one in wanted:
+        _, proven, files = _mapped(replica, final, one)
+        items.append(files if proven is None else files | _block(replica, proven.since, final.size))
+    state = replica.prove_state(final.size)
+    files = _entry(replica, state, state, _claim("items", replica, state, None), final)
+    return files | dict(write_items(items)) | _growth(replica, final, old_checkpoint)
+
+
+def _export(
+    replica: Replica,
+    final: StoredCheckpoint,
+    wanted: WantedItem,
+    *,
+    answer: str | None = None,
+    old_checkpoint: bytes | None = None,
+) -> dict[str, bytes]:
+    """Prove what a final state holds under a key, with its entry."""
+    found, proven, shown = _mapped(replica, final, wanted)
+    entry = found.state if proven is None else replica.prove_entry(proven.since, final.size)
+    said = answer or ("absent" if proven is None else "record")
+    files = _entry(replica, entry, found.state, _claim(said, replica, entry, wanted.key), final)
+    files |= _block(replica, entry.position, entry.size)
+    return files | shown | _growth(replica, final, old_checkpoint)
+
+
+def _mapped(
+    replica: Replica, final: StoredCheckpoint, wanted: WantedItem
+) -> tuple[RecordProof, StateRecord | None, dict[str, bytes]]:
+    """Prove what a final map holds under a key; returns the version that is proven, and its files but for the entry."""
+    key, opening = wanted.key, wanted.opening
+    found = replica.prove_record(key, final.size)
+    files = map_files(found.map)
+    if found.record is None:
         newest = replica.store.record(key)
         if newest is not None:
             raise ConflictError("trace.not_final", since=newest.since)
-        if opening is not None or version is not None:
+        if opening is not None or wanted.version is not None:
             raise NotFoundError("trace.absent")
-        entry, earlier = answer.state, []
-    else:
-        earlier = _earlier(replica, answer.record, version)
-        proven = earlier[-1] if earlier else answer.record
-        entry = replica.prove_entry(proven.since, final.size)
-    said = wanted.answer or ("absent" if answer.record is None else "record")
-    claim = _claim(said, replica, entry, key)
-    files = _entry(replica, entry, answer.state, claim, final) | map_files(answer.map)
-    if answer.record is not None:
-        files["record.json"] = answer.record.encode()
-        if earlier:
-            files["history.json"] = b"[" + b",".join(record.encode() for record in earlier) + b"]"
-        if opening is not None:
-            files["opening.json"] = opening
-    return files | _growth(replica, final, wanted.old_checkpoint)
+        return found, None, files
+    earlier = _earlier(replica, found.record, wanted.version)
+    files["record.json"] = found.record.encode()
+    if earlier:
+        files["history.json"] = b"[" + b",".join(record.encode() for record in earlier) + b"]"
+    if opening is not None:
+        files[OPENING_FILE] = opening
+    return found, earlier[-1] if earlier else found.record, files
 
 
 def export_disclosures(
@@ -241,7 +291,8 @@ def export_disclosures(
     found = [bodies.at(key, number) for number in range(1, 1 + versions)]
     # A part of a body could hide a second list; whoever has no more has nothing to show.
     shown = [body if body is not None and not body.hidden else None for body in found]
-    files = _export(replica, final, _Wanted(key, min(versions, 1) or None, None, old_checkpoint, "disclosures"))
+    first = WantedItem(key, min(versions, 1) or None)
+    files = _export(replica, final, first, answer="disclosures", old_checkpoint=old_checkpoint)
     asked = asked_by(shown)
     if asked:
         files["askers.json"] = write_askers([_listing(replica, org_id, final.size) for org_id in asked])
@@ -297,9 +348,8 @@ def export_entry(replica: Replica, position: int, *, old_checkpoint: bytes | Non
         raise ConflictError("trace.not_final", since=position)
     entry = replica.prove_entry(position, final.size)
     claim = _claim("entry", replica, entry, None)
-    return _entry(replica, entry, replica.prove_state(final.size), claim, final) | _growth(
-        replica, final, old_checkpoint
-    )
+    files = _entry(replica, entry, replica.prove_state(final.size), claim, final)
+    return files | _block(replica, position, final.size) | _growth(replica, final, old_checkpoint)
 
 
 def _final(replica: Replica) -> StoredCheckpoint:
@@ -341,18 +391,17 @@ def _entry(
         "state.bin": state.leaf,
         "state.tlog-proof": _proof(state, final.note),
     }
-    files |= _block(replica, entry)
     chain = replica.policy_steps.chain(final)
     return files if chain is None else files | {"genesis.json": replica.genesis.encoded, CHAIN_FILE: chain}
 
 
-def _block(replica: Replica, entry: EntryProof) -> dict[str, bytes]:
-    """Prove when an entry was accepted; the end of a block tells that itself."""
-    block = replica.store.block_at(entry.position)
-    if entry.position == block.size - 1:
+def _block(replica: Replica, position: int, size: int) -> dict[str, bytes]:
+    """Prove when the entry at a position was accepted; the end of a block tells that itself."""
+    block = replica.store.block_at(position)
+    if position == block.size - 1:
         return {}
-    after = _end(replica, block.size - 1, entry.size)
-    before = None if block.height == 0 else _end(replica, block.first - 1, entry.size)
+    after = _end(replica, block.size - 1, size)
+    before = None if block.height == 0 else _end(replica, block.first - 1, size)
     return {BLOCK_FILE: write_block(before, after)}
 
 

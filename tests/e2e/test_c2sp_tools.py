@@ -231,6 +231,41 @@ def test_growth_since_an_earlier_checkpoint_is_accepted_and_a_changed_proof_refu
     assert "consistency.txt: x/mod" in refused("bundle", policy, grown)
 
 
+def test_each_of_several_objects_that_one_bundle_proves_is_accepted(demo, policy, tmp_path):
+    text = next(text for name, text in sample_data.read() if name == "binhai-hospital.p006.json.gz")
+    records = demo.post(BINHAI, text)[:3]
+    out = tmp_path / "several.zip"
+
+    def is_proven() -> bool:
+        try:
+            demo.run("record", "prove", *records, "--out", out, "--config", demo.folder / BINHAI / "node.toml")
+        except AssertionError:
+            # Not final yet.
+            return False
+        return True
+
+    assert eventually(is_proven)
+    told = json.loads(demo.run("verify", out, "--policy", policy, "--json"))
+    assert [item["version"] for item in told["items"]] == [1, 1, 1]
+    several = tmp_path / "several"
+    shutil.unpack_archive(out, several)
+    own = [path for path in several.iterdir() if path.is_file()]
+    for number, item in enumerate(told["items"]):
+        # With the state that all share, an item's files are those of a bundle of its own.
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for path in (
+            *own,
+            several / "items" / str(number) / "map.json",
+            several / "items" / str(number) / "record.json",
+        ):
+            shutil.copy(path, folder)
+        report = accepted("bundle", policy, folder)
+        assert (report["map"], json.loads((folder / "map.json").read_bytes())["key"]) == ("member", item["object"])
+        flip(folder / "record.json")
+        assert "record.json" in refused("bundle", policy, folder)
+
+
 def test_a_mirror_is_accepted_and_extends_what_a_bundle_was_made_of(demo, policy, tmp_path):
     old = tmp_path / "old"
     old.write_bytes(parse_proof((demo.folder / "bundles" / "record" / "entry.tlog-proof").read_bytes()).checkpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,3 +156,27 @@ def test_a_full_disk_is_told_in_both_languages(prove, monkeypatch, tmp_path, num
         ran = prove("--lang", language)
         assert (ran.code, word in ran.err, "store.full" in ran.err) == (7, True, True)
     assert [*Path(tmp_path / "bundles").iterdir()] == []
+
+
+def test_several_records_make_one_bundle_in_their_newest_versions(run, node, tmp_path, monkeypatch):
+    for name in ("p1", "p2"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"resourceType": "Patient", "id": name}))
+        assert run("import", tmp_path / f"{name}.json", "--config", node).code == 0
+    asked = []
+
+    def proven(_daemon, _org_id, shown, **_named: object):
+        asked.append([stored.id for stored, _ in shown])
+        return {"answer.json": b"{}"}
+
+    monkeypatch.setattr(records, "records_proof", proven)
+    out = tmp_path / "two.zip"
+    assert run("record", "prove", "Patient/p2", "Patient/p1", "--out", out, "--config", node).code == 0
+    assert (asked, out.is_file()) == ([["p2", "p1"]], True)
+    for words, code in (
+        (("Patient/p1", "Patient/p2", "--version", 1), "record.versions"),
+        (("Patient/p1", "Patient/p9"), "record.unknown"),
+        (("Patient/p1", "p2"), "record.name"),
+    ):
+        ran = run("record", "prove", *words, "--out", tmp_path / "none.zip", "--config", node)
+        assert (ran.code != 0, code in ran.err) == (True, True)
+    assert not (tmp_path / "none.zip").exists()

@@ -13,12 +13,15 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import Change, ObjectRow
 from medchain.node.proofs import (
+    PROVE_ITEMS,
     TRACE,
     RecordTracer,
     opening_of_fields,
     prove_entry,
+    prove_items,
     prove_object,
     read_trusted_policy,
+    records_proof,
     trace_record,
     trusted_policy,
 )
@@ -142,6 +145,53 @@ def test_some_fields_of_a_record_are_proven_and_nothing_else_of_it_leaves(kept):
     for pointer in ("/value", "/id/", "id", "", "/valueQuantity/value/0", "/"):
         with pytest.raises(InputError, match=r"record\.no_field "):
             opening_of_fields(tracer.service, first, ["/id", pointer])
+
+
+class Items:
+    """The daemon's operation on several objects, without a process between."""
+
+    def __init__(self, replica) -> None:
+        """Do it on a replica."""
+        self.replica = replica
+
+    def call(self, operation, document):
+        assert operation == PROVE_ITEMS
+        return prove_items(self.replica, document)
+
+
+def test_versions_of_several_records_are_proven_in_one_bundle(kept):
+    tracer, replica, (first, _), _ = kept
+    other = tracer.service.create(NewRecord("Observation", "o2", CONTENT.replace(b"o1", b"o2"), "", 1))
+    row = ObjectRow(other.object_id, other.version, other.commitment)
+    change = Change("record", "active", (row,))
+    block = block_of(replica, sign(Author(replica=replica).transaction(RENHE, change, until=None)))
+    old = replica.put_note(cosigned(block.checkpoint, *ROLES, time=TIME + 10)).note.encode()
+    policy = trusted_policy_text(replica.members, genesis().origin)
+    shown = [
+        (first, opening_of_fields(tracer.service, first, ["/id"])),
+        (other, opening_of_fields(tracer.service, other, ["/id"])),
+    ]
+    for checkpoint in (None, old):
+        files = records_proof(Items(replica), RENHE, shown, old_checkpoint=checkpoint)
+        verdict = verify_bundle(dict(files), policy, now=TIME + 20)
+        assert [item.shown.fields for item in verdict.items] == [(("/id", '"o1"'),), (("/id", '"o2"'),)]
+        assert [(item.records[-1].version, item.records[0].version) for item in verdict.items] == [(1, 2), (1, 1)]
+        assert ("checkpoint-old" in files) == (checkpoint is not None)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"items": {}},
+        {"items": [{}]},
+        {"items": [{"key": "00"}]},
+        {"items": [{"checkpoint": "AA==", "key": "00" * 32}]},
+    ],
+)
+def test_what_is_no_question_about_several_objects_is_refused(grown, document):
+    with pytest.raises(InputError):
+        prove_items(grown[0], document)
 
 
 def test_of_a_record_without_a_root_over_its_fields_none_is_shown_by_itself(kept):

@@ -36,8 +36,11 @@ from medchain.ledger.transaction import Change, ObjectRow, Stop, parse_envelope
 from medchain.node.replica import Replica
 from medchain.node.segments import PartProof, pack, parts_root, prove_part
 from medchain.node.trace import (
+    MAX_ITEMS,
+    WantedItem,
     body_opening,
     export_entry,
+    export_items,
     export_object,
     field_opening,
     large_opening,
@@ -785,6 +788,7 @@ def shown_fields(content: bytes, *names: bytes) -> bytes:
 
 
 RECORD = '{"resourceType":"Observation","id":"x","status":"final","value":5.60,"姓":"王"}'.encode()
+OTHER = RECORD.replace(b'"x"', b'"w"')
 
 
 def test_fields_are_proven_under_the_commitment_and_lies_about_them_refused(author: Author, tmp_path: Path) -> None:
@@ -889,6 +893,119 @@ def test_attack_no_entry_is_made_late_or_early_by_the_ends_of_other_blocks(autho
         assert lie != files["block.json"]
         with pytest.raises((VerificationError, InputError), match=code):
             verify(files | {"block.json": lie}, author)
+
+
+@pytest.fixture
+def several(author: Author) -> list[WantedItem]:
+    """Anchor three records in blocks of their own, one of them in two versions; and one key that is not there."""
+    keys = []
+    for number, content in enumerate((OTHER, RECORD, RECORD)):
+        commitment = record_commitment(SALT, content, record_field_root(SALT, content))
+        row = ObjectRow(bytes([0x30 + number]) * 16, 1, commitment)
+        block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+        keys.append(map_key("record", RENHE, row.id))
+    row = ObjectRow(b"\x30" * 16, 2, record_commitment(SALT, CONTENT, NO_FIELDS))
+    block_of(author.replica, sign(author.transaction(RENHE, Change("record", "active", (row,)), until=None)))
+    finalise(author.replica)
+    return [
+        WantedItem(keys[0], 1, record_opening(OTHER, SALT, record_field_root(SALT, OTHER))),
+        WantedItem(keys[1], None, shown_fields(RECORD, b"/value")),
+        WantedItem(keys[2]),
+        WantedItem(b"\x99" * 32),
+    ]
+
+
+def test_several_objects_are_proven_under_one_state(author: Author, several: list[WantedItem], tmp_path: Path) -> None:
+    replica = author.replica
+    old = replica.store.final().note.encode()
+    block_of(replica, author.anchor())
+    finalise(replica)
+    files = export_items(replica, several, old_checkpoint=old)
+    verdict = verify(files, author, ledger=None)
+    assert (verdict.answer, verdict.current, verdict.size) == ("items", True, replica.size)
+    first, second, third, absent = verdict.items
+    assert [item.key for item in verdict.items] == [one.key for one in several]
+    assert [(record.version, record.status) for record in first.records] == [(2, "active"), (1, "active")]
+    assert (first.shown.content, second.shown.fields, third.shown.size) == (OTHER, (("/value", "5.60"),), None)
+    for item in (first, second, third):
+        assert item.registered == replica.store.block_at(item.records[-1].since).time
+    assert (absent.records, absent.registered) == ((), None)
+    # Each item is what a bundle of its own would say.
+    alone = verify(export_object(replica, several[1].key, opening=several[1].opening), author)
+    assert (alone.fields, alone.registered, alone.position) == (
+        second.shown.fields,
+        second.registered,
+        second.records[0].since,
+    )
+    bundle = written(tmp_path / "items", files)
+    trusted = written(tmp_path, {"policy.txt": policy().encode()}) / "policy.txt"
+    code, said, _ = verified(bundle, "--show", policy=trusted)
+    assert (code, said.count("version 1 (newest 2)"), said.count("/value: 5.60"), said.count("There is no object")) == (
+        0,
+        1,
+        1,
+        1,
+    )
+    code, said, _ = verified(bundle, "--json", "--show", policy=trusted)
+    rows = orjson.loads(said)["items"]
+    assert [row["version"] for row in rows] == [1, 1, 1, None]
+    assert [sorted({"fields", "opened_b64"} & row.keys()) for row in rows] == [["opened_b64"], ["fields"], [], []]
+
+
+def test_attack_items_of_other_states_objects_or_entries_are_refused(author: Author, several: list[WantedItem]) -> None:
+    replica = author.replica
+    before = export_items(replica, several[:2])
+    block_of(replica, author.anchor())
+    finalise(replica)
+    files = export_items(replica, several)
+    entry = export_object(replica, several[1].key)
+
+    def moved(source: int, target: int, name: str) -> dict[str, bytes]:
+        return files | {f"items/{target}/{name}": files[f"items/{source}/{name}"]}
+
+    again = {name.replace("items/2/", "items/4/"): data for name, data in files.items() if name.startswith("items/2/")}
+    lies = [
+        # A proof of an older state, and one that goes on there.
+        (files | {name: data for name, data in before.items() if name.startswith("items/")}, "tlog.map"),
+        (moved(1, 2, "record.json"), "bundle.record"),
+        (moved(1, 2, "map.json"), "bundle.record"),
+        (moved(0, 1, "opening.json"), "bundle.opening"),
+        (moved(1, 2, "block.json"), "bundle.block"),
+        (moved(0, 1, "history.json"), "bundle.history"),
+        (moved(1, 3, "record.json"), "bundle.record"),
+        (moved(1, 3, "block.json"), "bundle.record"),
+        (files | again, "bundle.twice"),
+        # Numbers with a gap, a name that is none, files of one object beside the items.
+        (files | {"items/5/map.json": files["items/2/map.json"]}, "bundle.files"),
+        ({name: data for name, data in files.items() if name != "items/1/map.json"}, "bundle.files"),
+        (files | {"items/0/looks.json": b"{}"}, "bundle.files"),
+        (files | {"items/00/map.json": b"{}"}, "bundle.files"),
+        (files | {"items/0/../map.json": b"{}"}, "bundle.files"),
+        (files | {"map.json": entry["map.json"]}, "bundle.files"),
+        (files | {"block.json": entry["block.json"]}, "bundle.files"),
+        # An entry that is not the end of the tree.
+        (files | {name: entry[name] for name in ("entry.bin", "entry.tlog-proof")}, "bundle.entry"),
+        (files | {"answer.json": entry["answer.json"]}, "bundle.answer"),
+    ]
+    for lie, code in lies:
+        with pytest.raises((VerificationError, InputError), match=code.replace(".", r"\.")):
+            verify(lie, author, ledger=None)
+    with pytest.raises(VerificationError, match=r"bundle\.ledger_unnamed"):
+        verify(files, author)
+    # A later state of the ledger does not make the old bundle wrong.
+    assert len(verify(before, author, ledger=None).items) == 2
+
+
+def test_only_different_objects_within_the_bound_are_put_into_one_bundle(
+    author: Author, several: list[WantedItem]
+) -> None:
+    for wanted in ([], [several[0], several[0]], [WantedItem(bytes([at]) * 32) for at in range(MAX_ITEMS + 1)]):
+        with pytest.raises(InputError, match=r"trace\.items"):
+            export_items(author.replica, wanted)
+    with pytest.raises(NotFoundError, match=r"trace\.absent"):
+        export_items(author.replica, [*several[:3], WantedItem(b"\x99" * 32, 1)])
+    most = [WantedItem(bytes([at]) * 32) for at in range(MAX_ITEMS)]
+    assert len(verify(export_items(author.replica, most), author, ledger=None).items) == MAX_ITEMS
 
 
 def test_a_field_root_of_what_is_no_record_is_refused(author: Author) -> None:
