@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text
+from medchain.commands.command import Command, Context, Exit, Text, day_text
 from medchain.commands.membership import members_in_force
 from medchain.commands.running import clock_lines, lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
@@ -145,6 +145,8 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
         return
     yield Finding("keys", _GOOD)
     layout = Layout(config.folder)
+    if layout.genesis.exists():
+        yield _try("invoices", lambda: _invoices(config, halves))
     if layout.records.exists():
         yield _try("outbox", lambda: _outbox(layout, records_key, context.clock()))
         yield _try("messages", lambda: _messages(layout, records_key, context.clock()))
@@ -164,6 +166,21 @@ def _with_keys(context: Context, config: NodeConfig, halves: Unlock, *, full: bo
         yield Finding("pages", _SKIPPED, "--full")
     if layout.ledger.exists() and not layout.restored.exists():
         yield _try("promises", lambda: _promises(layout.folder))
+
+
+def _invoices(config: NodeConfig, halves: Unlock) -> str:
+    """See that the node holds all keys that the ledger lists for ids of its invoices.
+
+    Raises:
+        UnavailableError: ``doctor.invoices`` for one that it has not, such as after a restore from before it was drawn.
+    """
+    own = members_in_force(config, lambda: halves).organisations.get(config.org_id)
+    listed = own.invoices.generations if own is not None and own.invoices is not None else ()
+    held = open_daemon_keys(config.folder, halves).vrf
+    missing = [day_text(one.from_day) for one in listed if one.public not in held]
+    if missing:
+        raise UnavailableError("doctor.invoices", days=", ".join(missing))
+    return str(len(listed))
 
 
 def _promises(folder: Path) -> None:

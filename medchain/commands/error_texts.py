@@ -113,6 +113,11 @@ ERRORS: Final[Mapping[str, Text]] = {
         "{count} 个大文件中有 {bad} 个缺失或损坏。请从备份恢复。",
         "Of {count} files of large content {bad} are absent or damaged. Restore from a backup.",
     ),
+    "doctor.invoices": Text(
+        "账本登记的票据标识密钥中，自 {days} 起的不在本节点：从较新的备份恢复，否则这些日期的票据无法标识。",
+        "This node lacks the keys for ids of invoices that begin on {days}: restore them from a newer backup, or no "
+        "invoice of these dates can be named.",
+    ),
     "doctor.messages": Text(
         "{waiting} 条通知未能发出，最久 {age_s} 秒。",
         "{waiting} notices wait to be sent to people, the oldest for {age_s} s.",

@@ -847,6 +847,7 @@ DOCTOR_CHECKS: Final[Mapping[str, Text]] = {
     "signatures": Text("签名判定规则", "rule of signatures"),
     "configuration": Text("配置", "configuration"),
     "keys": Text("密钥", "keys"),
+    "invoices": Text("票据标识密钥", "keys for ids of invoices"),
     "permissions": Text("文件权限", "permissions"),
     "records": Text("记录数据库", "records database"),
     "ledger": Text("账本数据库", "ledger database"),

@@ -313,3 +313,15 @@ def test_a_code_that_is_none_leaves_no_half_made_node(run, tmp_path):
     assert run(*call, "3101", "--issuer", "3100", "--issuer", "3101").code == 0
     member = json.loads((tmp_path / "n" / "member.json").read_bytes())
     assert member["invoices"]["issuers"] == ["3100", "3101"]
+
+
+def test_the_doctor_misses_a_key_for_ids_of_invoices_that_the_ledger_lists(run, node):
+    """A node that is restored from before it was drawn: nobody could name an invoice of its days any more."""
+    assert "good  keys for ids of invoices" in run("doctor", "--config", node, "--lang", "en").out
+    keystore = node.parent / "keys" / "keystore.json"
+    document = json.loads(keystore.read_bytes())
+    document["keys"] = [row for row in document["keys"] if row["use"] != "vrf"]
+    keystore.write_bytes(canonical(document))
+    for language, said in (("zh", "异常  票据标识密钥"), ("en", "bad   keys for ids of invoices")):
+        ran = run("doctor", "--config", node, "--lang", language)
+        assert (ran.code, said in ran.out, "doctor.invoices days=1970-01-01" in ran.out) == (1, True, True), ran.out
