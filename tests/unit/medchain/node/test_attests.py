@@ -303,6 +303,19 @@ def test_a_step_out_of_order_and_the_hospitals_own_verification_are_refused(desk
         step(desks, TONGJI, key, "verify", finding="fine")
 
 
+def test_what_owner_and_endorser_enter_against_the_rules_is_for_a_party_as_if_it_were_not_there(desks, monkeypatch):
+    key = report(desks)
+    judge = type(desks.federation.sites[RENHE].node.judge)
+    with monkeypatch.context() as patched:
+        patched.setattr(judge, "check", lambda *_rest, **_more: None)
+        assert step(desks, RENHE, key, "verify", finding="fine") == 2
+    shelf = desks.federation.sites[COMMISSION].node.shelf
+    assert shelf.head(unhex(key, 32)) is None
+    assert shelf.newest(unhex(key, 32)).content["state"] == "reported"
+    with pytest.raises(NotFoundError, match=r"attest\.unknown"):
+        shown(desks, COMMISSION, key)
+
+
 def test_of_a_name_there_is_one_report(desks):
     report(desks, "Renhe, main site, 1999")
     with pytest.raises(ConflictError, match=r"transaction\.version"):
