@@ -39,6 +39,8 @@ _FOR_EACH: Final = 64
 """So many rows for each resource of a page are counted before it is walked for, and at most `_COUNTED`."""
 
 _COUNTED: Final = 1 << 14
+_GATHERED: Final = 4
+"""As few rows for each resource of a page are sooner gathered than a walk is asked for."""
 _UNWRITTEN: Final = ("store.busy", "store.full", "store.io", "store.read_only")
 _Answer = TypeVar("_Answer")
 _Rows: TypeAlias = Callable[[str, Any], list[tuple[Any, ...]]]
@@ -347,7 +349,7 @@ class SearchTable(IndexWriter):
         reach = prepared_reach(replace(search, limit=most), self._dialect)
         if reach is not None:
             ((count, end),) = rows(reach.sql, reach.values)
-            if count > limit:
+            if count > _GATHERED * limit:
                 walk = prepared_page(replace(search, end=NEVER if end is None else end), self._dialect)
                 found = rows(walk.sql, walk.values)
                 if end is None or len(found) == limit:

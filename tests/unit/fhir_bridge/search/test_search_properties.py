@@ -16,7 +16,7 @@ from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.tree import ByType, Either, InCompartment
 from medchain.dates import span_of
-from medchain.store import placing
+from medchain.store import indexing, placing
 from medchain.store.engine import FileKind, open_database
 from tests.tries import tries
 from tests.unit.fhir_bridge.search.naive import Naive
@@ -262,7 +262,8 @@ def test_pages_of_what_is_referred_to_are_those_of_all_that_there_are(node, stor
         for one in [{"resourceType": "Patient", "id": name} for name in PEOPLE] + stored:
             newest[one["resourceType"], one["id"]] = node.put(one)[0]
             naive.put(one)
-    with other_writer(node) if others_write else nullcontext():
+    with other_writer(node) if others_write else nullcontext(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexing, "_GATHERED", 0)
         for pairs, count, within in questions:
             query = node.query("Patient?")
             for pair in pairs:

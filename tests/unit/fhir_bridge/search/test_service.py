@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
+from fhir_bridge.search import indexer
 from fhir_bridge.search.cursor import LIFE_S, Cursors
 from fhir_bridge.search.indexer import Indexer
 from fhir_bridge.search.owner import owner_of
@@ -170,12 +171,13 @@ def test_the_last_page_has_no_next(ward):
 @pytest.mark.parametrize(
     ("about", "ways"),
     [
-        (range(8), ["walk"]),
+        (range(15), ["walk"]),
         # More rows than patients: nobody is left who was not asked.
         ([19] * 25, ["walk"]),
-        # None of the first five has what is looked for, and more are not asked one by one.
-        ([19] * 5, ["walk", "set"]),
-        ([18, 19, 19], ["set"]),
+        # None of the first fifteen has what is looked for, and more are not asked one by one.
+        ([19] * 15, ["walk", "set"]),
+        # Four for each of a page, and the one after it, are sooner gathered.
+        (range(12), ["set"]),
     ],
 )
 def test_a_page_of_what_is_referred_to_costs_no_more_than_it_must(node, monkeypatch, about, ways):
@@ -191,6 +193,16 @@ def test_a_page_of_what_is_referred_to_costs_no_more_than_it_must(node, monkeypa
     found = node.found("Patient?_has:Observation:subject:code=2339-0&_count=2")
     assert found == [f"Patient/p{of}" for of in sorted(set(about))][:2]
     assert asked == ways
+
+
+def test_of_patients_who_share_a_number_as_owners_each_is_found_by_what_refers_to_that_one(node, monkeypatch):
+    monkeypatch.setattr(indexer, "owner_of", lambda _key: 1)
+    node.put(*(patient(f"p{at}") for at in range(8)))
+    node.put(*(observation(f"b{at}", f"p{at % 4}") for at in range(16)))
+    # Of another code; of two patients, and so without an owner.
+    node.put(observation("other", "p6", "85354-9"), observation("both", "p4", performer=[{"reference": "Patient/p5"}]))
+    pages = node.pages("Patient?_has:Observation:subject:code=2339-0&_count=2")
+    assert [name for page in pages for name in node.names(page.matches)] == [f"Patient/p{at}" for at in range(5)]
 
 
 def test_a_cursor_says_nothing_of_the_search(ward):
