@@ -1,4 +1,4 @@
-"""What lies in a stored Bundle: its records, whom each may be about, and what a decision asks of them. Pure.
+"""What lies in a stored Bundle: its records, whom each may be about or names, and what a decision asks of them. Pure.
 
 Keeps true: every resource in a Bundle counts, those of Bundles and Parameters within it too, but what another one
 contains, which is a part of that; a reference that may mean several patients means each of them, and a record that
@@ -112,6 +112,14 @@ def lying_in(bundle: Resource, token: Callable[[str], str]) -> list[Lying]:
     return [one for one in found if one.record or one.names]
 
 
+def named_in(record: Resource, token: Callable[[str], str]) -> Whom:
+    """Tell whom a record names, wherever in it, by references, or as Patients that it contains; `token` as above."""
+    naming = _Naming(token)
+    inside = [one for one in objects_in(record) if one is not record]
+    contained = (naming.about({}, one) for one in inside if one.get("resourceType") == _PATIENT)
+    return united([*contained, *(naming.meant(one) for one in inside if "resourceType" not in one)])
+
+
 def united(named: Iterable[Whom]) -> Whom:
     """Put together who is named."""
     given = list(named)
@@ -164,7 +172,7 @@ class _Naming:
         """Tell whom a record is about: whom it names so, or else all patients whom it refers to, or contains."""
         if record.get("resourceType") == _PATIENT:
             return self._itself(place, record)
-        named = united(self._meant(one) for name in PATIENT_MEMBERS for one in _listed(record.get(name)))
+        named = united(self.meant(one) for name in PATIENT_MEMBERS for one in _listed(record.get(name)))
         if named != NOBODY:
             return named
         contained = (one for one in _listed(record.get(_CONTAINED)) if one.get("resourceType") == _PATIENT)
@@ -175,12 +183,12 @@ class _Naming:
         """Tell how records name a Patient that lies in it: by what it says itself, its place, and its links."""
         created = parse_condition(_PATIENT, member(object_of(place.get("request")), "ifNoneExist"))
         named = (self._addressed(text) for text in (*_addresses(place), _own_name(patient)))
-        linked = (self._meant(object_of(one.get("other"))) for one in _listed(patient.get("link")))
+        linked = (self.meant(object_of(one.get("other"))) for one in _listed(patient.get("link")))
         own = Whom(identifiers=_identifiers(patient))
         return united([own, self._fulfilling(created.condition), *named, *linked])
 
-    def _meant(self, reference: Resource) -> Whom:
-        """Tell whom a reference means that names the one that a record is about."""
+    def meant(self, reference: Resource) -> Whom:
+        """Tell whom a reference means: by its address, or by the identifier of what may be a patient."""
         given = object_of(reference.get("identifier"))
         is_patient = member(reference, "type").rpartition("/")[2] in ("", _PATIENT)
         named = frozenset({folded(Identifier(_PATIENT, member(given, "system"), member(given, "value")))})

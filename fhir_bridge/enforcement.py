@@ -40,7 +40,7 @@ from consent.hiding import Hidden, directives_of
 from consent.receipt import receipt
 from fhir_bridge.bundled import Name
 from fhir_bridge.consent_records import is_of_releases
-from fhir_bridge.joint_records import JointRecords
+from fhir_bridge.joint_records import LISTING, JointRecords
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Sighted
 from fhir_bridge.smart.access import Access
@@ -107,7 +107,7 @@ class Sight:
         hidden: numbers of the record versions that are.
         upto: number of the last version that was looked at.
         owners: patients' tokens of whom later versions must be looked at first, nobody's among them: they may be of
-            patients' records.
+            patients' records; so must later versions of lists, whosever they are, which may name those patients.
         condition: the same for searches.
     """
 
@@ -127,7 +127,8 @@ class Sight:
 
     def keeps(self, number: int, type_name: str, patient: str) -> bool:
         """Tell the same of a version by its number, its type, and whose it is (keyed token)."""
-        return number in self.hidden or (number > self.upto and patient in self.owners and type_name != _CONSENT)
+        is_watched = patient in self.owners or type_name in LISTING
+        return number in self.hidden or (number > self.upto and is_watched and type_name != _CONSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class _View:
         made: state of the consents, of who is who, and part of time in which it holds.
         decisions: patient's token → decision, of those of whom not everything is permitted.
         kept: patient's token → what is kept back of each of its records.
-        bundles: patient's token → what is kept back of each stored Bundle in which such records lie.
+        joint: patient's token → what is kept back of each record that is not that patient's alone, but tells of it.
         receipts: of all decisions, sorted.
         sight: what is told; None where nothing is kept back.
     """
@@ -158,7 +159,7 @@ class _View:
     made: tuple[int, int, int]
     decisions: dict[str, Decision] = field(default_factory=dict)
     kept: dict[str, _Kept] = field(default_factory=dict)
-    bundles: dict[str, _Kept] = field(default_factory=dict)
+    joint: dict[str, _Kept] = field(default_factory=dict)
     receipts: bytes = b""
     sight: Sight | None = None
 
@@ -421,7 +422,7 @@ class Enforcement:
         if view.decisions and not self._joint.is_begun:
             self._joint.begin(self._upto)
         for patient in view.decisions:
-            view.bundles[patient] = self._bundles_of(patient, view)
+            view.joint[patient] = self._joint_of(patient, view)
         self._see(view, self._upto)
         return view
 
@@ -513,7 +514,7 @@ class Enforcement:
         for patient in view.decisions:
             # What lies in a Bundle is judged by the patient's records as well.
             if patient in names or self._joint.is_named(patient, came):
-                view.bundles[patient] = self._bundles_of(patient, view)
+                view.joint[patient] = self._joint_of(patient, view)
         self._see(view, fresh[-1].seq, is_same=not names and came is None)
 
     def _referring(self, patient: str, decision: Decision) -> frozenset[Name]:
@@ -540,7 +541,8 @@ class Enforcement:
         owners = frozenset({*view.decisions, self._service.patient_token("")})
         # Who looks at who looked sees all of it.
         names = "" if view.asker.role == Role.AUDITOR else _array({"/".join(name) for name, _ in kept})
-        view.sight = Sight(hidden, upto, owners, Sighted(_array(hidden), upto, _array(owners), _CONSENT, names))
+        condition = Sighted(_array(hidden), upto, _array(owners), _CONSENT, tuple(sorted(LISTING)), names)
+        view.sight = Sight(hidden, upto, owners, condition)
 
     def _gone(self, view: _View) -> Iterator[Name]:
         """List the records of which records of several patients are and which, as they are now, are kept back."""
@@ -559,11 +561,11 @@ class Enforcement:
             return {name: tuple(numbers) for name, numbers in records.items()}
         return {name: _hidden(numbers, decision, partial(self._read, name[0])) for name, numbers in records.items()}
 
-    def _bundles_of(self, patient: str, view: _View) -> _Kept:
-        """List what a decision about a patient keeps back of the Bundles in which the patient's records lie."""
+    def _joint_of(self, patient: str, view: _View) -> _Kept:
+        """List what a decision about a patient keeps back of what is not that patient's alone, but tells of it."""
         decision, zone = view.decisions[patient], self._zone()
         kept = {name for name, numbers in view.kept[patient].items() if numbers}
-        records = _by_name(self._joint.bundles_of(patient))
+        records = _by_name(self._joint.about(patient))
         read = partial(self._joint.facts, patient, kept, zone)
         return {name: _hidden(numbers, decision, read) for name, numbers in records.items()}
 
@@ -584,9 +586,9 @@ class Enforcement:
 
 
 def _of_all(view: _View) -> Iterator[_Kept]:
-    """List what is kept back of all patients' records, and of the Bundles in which they lie."""
+    """List what is kept back of all patients' records, and of what tells of them."""
     yield from view.kept.values()
-    yield from view.bundles.values()
+    yield from view.joint.values()
 
 
 def _by_name(rows: Iterable[Fresh]) -> dict[Name, list[int]]:

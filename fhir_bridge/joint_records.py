@@ -1,17 +1,20 @@
-"""Records that are no one patient's, but tell of patients' records: of which each is, and so what keeps it back.
+"""Records that are not one patient's alone, but tell of patients or their records: of which, and so what hides them.
 
-They are Provenances of records of several patients, stored Bundles, and Binaries that stand beside a record that is no
-patient's. What is one patient's alone is judged with all else of the patient; of these no consent would know. Keeps
-true: with a record that is kept back such a record is, whatever else it is of, and what is of it in turn, or attached
-to what lies in it; of a version that cannot be read nobody is shown anything; each version is opened once, and what is
-kept of it are names, not contents. Trusts its caller for what is kept back, and for one thread.
-Source: `docs/spec/consent.md` C4, C15.
+They are Provenances of records of several patients, stored Bundles, Binaries that stand beside a record that is no
+patient's, and whatever else names several patients, such as groups and lists. What is one patient's alone is judged
+with all else of the patient; of these no consent would know. Keeps true: with a record that is kept back such a record
+is, whatever else it is of, and what is of it in turn, or attached to what lies in it; of a version that cannot be read
+nobody is shown anything; each version is opened once, and what is kept of it are names, not contents. Trusts its caller
+for what is kept back, and for one thread.
+Source: `docs/spec/consent.md` C4, C15, C16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
+from functools import cache
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -19,18 +22,27 @@ import orjson
 
 from consent.decision import Resource as Facts
 from consent.facts import facts_told
-from fhir_bridge.bundled import KEPT_BACK, NOBODY, Name, Whom, facts_in, lying_in, united, whom_of
+from fhir_bridge.bundled import KEPT_BACK, NOBODY, Name, Whom, facts_in, lying_in, named_in, united, whom_of
 from fhir_bridge.bundled import TYPE as BUNDLE
+from fhir_bridge.definitions.elements import type_names
+from fhir_bridge.definitions.parameters import parameters_of
+from fhir_bridge.document import Resource, member
+from medchain.encoding import objects_in
 from medchain.errors import NotFoundError, VerificationError
 from medchain.node.event_time import event_span
 from medchain.node.records import RecordService
-from medchain.node.telling import BINARY, PROVENANCE, Telling, about_in, attached_in, said, targets_in
+from medchain.node.telling import BINARY, PROVENANCE, Telling, about_in, attached_in, local_record, said, targets_in
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore
 
-_JOINT: Final = (BINARY, BUNDLE, PROVENANCE)
-_NAMED: Final = BINARY.encode()
+LISTING: Final = frozenset({"Account", "Contract", "Group", "Linkage", "List"})
+"""Types of records that may be one patient's and name others, who are no less in them."""
+
 _PATIENT: Final = "Patient"
+_BESIDE: Final = frozenset({BINARY, BUNDLE, PROVENANCE})
+# An AuditEvent is told by rules of its own; a Consent rules records, and is not kept back.
+_APART: Final = frozenset({"AuditEvent", "Consent", _PATIENT})
+_NAMED: Final = BINARY.encode()
 
 
 class _Of(NamedTuple):
@@ -50,7 +62,18 @@ class _Of(NamedTuple):
 class JointRecords:
     """Knows them, once it has been told of those that are there."""
 
-    __slots__ = ("_attached", "_bundles", "_holders", "_records", "_rows", "_service", "_telling", "_whoms", "is_begun")
+    __slots__ = (
+        "_about",
+        "_attached",
+        "_holders",
+        "_nobody",
+        "_records",
+        "_rows",
+        "_service",
+        "_telling",
+        "_whoms",
+        "is_begun",
+    )
 
     def __init__(self, records: RecordStore, service: RecordService, rows: ConsentRows, telling: Telling) -> None:
         """Use a node's records; none is read yet.
@@ -67,30 +90,31 @@ class JointRecords:
         self._telling = telling
         self._attached: dict[Name, set[Name]] = {}
         self._holders: dict[Name, list[tuple[int, Name]]] = {}
-        self._bundles: dict[str, list[Fresh]] = {}
+        self._about: dict[str, list[Fresh]] = {}
+        self._nobody = service.patient_token("")
         self._whoms: dict[str, Whom] = {}
         self.is_begun = False
 
     def begin(self, upto: int) -> None:
         """Take over what is there, up to a number."""
         self.is_begun = True
-        for name in _JOINT:
+        for name in LISTING:
             self.take(self._rows.of_type(name, upto))
+        for name in _nobodys() - LISTING:
+            self.take(self._rows.of_kind(name, upto, self._nobody))
 
     def take(self, rows: Sequence[Fresh]) -> frozenset[str] | None:
         """Take over what was stored since; nothing before the beginning.
 
         Returns:
-            What `is_named` asks for, of the patients whose records lie in Bundles among it; None where none of it is of
-            these records.
+            What `is_named` asks for, of the patients of whom it tells; None where none of it is of these records.
         """
         if not self.is_begun:
             return None
         for row in rows:
             if row.type == _PATIENT:
                 self._whoms.pop(row.patient, None)
-        nobody = self._service.patient_token("")
-        keys = [self._taken(row) for row in rows if row.type in _JOINT and row.patient == nobody]
+        keys = [self._taken(row) for row in rows if self._is_joint(row)]
         return frozenset(chain.from_iterable(keys)) if keys else None
 
     def among(self, names: Iterable[Name]) -> list[Name]:
@@ -98,16 +122,16 @@ class JointRecords:
         return [name for name in names if name in self._holders or name in self._attached]
 
     def is_named(self, patient: str, came: frozenset[str] | None) -> bool:
-        """Tell whether records of a patient (keyed token) may lie in the Bundles that came, as `take` tells of them."""
+        """Tell whether what came, as `take` tells of it, may be about a patient (keyed token)."""
         return bool(came) and not self._whom(patient).keys.isdisjoint(came or ())
 
-    def bundles_of(self, patient: str) -> list[Fresh]:
-        """List the versions of Bundles in which records of a patient may lie, in the order in which they came."""
-        rows = {row.seq: row for key in self._whom(patient).keys for row in self._bundles.get(key, ())}
+    def about(self, patient: str) -> list[Fresh]:
+        """List the versions that may be about a patient, or in which such records lie, in the order of their coming."""
+        rows = {row.seq: row for key in self._whom(patient).keys for row in self._about.get(key, ())}
         return [rows[number] for number in sorted(rows)]
 
     def facts(self, patient: str, kept: Collection[Name], zone: tzinfo, number: int) -> list[Facts] | None:
-        """Read what a decision about a patient asks of a version of a Bundle.
+        """Read what a decision about a patient asks of a version that may be about that one.
 
         Args:
             patient: keyed token.
@@ -116,8 +140,8 @@ class JointRecords:
             number: of the version.
 
         Returns:
-            Of the records in it that may be the patient's, and of the Bundle; of nothing where no record is. None for a
-            deletion.
+            Of itself; of a Bundle of the records in it that may be the patient's, and of the Bundle; of nothing where
+            nothing is. None for a deletion.
         """
         stored = self._records.numbered(number)
         if stored is None:
@@ -129,21 +153,23 @@ class JointRecords:
 
         try:
             content = self._service.open(stored).content
-            if not content:
-                return None
-            bundle, whom = orjson.loads(content), self._whom(patient)
-            mine = [
-                one
-                for one in lying_in(bundle, self._service.patient_token)
-                if one.about == NOBODY or one.about.may_be(whom)
-            ]
-            if all(one.about == NOBODY for one in mine):
-                return []
-            if any(name in kept for one in mine for name in one.names):
-                return [KEPT_BACK]
-            return facts_in(bundle, [one.record for one in mine if one.record], told)
+            return self._asked(stored.type, content, patient, kept, told) if content else None
         except (NotFoundError, VerificationError):
             return [KEPT_BACK]
+
+    def _asked(
+        self, type_name: str, content: bytes, patient: str, kept: Collection[Name], told: Callable[[bytes], Facts]
+    ) -> list[Facts]:
+        """Read what a decision asks of a content, with what reads a resource."""
+        record, whom, token = orjson.loads(content), self._whom(patient), self._service.patient_token
+        if type_name != BUNDLE:
+            return [told(content)] if named_in(record, token).may_be(whom) else []
+        mine = [one for one in lying_in(record, token) if one.about == NOBODY or one.about.may_be(whom)]
+        if all(one.about == NOBODY for one in mine):
+            return []
+        if any(name in kept for one in mine for name in one.names):
+            return [KEPT_BACK]
+        return facts_in(record, [one.record for one in mine if one.record], told)
 
     def kept_back(self, names: Iterable[Name], upto: int) -> Mapping[Name, tuple[int, ...]]:
         """Number the versions, up to a number, that are kept back with some records; one of these may be one of them.
@@ -189,13 +215,17 @@ class JointRecords:
             known = self._whoms[patient] = whom_of(patient, orjson.loads(content) if content else {})
         return known
 
+    def _is_joint(self, row: Fresh) -> bool:
+        """Tell whether a version is of these records: of several patients, or of none."""
+        return row.type in LISTING or (row.patient == self._nobody and row.type in _nobodys())
+
     def _taken(self, row: Fresh) -> frozenset[str]:
         """Take over a version; returns how the patients are named whose records lie in it."""
         told, name = self._told(row), (row.type, row.id)
         for one in told.records:
             self._holders.setdefault(one, []).append((row.seq, name))
         for key in told.whom.keys:
-            self._bundles.setdefault(key, []).append(row)
+            self._about.setdefault(key, []).append(row)
         if told.attached:
             self._attached.setdefault(name, set()).update(told.attached)
         return told.whom.keys
@@ -212,6 +242,12 @@ class JointRecords:
         if row.type == BINARY:
             about = about_in(record)
             return _Of() if about is None else _Of(frozenset({about}))
+        if row.type != BUNDLE:
+            whom = named_in(record, self._service.patient_token)
+            if row.patient == self._nobody:
+                return _Of(_records_in(record), whom)
+            # What is judged with all else of its patient is judged for the others whom it names as well.
+            return _Of(whom=replace(whom, tokens=whom.tokens - {row.patient}))
         lying = lying_in(record, self._service.patient_token)
         # What is about a patient of whom consents speak is looked at with the patient's records.
         unnamed = frozenset(name for one in lying if one.about == NOBODY for name in one.names)
@@ -227,3 +263,16 @@ class JointRecords:
             return content
         before = self._records.get(row.type, row.id, stored.version - 1)
         return b"" if before is None else said(self._service, before)
+
+
+@cache
+def _nobodys() -> frozenset[str]:
+    """List the types of these records that are nobody's: those that may name patients, by HL7's search parameters."""
+    types = type_names("resource") - _APART
+    return _BESIDE | {name for name in types if any(_PATIENT in one.target for one in parameters_of(name).values())}
+
+
+def _records_in(record: Resource) -> frozenset[Name]:
+    """Name the records here to which one refers."""
+    found = (local_record(member(one, "reference")) for one in objects_in(record))
+    return frozenset(name for name in found if name is not None)

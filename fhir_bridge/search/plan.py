@@ -243,7 +243,7 @@ class Planner:
 
     def _sighted(self, one: Sighted, types: tuple[str, ...]) -> finding.Condition:
         """Plan that nothing is kept back, of AuditEvents by what they tell of (`docs/spec/consent.md` C14)."""
-        seen = finding.Sighted(one.hidden, one.upto, one.owners, one.but)
+        seen = finding.Sighted(one.hidden, one.upto, one.owners, one.but, one.types)
         if not one.names or _EVENT not in types:
             return seen
         named = tuple(self.number(_EVENT, code) * VARIANTS for code in ("agent", "entity"))

@@ -166,6 +166,7 @@ class Sighted:
         upto: number of the last version that was looked at.
         owners: tokens of patients of whom later versions are kept back, a JSON array.
         but: type of which none is.
+        types: of which later versions are kept back whosever they are.
         names: names of the records of which versions are, a JSON array: an AuditEvent that names one of them is kept
             back, too; empty where none is.
     """
@@ -174,6 +175,7 @@ class Sighted:
     upto: int
     owners: str
     but: str
+    types: tuple[str, ...]
     names: str
 
 

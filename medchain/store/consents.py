@@ -30,7 +30,7 @@ class Fresh(NamedTuple):
 class ConsentRows:
     """Reads them. Threads may share it."""
 
-    __slots__ = ("_after", "_database", "_left", "_newest", "_of_patient", "_of_record", "_of_type")
+    __slots__ = ("_after", "_database", "_left", "_newest", "_of_kind", "_of_patient", "_of_record", "_of_type")
 
     def __init__(self, database: Database) -> None:
         """Compile what is asked all the time."""
@@ -43,6 +43,8 @@ class ConsentRows:
         self._after = Statement(page, dialect)
         of_type = chosen.where(record.c.type == bindparam("type"), record.c.seq <= bindparam("upto"))
         self._of_type = Statement(of_type.order_by(record.c.seq), dialect)
+        of_kind = of_type.where(record.c.patient == bindparam("patient"))
+        self._of_kind = Statement(of_kind.order_by(record.c.seq), dialect)
         of_record = chosen.where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
         self._of_record = Statement(of_record.order_by(record.c.seq), dialect)
         of_patient = chosen.where(record.c.patient == bindparam("patient"))
@@ -68,6 +70,10 @@ class ConsentRows:
     def of_type(self, type_name: str, upto: int) -> list[Fresh]:
         """Return all versions of records of a type, up to a number."""
         return self._listed(self._of_type, type_name, upto)
+
+    def of_kind(self, type_name: str, upto: int, patient: str) -> list[Fresh]:
+        """Return all versions of a patient's records of a type, up to a number."""
+        return self._listed(self._of_kind, type_name, upto, patient)
 
     def of_record(self, type_name: str, record_id: str) -> list[Fresh]:
         """Return all versions of a record."""

@@ -231,19 +231,21 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Sighted:
-    """The version is none of some, and of some patients none that came later than others, unless it is of one type.
+    """The version is none of some, and of some patients and types none that came later than others, but for one type.
 
     Attributes:
         hidden: numbers of versions, a JSON array.
         upto: number of a version.
         owners: tokens of patients of whom no version after that counts, a JSON array.
         but: type of which it counts all the same.
+        types: of which none after that counts, whosever it is.
     """
 
     hidden: str | Slot
     upto: int | Slot
     owners: str | Slot
     but: str
+    types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,8 +400,8 @@ class Form:
                 return AllOf(tuple(self._condition(one) for one in conditions))
             case Not(inner):
                 return Not(self._condition(inner))
-            case Sighted(hidden, upto, owners, but):
-                return Sighted(self._slot(hidden), self._slot(upto), self._slot(owners), but)
+            case Sighted(hidden, upto, owners, but, types):
+                return Sighted(self._slot(hidden), self._slot(upto), self._slot(owners), but, types)
             case Naming(numbers, names, upto):
                 return Naming(numbers, self._slot(names), self._slot(upto))
 

@@ -388,11 +388,10 @@ class _Writer:
                 return and_(true(), *(self._test(one, number, table) for one in conditions))
             case Not(inner):
                 return not_(self._test(inner, number, table))
-            case Sighted(hidden, upto, owners, but):
+            case Sighted(hidden, upto, owners, but, types):
                 later = record.alias()
-                watched = exists().where(
-                    later.c.seq == number, later.c.patient.in_(_listed(owners)), later.c.type != but
-                )
+                of_some = or_(later.c.patient.in_(_listed(owners)), *(later.c.type == one for one in types))
+                watched = exists().where(later.c.seq == number, of_some, later.c.type != but)
                 return and_(number.not_in(_listed(hidden)), or_(number <= _bound(upto), not_(watched)))
             case Naming(numbers, names, upto):
                 row = entry.alias()
