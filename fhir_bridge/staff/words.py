@@ -170,6 +170,8 @@ STAFF_WORDS: Final[Words] = {
     "oversight.endorsed.row": ("{creator}：{kind} {count} 次", "{kind} of {creator}: {count}"),
     "oversight.endorsed.unknown": ("密钥已不在册", "a key that is listed no more"),
     "oversight.kind.access": ("访问记录", "access entries"),
+    "oversight.kind.attest": ("声明", "statements"),
+    "oversight.kind.claim": ("理赔登记", "claims"),
     "oversight.kind.consent": ("知情同意", "consents"),
     "oversight.kind.delegation": ("委托", "delegations"),
     "oversight.kind.emergency": ("紧急访问", "emergencies"),
