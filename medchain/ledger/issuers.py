@@ -26,9 +26,9 @@ MAX_ISSUERS: Final = 64
 MAX_GENERATIONS: Final = 64
 """Most generations of keys of an organisation, since none is ever dropped."""
 
-GENERATION_LEAD_DAYS: Final = 2
-"""How many days after the block that lists it a generation begins at the earliest. A block's day is that of UTC, and
-where it is later already, invoices bear the next day's date."""
+GENERATION_LEAD_DAYS: Final = 3
+"""How many days after the block that lists it a generation begins at the earliest. A block's day is that of UTC: where
+it is later already, invoices bear the next day's date, and a clock that is a minute fast may have gone one day on."""
 
 GENERATION_MAX_LEAD_DAYS: Final = 366
 """How many days after that block it begins at the latest: none can come before it any more."""
