@@ -56,6 +56,7 @@ INACTIVE: Final = "claim.inactive"
 """Reason: who issues invoices under it is suspended, or no member any more."""
 
 _ANSWER: Final = Limits(timeout_s=30.0, max_bytes=MAX_ANSWER_BYTES)
+_DEED: Final = Limits(timeout_s=75.0, max_bytes=4096)
 _REPORT: Final = Limits(timeout_s=15.0)
 _LOG: Final = Log("claims")
 
@@ -69,7 +70,7 @@ class Hospitals(Protocol):
 
 
 class HttpClaims:
-    """The ways of claims between nodes, over HTTP; fills the port of `medchain.claims.fishing`, too."""
+    """The ways of claims between nodes, over HTTP; fills the ports of `medchain.claims.fishing` and `.wishes`, too."""
 
     __slots__ = ("_peers",)
 
@@ -80,6 +81,10 @@ class HttpClaims:
     def question(self, org_id: str, document: bytes) -> bytes:
         """Ask for invoices."""
         return self._peers.post(org_id, "/claims/question", document, JSON, _ANSWER).body
+
+    def deed(self, org_id: str, document: bytes) -> bytes:
+        """Ask for a deed."""
+        return self._peers.post(org_id, "/claims/deed", document, JSON, _DEED).body
 
     def fishing(self, org_id: str, document: bytes) -> None:
         """Bring a report."""

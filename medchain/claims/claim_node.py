@@ -1,26 +1,34 @@
-"""One node's side of claims, put together: answering and asking questions, and who fishes.
+"""One node's side of claims, put together: questions, deeds, and who fishes.
 
 What runs in the daemon beside `medchain.node.exchange_node`, with the local operations that the command line asks for.
 Keeps true: while a restore is under way nothing is answered. Trusts the local channel for who calls.
-Source: `docs/spec/claim-question.md`, `docs/spec/node-protocol.md`.
+Source: `docs/spec/claim-question.md`, `docs/spec/claim-deed.md`, `docs/spec/node-protocol.md`.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from medchain.claims.answering import QuestionDesk
 from medchain.claims.asking import CHECK, MAX_CHECKED, AskingParts, Checked, ClaimAsker, Hospitals, HttpClaims
+from medchain.claims.batch import CURRENCY
+from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.issuing import Issuing
 from medchain.claims.question import read_row
 from medchain.claims.register import InvoiceRegister, Questions
+from medchain.claims.wishes import RELEASE, RESERVE, SETTLE, ClaimHand, DeedWays, Fulfilled, Wish
 from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.vrf import VrfKey
-from medchain.encoding import Json, as_list, members
+from medchain.encoding import Json, as_list, members, unhex
 from medchain.errors import InputError
+from medchain.ledger.claim_request import Action
+from medchain.ledger.invoice import Amount, amount_of
+from medchain.ledger.kinds.content import DAY_S, count
+from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.alarms import AlarmBook
 from medchain.node.assembly import DaemonNode, Ground
 from medchain.node.clock import Clock
@@ -29,7 +37,7 @@ from medchain.node.ledger_node import LedgerNode
 from medchain.store.records import RecordStore
 
 
-class Ways(Hospitals, Supervisors, Protocol):
+class Ways(DeedWays, Hospitals, Supervisors, Protocol):
     """The ways of claims to other nodes."""
 
 
@@ -89,6 +97,7 @@ class ClaimNode:
             clock=around.clock,
         )
         self._desk = QuestionDesk(issuing, around.questions, self.watch)
+        self._deeds = DeedDesk(issuing, self.watch, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
             AskingParts(
                 org_id=around.org_id,
@@ -100,6 +109,7 @@ class ClaimNode:
                 clock=around.clock,
             )
         )
+        self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
@@ -107,12 +117,24 @@ class ClaimNode:
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
-        return {CHECK: self._check}
+        return {
+            CHECK: self._check,
+            REFUND: self._refund,
+            RELEASE: self._release,
+            RESERVE: self._reserve,
+            REVERSE: self._reverse,
+            SETTLE: self._settle,
+        }
 
     def question(self, document: bytes, peer: str) -> bytes:
         """Answer another organisation's question as `QuestionDesk.answer`; raises `UnavailableError` ``restore.*``."""
         self._around.check_restored()
         return self._desk.answer(document, peer)
+
+    def deed(self, document: bytes, peer: str) -> Json:
+        """Do what another organisation asks for; see `DeedDesk.ask`; raises `UnavailableError` ``restore.*``."""
+        self._around.check_restored()
+        return done_json(self._deeds.ask(document, peer))
 
     def fishing(self, document: bytes, peer: str) -> Json:
         """Take another organisation's report; see `FishingWatch.receive`."""
@@ -129,6 +151,55 @@ class ClaimNode:
         size = 0 if final is None else final.size
         time = 0 if final is None else store.block_of_size(final.size).time
         return {"checked": [checked_json(one) for one in checked], "final_size": size, "time": time}
+
+    def _reserve(self, document: Json) -> Json:
+        """Reserve a part of an invoice."""
+        top = members(document, {"amount": str, "claim": str, "days": int, "row": dict})
+        until = self._around.clock() // DAY_S + count(top["days"])
+        return self._fulfilled(Action.RESERVE, top, until)
+
+    def _settle(self, document: Json) -> Json:
+        """Settle what was reserved, or less."""
+        return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "claim": str, "row": dict}))
+
+    def _release(self, document: Json) -> Json:
+        """Give a part up."""
+        return self._fulfilled(Action.RELEASE, members(document, {"claim": str, "row": dict}))
+
+    def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
+        """Have a hospital do it; without an amount it is all that the row says."""
+        row = read_row(top["row"])
+        currency = row.currency or CURRENCY
+        is_all = action is Action.RELEASE
+        amount = Amount(0, currency) if is_all else amount_of(str(top.get("amount") or row.amount), currency)
+        wish = Wish(action, row, unhex(top["claim"], HASH_BYTES), amount, until)
+        return fulfilled_json(self._hand.fulfil(wish))
+
+    def _reverse(self, document: Json) -> Json:
+        """Take an invoice of this organisation's back."""
+        return done_json(self._deeds.reverse(read_row(members(document, {"row": dict})["row"])))
+
+    def _refund(self, document: Json) -> Json:
+        """Lower the total of an invoice of this organisation's."""
+        top = members(document, {"amount": str, "row": dict})
+        row = read_row(top["row"])
+        return done_json(self._deeds.refund(row, amount_of(str(top["amount"]), row.currency or CURRENCY).minor))
+
+
+def fulfilled_json(fulfilled: Fulfilled) -> Json:
+    """Write what an insurer's wish came to."""
+    record, share = fulfilled.record, fulfilled.share
+    return {
+        "amount": fulfilled.amount.text,
+        "claim_id": fulfilled.claim_id.hex(),
+        "hospital": fulfilled.hospital,
+        "key": record.key.hex(),
+        "position": record.since,
+        "state": share.state.value,
+        "status": record.status,
+        "until": share.until,
+        "version": record.version,
+    }
 
 
 def claim_node(node: DaemonNode, ground: Ground, register: InvoiceRegister, questions: Questions) -> ClaimNode:

@@ -51,7 +51,86 @@ FINDINGS: Final[Mapping[str, Text]] = {
 }
 """Finding → what it means."""
 
+RESERVE_SUMMARY: Final = Text(
+    "保险公司：为一张发票（或其一部分）预留理赔",
+    "an insurer: reserve an invoice, or a part of it, for a claim",
+)
+RESERVE_EXAMPLES: Final = Text(
+    """medchain claims reserve --csv 发票.csv --claim 赔案.json
+medchain claims reserve --csv 发票.csv --row 3 --claim 赔案.json --amount 1200.50 --days 14""",
+    """medchain claims reserve --csv invoices.csv --claim claim.json
+medchain claims reserve --csv invoices.csv --row 3 --claim claim.json --amount 1200.50 --days 14""",
+)
+SETTLE_SUMMARY: Final = Text("保险公司：赔付已预留的部分", "an insurer: settle what it reserved, or less")
+SETTLE_EXAMPLES: Final = Text(
+    "medchain claims settle --csv 发票.csv --claim 赔案.json",
+    "medchain claims settle --csv invoices.csv --claim claim.json",
+)
+RELEASE_SUMMARY: Final = Text("保险公司：放弃预留或赔付", "an insurer: give up what it reserved or settled")
+RELEASE_EXAMPLES: Final = Text(
+    "medchain claims release --csv 发票.csv --claim 赔案.json",
+    "medchain claims release --csv invoices.csv --claim claim.json",
+)
+REVERSE_SUMMARY: Final = Text(
+    "医院：冲红一张发票，此后永不能理赔",
+    "a hospital: take an invoice back; it is never claimed again",
+)
+REVERSE_EXAMPLES: Final = Text("medchain claims reverse --csv 发票.csv", "medchain claims reverse --csv invoices.csv")
+REFUND_SUMMARY: Final = Text(
+    "医院：退还已有理赔的发票的一部分金额",
+    "a hospital: refund a part of an invoice of which something is claimed",
+)
+REFUND_EXAMPLES: Final = Text(
+    "medchain claims refund --csv 发票.csv --amount 80.00",
+    "medchain claims refund --csv invoices.csv --amount 80.00",
+)
+ROW: Final = Text("表格中的第几张发票，默认第 1 张", "which invoice of the table; the first without it")
+CLAIM: Final = Text(
+    "赔案文件；只用其摘要，同一赔案每次须用同一文件",
+    "file of the insurer's own claim, of which the digest is used: the same file each time",
+)
+AMOUNT: Final = Text("金额，默认发票金额", "how much; without it, what the invoice comes to")
+REFUNDED: Final = Text("退还的金额", "how much is refunded")
+DAYS: Final = Text("预留天数，0 至 30，默认 7", "for how many days, 0 to 30; 7 without it")
+YES: Final = Text("不再询问", "do not ask")
+CONFIRM: Final = Text("冲红后永不能撤销。确定？[yes/否]", "This is for ever. Are you sure? [yes/no]")
+DROPPED: Final = Text("未作任何更改。", "Nothing was changed.")
+FULFILLED: Final = Text(
+    "已完成，账本第 {position} 条：{state} {amount}；发票状态 {status}，第 {version} 版。",
+    "Done, entry {position}: {state} {amount}; the invoice is {status}, version {version}.",
+)
+DONE: Final = Text("已完成：第 {version} 版，编号 {key}。", "Done: version {version}; its key is {key}.")
+STATES: Final[Mapping[str, Text]] = {
+    "released": Text("已放弃", "released"),
+    "reserved": Text("已预留", "reserved"),
+    "reversed": Text("已冲红", "reversed"),
+    "settled": Text("已赔付", "settled"),
+}
+"""State of a part, or status of an invoice → its word."""
+
 ERRORS: Final[Mapping[str, Text]] = {
+    "claim.amount": Text("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
+    "claim.cancelled": Text("医院的这张发票已作废。", "The hospital has cancelled this invoice."),
+    "claim.done": Text("医院称已完成，但账本上没有。", "The hospital says that it is done, and the ledger does not."),
+    "claim.fishing": Text(
+        "今日查无此票的次数过多，医院停止答复。", "Too many invoices were unknown today: the hospital answers no more."
+    ),
+    "claim.full": Text("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
+    "claim.head": Text("其他机构抢先更改了这张发票，请重试。", "Others were first each time; try again."),
+    "claim.inactive": Text("开票单位已停用或已退出联盟。", "Who issued it is suspended, or no member any more."),
+    "claim.none": Text(
+        "这张发票尚无理赔，请直接更改发票。", "Nothing was ever claimed of it: change the invoice itself."
+    ),
+    "claim.no_body": Text("本节点没有这张发票理赔的内容。", "The contents of its claims are not here."),
+    "claim.no_key": Text("本节点没有该日期发票的密钥。", "The key for invoices of that date is not here."),
+    "claim.outside": Text("开票单位不是联盟成员。", "No member issues invoices under that code."),
+    "claim.repeated": Text("这已经做过。", "That is done already."),
+    "claim.reservation": Text("没有这一赔案的有效预留。", "Nothing is reserved for that claim, or not any more."),
+    "claim.row": Text("表格中没有第 {row} 张发票，或该行无法读取。", "There is no row {row} that can be read."),
+    "claim.unknown": Text(
+        "医院没有此发票，或校验码有误。", "The hospital has no such invoice, or the check code is wrong."
+    ),
+    "claim.until": Text("预留天数有误。", "The days of the reservation are not right."),
     "claim.csv": Text("不是表格，或各行列数不一。", "This is no table, or a row has another number of cells."),
     "claim.csv_column": Text("缺少列 {column}，或该列重复。", "Column {column} is missing, or there twice."),
     "claim.csv_rows": Text("没有行，或超过 {most} 行。", "There is no row, or there are more than {most}."),

@@ -42,7 +42,7 @@ def _check_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str]
 
 def _check(context: Context) -> int:
     """Ask for all rows, and write what came of each."""
-    table = read_table(_content(context.arguments.csv))
+    table = read_table(content_of(context.arguments.csv))
     with closing(LocalClient(context.config().folder)) as client:
         found, final = _asked(context, client, table)
     rows = [_worded(context, row) for row in found]
@@ -59,7 +59,7 @@ def _check(context: Context) -> int:
     return Exit.DONE
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """Read a file of bounded size; raises `InputError` ``claim.csv``."""
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)

@@ -69,7 +69,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "consent": ("consent",),
     "mandate": ("mandates",),
     "attest": ("attests",),
-    "claims": ("claims",),
+    "claims": ("claims", "claim_deeds"),
     "verify": ("checking",),
     "log": ("log",),
     "witness": ("witnessing",),

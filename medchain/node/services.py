@@ -113,10 +113,14 @@ class AttestService(Protocol):
 
 
 class ClaimService(Protocol):
-    """What members ask each other about claims on invoices."""
+    """What members ask each other about claims on invoices, and have each other do."""
 
     def question(self, document: bytes, peer: str) -> bytes:
         """Answer which of some invoices are this organisation's, with their claim ids, or raise why not."""
+        ...
+
+    def deed(self, document: bytes, peer: str) -> Json:
+        """Do what an insurer asks for with its part of an invoice, and tell the version, final; or raise why not."""
         ...
 
     def fishing(self, document: bytes, peer: str) -> Json:

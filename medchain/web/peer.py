@@ -12,6 +12,7 @@ import gzip
 import re
 from typing import Final
 
+from medchain.claims.deeds import MAX_DEED_BYTES
 from medchain.claims.fishing import MAX_REPORT_BYTES as MAX_FISHING_BYTES
 from medchain.claims.question import MAX_QUESTION_BYTES as MAX_CLAIM_QUESTION_BYTES
 from medchain.encoding import parse_canonical
@@ -188,11 +189,15 @@ def attest_routes(service: AttestService) -> list[Route]:
 
 
 def claim_routes(service: ClaimService) -> list[Route]:
-    """Make the routes of claims (`docs/spec/claim-question.md`)."""
+    """Make the routes of claims (`docs/spec/claim-question.md`, `docs/spec/claim-deed.md`)."""
 
     @callers(Caller.PEER)
     def question(request: Request) -> Response:
         return Response(service.question(request.body, request.peer), content_type=JSON)
+
+    @callers(Caller.PEER)
+    def deed(request: Request) -> Response:
+        return json_response(service.deed(request.body, request.peer))
 
     @callers(Caller.PEER)
     def fishing(request: Request) -> Response:
@@ -200,6 +205,7 @@ def claim_routes(service: ClaimService) -> list[Route]:
 
     return [
         Route("claims.question", "POST", "/claims/question", question, MAX_CLAIM_QUESTION_BYTES),
+        Route("claims.deed", "POST", "/claims/deed", deed, MAX_DEED_BYTES, is_poll=True),
         Route("claims.fishing", "POST", "/claims/fishing", fishing, MAX_FISHING_BYTES),
     ]
 

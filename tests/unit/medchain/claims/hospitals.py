@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medchain.claims.claim_node import ClaimNode, ClaimSurroundings
 from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import canonical
 from medchain.errors import UnavailableError
 from medchain.ledger.members import organisation_content
 from medchain.node.alarms import AlarmBook
@@ -50,6 +51,12 @@ class Ways:
         self.hospitals.federation.reach(self.sender, org_id)
         return self.hospitals.nodes[org_id].question(document, self.sender)
 
+    def deed(self, org_id, document):
+        self.hospitals.federation.reach(self.sender, org_id)
+        self.hospitals.before_deed()
+        answer = canonical(self.hospitals.nodes[org_id].deed(document, self.sender))
+        return self.hospitals.on_deed(answer)
+
     def fishing(self, org_id, document):
         self.hospitals.federation.reach(self.sender, org_id)
         self.hospitals.nodes[org_id].fishing(document, self.sender)
@@ -63,6 +70,8 @@ class Hospitals:
     nodes: dict[str, ClaimNode] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     audits: dict[str, Audit] = field(default_factory=dict)
+    before_deed: Callable[[], None] = lambda: None
+    on_deed: Callable[[bytes], bytes] = lambda data: data
     restoring: Restoring = field(default_factory=Restoring)
 
     def __post_init__(self) -> None:
@@ -94,6 +103,11 @@ class Hospitals:
     def local(self, org_id: str) -> Local:
         """Return the way to a node's operations."""
         return Local(self.nodes[org_id].operations())
+
+    def everywhere(self, key: bytes, version: int) -> None:
+        """Wait until all nodes have a version."""
+        for site in self.federation.sites.values():
+            site.node.submitter.wait_final(key, version, 60)
 
 
 def issue_invoices(federation: Federation, org_id: str, code: str) -> None:

@@ -95,6 +95,9 @@ class Exchange:
     def question(self, document, peer):
         return peer.encode() + document
 
+    def deed(self, document, peer):
+        return {"peer": peer, "size": len(document)}
+
     def fishing(self, document, peer):
         return {"peer": peer, "size": len(document)}
 
@@ -276,6 +279,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/attests", b"ab").body) == {"peer": "insurer", "size": 2}
     assert orjson.loads(call(router, "POST", "/concerns", b"abc").body) == {"peer": "insurer", "size": 3}
     assert call(router, "POST", "/claims/question", b"x").body == b"insurerx"
+    assert orjson.loads(call(router, "POST", "/claims/deed", b"abc").body) == {"peer": "insurer", "size": 3}
     assert orjson.loads(call(router, "POST", "/claims/fishing", b"ab").body) == {"peer": "insurer", "size": 2}
 
 

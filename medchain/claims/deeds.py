@@ -1,0 +1,247 @@
+"""The hospital's side of deeds: what insurers ask for, and what it does itself, brought to the ledger.
+
+Keeps true: who begins a claim knows the invoice's id, which only who showed its check code was told; each deed is the
+version after the one that its insurer had seen, once, however often it is asked for; what is answered as done is final.
+Trusts `medchain.ledger.kinds` for the rules, and the register for the invoices.
+Source: `docs/spec/claim-deed.md`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, NamedTuple
+
+from medchain.claims.asking import CLAIM
+from medchain.claims.fishing import FishingWatch
+from medchain.claims.issuing import Issuing, Proven
+from medchain.claims.question import AskedRow, read_row
+from medchain.claims.register import Issued
+from medchain.encoding import Json, canonical, members, parse_canonical, unhex
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.ledger.claim_request import ClaimRequest
+from medchain.ledger.kinds.claim import request_of
+from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
+from medchain.ledger.kinds.content import count
+from medchain.ledger.kinds.shares import Shares
+from medchain.ledger.object import build_body, map_key
+from medchain.ledger.signed_request import SignedRequest, read_request
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.ledger_node import LedgerNode
+from medchain.node.submit import FINAL_TIMEOUT_S, Draft
+
+REVERSE: Final = "claims.reverse"
+"""Local operation: take an invoice of this organisation's back, for ever."""
+
+REFUND: Final = "claims.refund"
+"""Local operation: lower the total of an invoice of this organisation's."""
+
+DEED_TYPE: Final = "medchain/claim-deed/v1"
+"""Type of what an insurer sends."""
+
+MAX_DEED_BYTES: Final = 40 * 1024
+"""Largest deed."""
+
+MAX_DONE_BYTES: Final = 1024
+"""Largest answer to one."""
+
+HEAD: Final = "claim.head"
+"""Refusal of a request whose insurer has not seen the newest version."""
+
+UNKNOWN: Final = "claim.unknown"
+"""Refusal of who does not know the id of an invoice that is here."""
+
+
+class _Standing(NamedTuple):
+    """An invoice's claims as they are: id, what never changes, the parts, the newest version; 0 where there is none."""
+
+    claim_id: bytes
+    bill: Bill
+    shares: Shares
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a deed came to.
+
+    Attributes:
+        key: map key of the invoice's claims, 32 bytes.
+        version: that tells the deed.
+    """
+
+    key: bytes
+    version: int
+
+
+class DeedDesk:
+    """Does deeds. Threads may share it; one process owns it."""
+
+    __slots__ = ("_fishing", "_issuing", "_lock", "_random", "_side")
+
+    def __init__(
+        self, issuing: Issuing, fishing: FishingWatch, side: LedgerNode, random: Callable[[int], bytes]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            issuing: this organisation's invoices.
+            fishing: counts what was asked for in vain.
+            side: ledger, bodies and submitter of its node.
+            random: gives as many unpredictable bytes as it is asked for.
+        """
+        self._issuing = issuing
+        self._fishing = fishing
+        self._side = side
+        self._random = random
+        # One deed after the other: of two at once one would be refused by the machine after it was endorsed.
+        self._lock = Lock()
+
+    def ask(self, document: bytes, peer: str) -> Done:
+        """Do what an insurer asks for.
+
+        Args:
+            document: from `encode_deed`.
+            peer: org_id of who calls.
+
+        Returns:
+            The deed, final; the same for a request that was done before.
+
+        Raises:
+            InputError: ``encoding.*``, ``claim.malformed``, ``invoice.*``.
+            AccessDeniedError: as `Issuing.check_request`.
+            NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here.
+            ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
+                others of `medchain.node.submit.Submitter.submit`.
+            VerificationError: ``claim.*``: the rule that the deed would break.
+            UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum.
+        """
+        signed, row = parse_deed(document)
+        request = signed.request
+        self._issuing.check_request(signed, peer, request.hospital)
+        key = map_key(CLAIM, request.hospital, request.claim_id)
+        with self._lock:
+            self._fishing.check(peer)
+            version = self._before(key, request)
+            try:
+                return Done(key, self._asked(key, signed, row) if version is None else version)
+            except NotFoundError:
+                # Whoever tries ids, or times how long it takes, is stopped as one who asks.
+                self._fishing.note(peer, 1)
+                raise
+
+    def reverse(self, row: AskedRow) -> Done:
+        """Take an invoice back, for ever; its check code is not looked at.
+
+        Raises:
+            NotFoundError: ``claim.unknown`` for an invoice that is not here.
+            VerificationError: ``claim.*``.
+            ConflictError, UnavailableError: as `ask`.
+        """
+        with self._lock:
+            standing = self._own(row)
+            made = on_reversal(standing.bill, standing.shares, self._issuing.clock())
+            return self._submitted(standing, made, None)
+
+    def refund(self, row: AskedRow, minor: int) -> Done:
+        """Lower an invoice's total by an amount in minor units; errors as of `reverse`.
+
+        Raises:
+            ConflictError: ``claim.none`` where nothing was ever claimed of it: the invoice itself says its total.
+        """
+        with self._lock:
+            standing = self._own(row)
+            if not standing.version:
+                raise ConflictError("claim.none")
+            made = on_refund(standing.bill, standing.shares, minor, self._issuing.clock())
+            return self._submitted(standing, made, None)
+
+    def _before(self, key: bytes, request: ClaimRequest) -> int | None:
+        """Return the version that a request has made already, once it is final; None where it has made none."""
+        for record in self._side.replica.store.history(key):
+            body = self._side.shelf.at(key, record.version)
+            signed = None if body is None else request_of(body)
+            if signed is not None and signed.request.hash == request.hash:
+                self._side.submitter.wait_final(key, record.version, FINAL_TIMEOUT_S)
+                return record.version
+        return None
+
+    def _asked(self, key: bytes, signed: SignedRequest[ClaimRequest], row: AskedRow) -> int:
+        """Do it for the first time; returns the version."""
+        request = signed.request
+        standing = self._held(key) or self._begun(row, request.claim_id)
+        if request.head != standing.version:
+            raise ConflictError(HEAD, version=standing.version)
+        made = on_request(standing.bill, standing.shares, request, self._issuing.clock())
+        return self._submitted(standing, made, {"request": signed.to_json()}).version
+
+    def _own(self, row: AskedRow) -> _Standing:
+        """Find an invoice of this organisation's, and its claims."""
+        issued = self._issuing.find(row)
+        if issued is None:
+            raise NotFoundError(UNKNOWN)
+        proven = self._issuing.prove(issued.invoice)
+        return self._held(map_key(CLAIM, self._issuing.org_id, proven.claim_id)) or _begun(issued, proven)
+
+    def _begun(self, row: AskedRow, object_id: bytes) -> _Standing:
+        """Begin the claims of an invoice for who knows their id."""
+        issued = self._issuing.find(row)
+        proven = self._issuing.prove(row.fields if issued is None else issued.invoice)
+        if issued is None or not hmac.compare_digest(proven.claim_id, object_id):
+            raise NotFoundError(UNKNOWN)
+        if not issued.is_issued:
+            raise ConflictError("claim.cancelled")
+        return _begun(issued, proven)
+
+    def _held(self, key: bytes) -> _Standing | None:
+        """Read an invoice's claims; None where there are none."""
+        record = self._side.replica.store.record(key)
+        if record is None:
+            return None
+        found = self._side.shelf.head(key)
+        if found is None:
+            raise UnavailableError("claim.no_body")
+        claim = read(found[1].content)
+        return _Standing(record.id, claim.bill, claim.shares, record.version)
+
+    def _submitted(self, standing: _Standing, made: Claim, evidence: Json) -> Done:
+        """Bring the next version to the ledger, and wait until it is final."""
+        body = build_body(CLAIM, made.to_content(), evidence, self._random)
+        draft = Draft(CLAIM, standing.claim_id, body, made.status, version=standing.version + 1)
+        submitted = self._side.submitter.submit(draft)
+        return Done(submitted.key, submitted.record.version)
+
+
+def encode_deed(signed: SignedRequest[ClaimRequest], row: AskedRow) -> bytes:
+    """Write what an insurer sends: its request, and what it holds of the invoice."""
+    return canonical({"request": signed.to_json(), "row": row.to_json(), "type": DEED_TYPE})
+
+
+def parse_deed(document: bytes) -> tuple[SignedRequest[ClaimRequest], AskedRow]:
+    """Read it strictly; raises `InputError` ``encoding.*``, ``content.*``, ``claim.*``, ``invoice.*``."""
+    shape = {"request": dict, "row": dict, "type": str}
+    top = members(parse_canonical(document, max_bytes=MAX_DEED_BYTES), shape)
+    if top["type"] != DEED_TYPE:
+        raise InputError("claim.malformed", member="type")
+    return read_request(ClaimRequest, top["request"]), read_row(top["row"])
+
+
+def done_json(done: Done) -> Json:
+    """Write what a deed came to."""
+    return {"key": done.key.hex(), "version": done.version}
+
+
+def read_done(value: Json) -> Done:
+    """Read it strictly; raises `InputError`."""
+    top = members(value, {"key": str, "version": int})
+    return Done(unhex(top["key"], HASH_BYTES), count(top["version"]))
+
+
+def _begun(issued: Issued, proven: Proven) -> _Standing:
+    """Begin the claims of an invoice; raises `NotFoundError` for one that says no total, or has no check code."""
+    if issued.amount is None or not issued.check_codes:
+        raise NotFoundError(UNKNOWN)
+    bill = Bill(issued.invoice, proven.key, proven.proof, issued.check_codes[0], issued.amount.currency)
+    return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)

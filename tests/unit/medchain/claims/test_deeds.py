@@ -1,0 +1,282 @@
+"""Reserving, settling and releasing over whole nodes, and a hospital's own deeds (docs/spec/claim-deed.md)."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from medchain.claims.deeds import REFUND, REVERSE, encode_deed
+from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
+from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import canonical, unhex
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.ledger.claim_request import Action, ClaimRequest
+from medchain.ledger.kinds.claim import request_of
+from medchain.ledger.kinds.claim_content import read_shown
+from medchain.ledger.signed_request import sign_request
+from tests.unit.medchain.claims.hospitals import running_hospitals
+from tests.unit.medchain.claims.questions import issued, row
+from tests.unit.medchain.ledger.world import TAIPING, fresh, genesis, seed
+from tests.unit.medchain.node.federation import ANXIN, DAY_S, RENHE, TONGJI
+
+_NUMBERS = count(1)
+TOTAL = 842280
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    with running_hospitals(tmp_path_factory.mktemp("claims")) as made:
+        yield made
+
+
+@pytest.fixture
+def number(hospitals) -> str:
+    """An invoice of the hospital's that no other test claims."""
+    made = f"7{next(_NUMBERS):09}"
+    hospitals.registers[RENHE].rows.append(issued(made))
+    return made
+
+
+def want(hospitals, operation: str, number: str, *, by: str = ANXIN, claim: bytes = b"\x01" * 32, **more: object):
+    """Have an insurer want something."""
+    asked = {"claim": claim.hex(), "row": row(number).to_json()} | more
+    if operation == RESERVE:
+        asked = {"amount": "", "days": 7} | asked
+    if operation == SETTLE:
+        asked = {"amount": ""} | asked
+    return hospitals.local(by).call(operation, asked)
+
+
+def content(hospitals, done: dict, org_id: str = RENHE):
+    """Read what an organisation has of the newest version that concerns it."""
+    body = hospitals.federation.sites[org_id].node.shelf.newest(unhex(done["key"], 32))
+    return read_shown(body.content)
+
+
+def versions(hospitals, key: str) -> int:
+    record = hospitals.federation.sites[RENHE].ledger.record(unhex(key, 32))
+    return 0 if record is None else record.version
+
+
+def test_an_insurer_reserves_and_settles_and_its_own_ledger_says_so(hospitals, number):
+    first = want(hospitals, RESERVE, number)
+    assert (first["version"], first["status"], first["state"], first["amount"]) == (
+        1,
+        "reserved",
+        "reserved",
+        "8422.80",
+    )
+    second = want(hospitals, SETTLE, number)
+    assert (second["version"], second["status"], second["state"]) == (2, "settled", "settled")
+    record = hospitals.federation.sites[ANXIN].ledger.record(unhex(second["key"], 32))
+    assert (record.status, record.since) == ("settled", second["position"])
+    assert content(hospitals, second).open == 0
+
+
+def test_two_insurers_share_an_invoice_and_together_take_no_more_than_its_total(hospitals, number):
+    want(hospitals, RESERVE, number, amount="5000.00")
+    with pytest.raises(VerificationError, match=r"claim\.amount"):
+        want(hospitals, RESERVE, number, by=TAIPING, amount="3422.81")
+    done = want(hospitals, RESERVE, number, by=TAIPING, amount="3422.80")
+    assert done["version"] == 2
+    assert content(hospitals, done).open == 0
+    # Neither is shown the other's part.
+    assert {share.insurer for share in content(hospitals, done, TAIPING).shares.live} == {TAIPING}
+    assert {share.insurer for share in content(hospitals, done, ANXIN).shares.live} == {ANXIN}
+
+
+def test_of_two_insurers_that_want_all_of_it_at_once_exactly_one_has_it(hospitals, number):
+    came: dict[str, object] = {}
+
+    def run(by: str) -> None:
+        try:
+            came[by] = want(hospitals, RESERVE, number, by=by)["version"]
+        except MedchainError as error:
+            came[by] = error.code
+
+    threads = [threading.Thread(target=run, args=(by,)) for by in (ANXIN, TAIPING)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, came.values())) == ["1", "claim.amount"]
+
+
+def test_who_was_not_first_looks_again_and_asks_anew(hospitals, number):
+    def first() -> None:
+        hospitals.before_deed = lambda: None
+        want(hospitals, RESERVE, number, by=TAIPING, amount="1.00")
+
+    hospitals.before_deed = first
+    done = want(hospitals, RESERVE, number, amount="2.00")
+    assert done["version"] == 2
+
+
+def test_an_answer_that_was_lost_is_found_and_nothing_is_done_twice(hospitals, number):
+    def lost(_answer: bytes) -> bytes:
+        hospitals.on_deed = lambda data: data
+        raise UnavailableError("peer.broken")
+
+    hospitals.on_deed = lost
+    with pytest.raises(UnavailableError, match=r"peer\.broken"):
+        want(hospitals, RESERVE, number)
+    done = want(hospitals, RESERVE, number)
+    assert (done["version"], versions(hospitals, done["key"])) == (1, 1)
+
+
+def test_the_same_request_makes_one_version_however_often_it_comes(hospitals, number):
+    done = want(hospitals, RESERVE, number)
+    body = hospitals.federation.sites[RENHE].node.shelf.at(unhex(done["key"], 32), 1)
+    document = encode_deed(request_of(body), row(number))
+    hospitals.put_together(RENHE)
+    assert hospitals.nodes[RENHE].deed(document, ANXIN) == {"key": done["key"], "version": 1}
+    assert versions(hospitals, done["key"]) == 1
+
+
+def test_while_the_hospital_is_away_nothing_is_done_and_it_is_said(hospitals, number):
+    hospitals.federation.down.add(RENHE)
+    try:
+        with pytest.raises(UnavailableError, match=r"peer\.unreachable"):
+            want(hospitals, RESERVE, number)
+    finally:
+        hospitals.federation.down.discard(RENHE)
+    assert want(hospitals, RESERVE, number)["version"] == 1
+
+
+def test_what_is_released_another_may_reserve(hospitals, number):
+    want(hospitals, RESERVE, number)
+    done = want(hospitals, RELEASE, number)
+    assert (done["status"], done["state"]) == ("released", "released")
+    assert want(hospitals, RELEASE, number) == done
+    assert want(hospitals, RESERVE, number, by=TAIPING)["version"] == 3
+
+
+def test_a_reservation_that_is_over_keeps_nothing_from_others(hospitals, number):
+    want(hospitals, RESERVE, number, days=0)
+    hospitals.federation.time += DAY_S
+    done = want(hospitals, RESERVE, number, by=TAIPING)
+    assert {share.insurer for share in content(hospitals, done).shares.live} == {TAIPING}
+
+
+def test_settling_needs_a_reservation_of_as_much(hospitals, number):
+    with pytest.raises(VerificationError, match=r"claim\.reservation"):
+        want(hospitals, SETTLE, number)
+    want(hospitals, RESERVE, number, amount="10.00")
+    with pytest.raises(VerificationError, match=r"claim\.amount"):
+        want(hospitals, SETTLE, number, amount="10.01")
+    assert want(hospitals, SETTLE, number, amount="9.00")["amount"] == "9.00"
+
+
+def test_a_reversed_invoice_is_never_claimed_again_and_its_insurer_is_told(hospitals, number):
+    done = want(hospitals, RESERVE, number)
+    reversal = hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    assert reversal["version"] == 2
+    hospitals.everywhere(unhex(done["key"], 32), 2)
+    assert content(hospitals, done, ANXIN).status == "reversed"
+    with pytest.raises((ConflictError, VerificationError)):
+        want(hospitals, RESERVE, number, by=TAIPING)
+
+
+def test_a_refund_lowers_what_can_be_claimed(hospitals, number):
+    with pytest.raises(ConflictError, match=r"claim\.none"):
+        hospitals.local(RENHE).call(REFUND, {"amount": "1.00", "row": row(number).to_json()})
+    want(hospitals, RESERVE, number, amount="100.00")
+    done = hospitals.local(RENHE).call(REFUND, {"amount": "8000.00", "row": row(number).to_json()})
+    assert done["version"] == 2
+    with pytest.raises(VerificationError, match=r"claim\.amount"):
+        want(hospitals, RESERVE, number, by=TAIPING, amount="322.81")
+    assert want(hospitals, RESERVE, number, by=TAIPING, amount="322.80")["version"] == 3
+
+
+def test_an_invoice_that_does_not_count_begins_no_claim(hospitals):
+    hospitals.registers[RENHE].rows.append(issued("8", is_issued=False))
+    with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+        want(hospitals, RESERVE, "8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"issuer": "12345678"}, "claim.outside"), ({"check_code": "zzzzzz"}, "claim.unknown")],
+)
+def test_an_invoice_of_nobody_here_is_said_to_be_that(hospitals, number, changes, code):
+    asked = row(number, **changes).to_json()
+    with pytest.raises(NotFoundError) as refused:
+        want(hospitals, RESERVE, number, row=asked)
+    assert refused.value.code == code
+
+
+def test_a_hospital_that_says_done_and_has_done_nothing_is_not_believed(hospitals, number):
+    done = want(hospitals, RESERVE, number)
+
+    def lying(_answer: bytes) -> bytes:
+        hospitals.on_deed = lambda data: data
+        return canonical({"key": done["key"], "version": 1})
+
+    hospitals.on_deed = lying
+    with pytest.raises(VerificationError, match=r"claim\.done"):
+        want(hospitals, SETTLE, number)
+
+
+def test_anothers_deed_is_not_taken_for_ones_own(hospitals, number, monkeypatch):
+    def lying(_document: bytes, _peer: str):
+        monkeypatch.undo()
+        other = want(hospitals, RESERVE, number, by=TAIPING, amount="1.00")
+        return {"key": other["key"], "version": other["version"]}
+
+    monkeypatch.setattr(hospitals.nodes[RENHE], "deed", lying)
+    with pytest.raises(VerificationError, match=r"claim\.done"):
+        want(hospitals, RESERVE, number, amount="2.00")
+
+
+def request(number: str, **changes: object) -> ClaimRequest:
+    """A request of an insurer that does not know the id."""
+    made = {
+        "ledger": genesis().ledger,
+        "nonce": fresh(16),
+        "time": 0,
+        "action": Action.RESERVE,
+        "hospital": RENHE,
+        "insurer": ANXIN,
+        "claim_id": b"\x09" * 16,
+        "head": 0,
+        "claim": b"\x01" * 32,
+        "amount": 5,
+        "currency": "CNY",
+        "until": 30_000,
+    }
+    assert number
+    return ClaimRequest(**(made | changes))
+
+
+def test_attack_who_guesses_ids_is_stopped_as_one_who_asks(hospitals, number):
+    node, pen = hospitals.nodes[RENHE], Es384Signer(seed(TAIPING, "authentication", 1))
+    before = node.watch.left(TAIPING)
+    asked = request(number, insurer=TAIPING, time=hospitals.federation.time)
+    for held in (row(number), row("404")):
+        with pytest.raises(NotFoundError, match=r"claim\.unknown"):
+            node.deed(encode_deed(sign_request(pen, asked), held), TAIPING)
+    assert node.watch.left(TAIPING) == before - 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"insurer": TAIPING}, "claim.insurer"), ({"hospital": TONGJI}, "claim.hospital"), ({"time": 7}, "claim.time")],
+)
+def test_attack_a_request_that_is_not_the_callers_for_this_hospital_and_of_now_is_refused(
+    hospitals, number, changes, code
+):
+    asked = replace(request(number, time=hospitals.federation.time), **changes)
+    document = encode_deed(sign_request(Es384Signer(seed(ANXIN, "authentication", 1)), asked), row(number))
+    with pytest.raises(AccessDeniedError) as refused:
+        hospitals.nodes[RENHE].deed(document, ANXIN)
+    assert refused.value.code == code
