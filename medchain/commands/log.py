@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,11 +27,11 @@ from medchain.ledger.lineage import is_named, members_policy
 from medchain.ledger.machine import parse_state_leaf
 from medchain.node.keystore import write_private_file
 from medchain.node.local import LocalClient
-from medchain.node.witness_file import log_lines
+from medchain.node.witness_file import MAX_FILE_BYTES, log_lines, parse_logs
 from medchain.node.witnesses import WITNESSES
 from medchain.tlog.checkpoint import Checkpoint, parse_checkpoint
 from medchain.tlog.merkle import HASH_BYTES, Frontier, leaf_hash
-from medchain.tlog.note import parse_note, parse_vkey
+from medchain.tlog.note import VerifierKey, parse_note, parse_vkey
 from medchain.tlog.policy import Policy
 from medchain.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, entries_path, parse_entry_bundle, tile_path, tiles_for_append
 
@@ -288,11 +288,28 @@ def _witnesses(context: Context) -> int:
     with closing(LocalClient(context.config().folder)) as client:
         answer = client.call(WITNESSES, {})
     if out is not None:
-        write_new(out, log_lines(parse_vkey(str(row["key"])) for row in _log_of(answer).keys).encode())
+        _write_keys(out, [parse_vkey(str(row["key"])) for row in _log_of(answer).keys])
     context.answer(answer, _witness_lines(context, answer))
     if out is not None:
         context.tell(witnessing_texts.LOGS_WRITTEN, path=out)
     return Exit.DONE
+
+
+def _write_keys(path: Path, keys: Sequence[VerifierKey]) -> None:
+    """Write a list for a witness, in the place of an older one of this log; any other file is somebody's."""
+    write = write_private_file if _has_keys_of(path, {key.name for key in keys}) else write_new
+    write(path, log_lines(keys).encode())
+
+
+def _has_keys_of(path: Path, names: Container[str]) -> bool:
+    """Tell whether a file is a list as it is written here, with nothing else in it, of these logs alone."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(MAX_FILE_BYTES + 1)
+        keys = parse_logs(found)
+    except (InputError, OSError):
+        return False
+    return bool(keys) and log_lines(keys).encode() == found and all(key.name in names for key in keys)
 
 
 def _witness_lines(context: Context, answer: Json) -> Iterator[str]:

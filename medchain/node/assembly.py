@@ -348,7 +348,8 @@ def daemon_parts(
     """
     ordering = _ordering(node)
     restoration, store = ordering.restoration, node.replica.store
-    outside = Witnesses.of(read_witnesses(node.config.witnesses_file), node.replica, store.final, node.clock)
+    named, ca = read_witnesses(node.config.witnesses_file), node.config.witnesses_ca
+    outside = Witnesses.of(named, node.replica, store.final, node.clock, ca)
     health = LedgerHealth(store, ordering.driver, restoration, outside, node.records, node.config.folder)
     watched: list[Callable[[], Sequence[Alarm]]] = [lambda: ordering.driver.health().alarms]
     book = AlarmBook(node.records, lambda: [alarm for alarms in watched for alarm in alarms()], node.clock)

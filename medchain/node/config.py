@@ -12,6 +12,7 @@ import difflib
 import ipaddress
 import os
 import re
+import ssl
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -111,6 +112,7 @@ class NodeConfig:
         stop_timeout_s: how long requests under way may take at a stop.
         emergency_grace_s: how late the body of an emergency may be before it is an alarm.
         witnesses_file: names outside witnesses (`medchain.node.witnesses`), or None.
+        witnesses_ca: PEM file with the authorities that witnesses' certificates must come from; None for the system's.
         fhir_validation: ``strict`` or ``lenient``: what is refused beside what is malformed.
         time_zone: IANA name of the zone in which searches read dates that name none.
         web_origin: address at which browsers and applications reach this node; empty for the genesis's.
@@ -144,6 +146,7 @@ class NodeConfig:
     stop_timeout_s: int
     emergency_grace_s: int
     witnesses_file: Path | None = None
+    witnesses_ca: Path | None = None
     fhir_validation: str = "strict"
     time_zone: str = "UTC"
     web_origin: str = ""
@@ -430,6 +433,12 @@ SETTINGS: Final = (
     ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
+    Setting(
+        "witnesses.ca",
+        "",
+        "见证者证书须出自的 CA（PEM）；空则用系统所信任的",
+        "authorities that certificates of witnesses come from (PEM), or the system's",
+    ),
 )
 """Every setting there is, in the order of the file."""
 
@@ -442,12 +451,14 @@ _FILES: Final = (
     "sign.certificate",
     "sign.key",
     "witnesses.file",
+    "witnesses.ca",
     "metrics.token",
     "login.provider",
     "mail.ca",
     "mail.password",
     "sms.command",
 )
+_AUTHORITIES: Final = ("peer.ca", "mail.ca", "witnesses.ca")
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -548,6 +559,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.witnesses": (
         "{value} 不是合法的见证者名单（{reason}）：每行应为 witness 名称 公钥 网址。",
         "{value} is no list of outside witnesses ({reason}): each line must be: witness NAME VKEY URL.",
+    ),
+    "config.authorities": (
+        "{setting} 指向的文件 {value} 中没有 PEM 证书，或无法读取。",
+        "{setting} names the file {value}, which holds no certificates (PEM), or cannot be read.",
     ),
     "config.open_key": (
         "{value} 可被其他用户读取。请执行 chmod 600 {value}。",
@@ -796,6 +811,10 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
         for name in _FILES
         if values.get(name) and not (folder / str(values[name])).is_file()
     ]
+    for name in _AUTHORITIES:
+        authorities = folder / str(values.get(name) or "")
+        if authorities.is_file():
+            problems += _judge_authorities(authorities, name)
     witnesses = str(values.get("witnesses.file", ""))
     if witnesses and (folder / witnesses).is_file():
         problems += _judge_witnesses(folder / witnesses)
@@ -813,6 +832,15 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
         # Not fatal here: it may lie on a medium that is there at the start only; who opens it finds out.
         problems.append(_problem("config.no_file", "keys.file", fatal=False, value=str(values.get("keys.file"))))
     return problems
+
+
+def _judge_authorities(path: Path, name: str) -> list[Problem]:
+    """Refuse authorities that are none: a call would find out, long after the start."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:
+        return [_problem("config.authorities", name, value=str(path))]
+    return []
 
 
 def _judge_witnesses(path: Path) -> list[Problem]:
@@ -839,7 +867,9 @@ def _judge_mode(path: Path, name: str) -> list[Problem]:
 
 def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
     """Turn checked values into the configuration."""
-    ca, token, witnesses = (str(values[name]) for name in ("peer.ca", "metrics.token", "witnesses.file"))
+    ca, token, witnesses, witnesses_ca = (
+        str(values[name]) for name in ("peer.ca", "metrics.token", "witnesses.file", "witnesses.ca")
+    )
     return NodeConfig(
         folder=folder,
         org_id=str(values["organisation.id"]),
@@ -860,6 +890,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         stop_timeout_s=int(values["node.stop_timeout_s"]),
         emergency_grace_s=int(values["emergency.grace_s"]),
         witnesses_file=folder / witnesses if witnesses else None,
+        witnesses_ca=folder / witnesses_ca if witnesses_ca else None,
         fhir_validation=str(values["fhir.validation"]),
         time_zone=str(values["fhir.time_zone"]),
         web_origin=str(values["web.origin"]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -114,7 +115,9 @@ class WitnessClient:
 
     __slots__ = ("_clock", "_failures", "_final", "_log", "_pool", "_prefix", "_size", "standing", "witness")
 
-    def __init__(self, witness: OutsideWitness, log: WitnessedLog, final: FinalSource, clock: Clock) -> None:
+    def __init__(
+        self, witness: OutsideWitness, log: WitnessedLog, final: FinalSource, clock: Clock, ca: Path | None = None
+    ) -> None:
         """Prepare; nothing is connected yet.
 
         Args:
@@ -122,9 +125,10 @@ class WitnessClient:
             log: whose checkpoints.
             final: gives the newest final one.
             clock: gives Unix seconds.
+            ca: authorities that its certificate must come from; None for the system's.
         """
         parts = urlsplit(witness.url)
-        context = tls_context(None) if parts.scheme == "https" else None
+        context = tls_context(ca) if parts.scheme == "https" else None
         self.witness = witness
         self.standing = Standing()
         self._log = log
@@ -269,9 +273,16 @@ class Witnesses:
     clients: tuple[WitnessClient, ...] = ()
 
     @classmethod
-    def of(cls, witnesses: Sequence[OutsideWitness], log: WitnessedLog, final: FinalSource, clock: Clock) -> Witnesses:
+    def of(
+        cls,
+        witnesses: Sequence[OutsideWitness],
+        log: WitnessedLog,
+        final: FinalSource,
+        clock: Clock,
+        ca: Path | None = None,
+    ) -> Witnesses:
         """Make a client for each service; arguments as of `WitnessClient`."""
-        return cls(tuple(WitnessClient(witness, log, final, clock) for witness in witnesses))
+        return cls(tuple(WitnessClient(witness, log, final, clock, ca) for witness in witnesses))
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon: a thread for each witness, so that none waits for another."""

@@ -19,7 +19,6 @@ from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from typing import Final
-from urllib.parse import urlsplit
 
 from medchain.crypto.keywrap import SecretBytes, derive
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
@@ -132,9 +131,9 @@ class WitnessIdentity:
 
     def lines(self) -> tuple[str, ...]:
         """Write the lines of it in a node's file of witnesses (`medchain.node.witness_file`)."""
-        host = urlsplit(self.url).hostname or ""
+        # By its own name: two witnesses may stand at one host, and a line's name is good once in a file or a policy.
         return tuple(
-            f"witness {host}-{kind} {key} {self.url}" for kind, key in zip(("ed", "pq"), self.keys, strict=True)
+            f"witness {self.name}-{kind} {key} {self.url}" for kind, key in zip(("ed", "pq"), self.keys, strict=True)
         )
 
 

@@ -13,7 +13,7 @@ from medchain.ledger.machine import state_leaf
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
 from medchain.node.local import write_state
-from medchain.node.witness_file import parse_logs
+from medchain.node.witness_file import log_lines, parse_logs
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from medchain.tlog.merkle import Frontier, leaf_hash
 from medchain.tlog.note import KeyType, VerifierKey, parse_note
@@ -327,8 +327,26 @@ def test_the_keys_are_written_for_a_witness_which_takes_them_as_they_are(run, lo
     ran = run(*words)
     assert (ran.code, "logs.txt" in ran.err) == (0, True)
     assert parse_logs((tmp_path / "logs.txt").read_bytes()) == tuple(keys)
-    # What is there is somebody's.
-    assert run(*words).code == 6
+    # Members change: the guide has the list written anew, under the name that the witness was given.
+    log.told["log"]["keys"] = rows[:1]
+    assert run(*words).code == 0
+    assert parse_logs((tmp_path / "logs.txt").read_bytes()) == tuple(keys[:1])
+
+
+@pytest.mark.parametrize("there", ["", "notes\n", "# the first consortium's\n{own}", "{own}{other}", "{other}"])
+def test_keys_take_the_place_of_no_file_but_an_older_list_of_the_same_log(run, log, node, tmp_path, there):
+    own, other = (
+        VerifierKey(name, KeyType.ED25519, Ed25519Signer(name[:1].encode() * 32).public)
+        for name in ("host/log", "v/log")
+    )
+    log.told = {
+        "log": {"keys": [{"key": str(own), "org_id": "a"}], "orderer": "a", "origin": own.name},
+        "witnesses": [],
+    }
+    out, text = tmp_path / "logs.txt", there.format(own=log_lines([own]), other=log_lines([other]))
+    out.write_text(text)
+    ran = run("log", "witnesses", "--config", node, "--out", out)
+    assert (ran.code, out.read_text()) == (6, text)
 
 
 def test_no_witness_is_told_too(run, log, node):

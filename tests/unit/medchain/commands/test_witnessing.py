@@ -73,6 +73,14 @@ def test_two_commands_make_a_witness_and_the_lines_that_a_node_takes(run, tmp_pa
     assert (row["origin"], row["size"], row["keys"], row["is_whole"]) == (ORIGIN, 2, [str(LOG_KEY)], True)
 
 
+def test_two_witnesses_at_one_host_stand_in_one_list(run, tmp_path, logs):
+    lines = []
+    for number in (1, 2):
+        words = ("--url", f"https://w.example/w{number}", "--logs", logs, "--json")
+        lines += run("witness", "init", tmp_path / f"w{number}", *words).document["lines"]
+    assert [one.name for one in parse_witnesses("\n".join(lines).encode())] == ["w.example/w1-ed", "w.example/w2-ed"]
+
+
 def test_a_name_is_made_of_the_address_or_given(run, tmp_path, logs):
     words = ("--url", "https://w.example/a/", "--logs", logs, "--json")
     assert run("witness", "init", tmp_path / "a", *words).document["name"] == "w.example/a"

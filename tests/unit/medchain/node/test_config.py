@@ -19,6 +19,7 @@ from medchain.node.config import (
     time_zone,
 )
 from tests.unit.medchain.ledger.world import genesis
+from tests.unit.medchain.web.test_tls import certify
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -68,14 +69,15 @@ def test_a_time_zone_is_utc_or_named(tmp_path):
 
 
 def test_certificates_are_found_beside_the_file(tmp_path):
-    for name in ("c.pem", "k.pem", "ca.pem"):
+    for name in ("c.pem", "k.pem"):
         (tmp_path / name).write_text("x")
     (tmp_path / "k.pem").chmod(0o600)
-    text = MINIMAL + '[peer]\ncertificate = "c.pem"\nkey = "k.pem"\nca = "ca.pem"\n'
+    certify(tmp_path, "ca", "127.0.0.1")
+    text = MINIMAL + '[peer]\ncertificate = "c.pem"\nkey = "k.pem"\nca = "ca.pem"\n[witnesses]\nca = "ca.pem"\n'
     config = load_config(write(tmp_path, text), {}, {})
     assert config.peer_tls is not None
     assert (config.peer_tls.certificate, config.peer_tls.key) == (tmp_path / "c.pem", tmp_path / "k.pem")
-    assert config.peer_ca == tmp_path / "ca.pem"
+    assert (config.peer_ca, config.witnesses_ca) == (tmp_path / "ca.pem", tmp_path / "ca.pem")
     assert explain(tmp_path / "node.toml") == []
 
 
@@ -179,6 +181,10 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + '[sms]\ncommand = "/no/send-sms"\n', "sms.command", "config.no_file", "/no/send-sms"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
+        (MINIMAL + '[witnesses]\nca = "no.pem"\n', "witnesses.ca", "config.no_file", "no.pem"),
+        (MINIMAL + '[witnesses]\nca = "node.toml"\n', "witnesses.ca", "config.authorities", "node.toml"),
+        (MINIMAL + '[peer]\nca = "node.toml"\n', "peer.ca", "config.authorities", "node.toml"),
+        (MINIMAL + MAIL + 'ca = "node.toml"\n', "mail.ca", "config.authorities", "node.toml"),
         (MINIMAL + '[witnesses]\nfile = "node.toml"\n', "witnesses.file", "config.witnesses", "line=1"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.server
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.errors import NotFoundError, VerificationError
 from medchain.node import witnesses
+from medchain.node.config import Tls
 from medchain.node.replica import Replica
 from medchain.node.witness_file import OutsideWitness
 from medchain.node.witnesses import (
@@ -52,6 +54,7 @@ from tests.unit.medchain.node.test_peers import (
     trickle_head,
 )
 from tests.unit.medchain.node.test_replica import cosigned
+from tests.unit.medchain.web.test_tls import certify
 from tests.waiting import eventually
 
 ORIGIN = "log.example/ledger"
@@ -173,7 +176,7 @@ class Service:
 
 
 @contextmanager
-def serving(service: Service) -> Iterator[Service]:
+def serving(service: Service, tls: Tls | None = None) -> Iterator[Service]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -189,9 +192,13 @@ def serving(service: Service) -> Iterator[Service]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    service.url = f"http://127.0.0.1:{server.server_address[1]}"
+    service.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     yield service
     server.shutdown()
     thread.join()
@@ -234,6 +241,23 @@ def test_a_witness_is_shown_the_final_checkpoint_and_its_lines_are_kept(log, ser
     assert [line.name for line in note.signatures] == [ORIGIN]
     assert {line.key_id for line in log.kept()} == {ED_KEY.key_id, PQ_KEY.key_id}
     assert (client.standing.size, client.standing.time, client.standing.code) == (size, TIME + 20, "")
+
+
+def test_a_witness_is_asked_over_tls_where_its_certificate_comes_from_the_authorities_named(log, clock, tmp_path):
+    size, own = log.grow(), certify(tmp_path, "own", "127.0.0.1")
+    other = certify(tmp_path, "other", "127.0.0.1")
+    known = Service(VerifierKey(ORIGIN, KeyType.ED25519, LOG.public), clock)
+    with serving(known, own) as service:
+        # None are those of the system, which has never heard of it.
+        for ca, code in ((own.certificate, ""), (other.certificate, "peer.unreachable"), (None, "peer.unreachable")):
+            outside = Witnesses.of(
+                [OutsideWitness("outside", service.url, (ED_KEY, PQ_KEY))], log, log.final, clock, ca
+            )
+            (client,) = outside.clients
+            client.turn()
+            outside.close()
+            assert (client.standing.code, client.standing.size) == (code, 0 if code else size)
+    assert len(known.requests) == 1
 
 
 def test_growth_is_proven_from_what_the_witness_has_seen(log, service, client):

@@ -25,6 +25,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key
+from medchain.node import witnesses
 from medchain.node.assembly import daemon_parts, open_daemon_node
 from medchain.node.config import config_text, load_config
 from medchain.node.keystore import (
@@ -49,6 +50,8 @@ from medchain.store.records import RecordStore
 from medchain.web.daemon import peer_routes
 from tests.children import child
 from tests.ports import free_ports
+from tests.unit.medchain.node.test_witnesses import ED_KEY
+from tests.unit.medchain.web.test_tls import certify
 from tests.waiting import eventually
 
 ORG = "renhe-hospital"
@@ -344,6 +347,20 @@ def test_the_daemon_answers_and_asks_about_invoices(node, monkeypatch):
         assert "claims.check" in parts.local.operations()
         assert "fishing" in [job.name for job in parts.jobs]
         assert {"claims.question", "claims.deed"} <= {route.name for route in peer_routes(parts)}
+
+
+def test_the_daemon_asks_witnesses_whose_certificates_come_from_the_authorities_in_its_settings(node, monkeypatch):
+    tls, trusted = certify(node.config.parent, "authority", "127.0.0.1"), []
+    listed = node.config.parent / "witnesses.txt"
+    listed.write_text(f"witness outside {ED_KEY} https://w.example\n")
+    settings = {"MEDCHAIN_WITNESSES_FILE": listed.name, "MEDCHAIN_WITNESSES_CA": tls.certificate.name}
+    made = witnesses.tls_context
+    monkeypatch.setattr(witnesses, "tls_context", lambda ca: trusted.append(ca) or made(ca))
+    with open_daemon_node(load_config(node.config, settings, {}), node.halves, lambda: NOW) as opened:
+        parts = daemon_parts(opened, ConsentDecision(), Releasing(ReleaseRules()))
+        for close in parts.close:
+            close()
+    assert trusted == [tls.certificate]
 
 
 def test_the_daemon_loads_no_web_framework_and_no_fhir_model():
