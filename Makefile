@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --max-worker-restart 0
 DATA ?=
 ARGS ?=
 
-.PHONY: help demo test check soak clean lint venv interop clients browser requirements
+.PHONY: help demo test check soak clean lint venv interop clients browser styles requirements
 
 help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
@@ -27,6 +27,7 @@ help:
 	@echo "make check        the same without browsers and engines, for the inner loop"
 	@echo "make soak         long seeds, races, and new examples each time: takes some hours"
 	@echo "make clean        remove what make and the tools have made, the demo's data included"
+	@echo "make styles       compile the look of the pages anew (needs npm)"
 	@echo "make requirements compile requirements/*.in anew"
 
 demo: $(VENV)/base.stamp
@@ -63,6 +64,10 @@ browser:
 	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; } \
 		|| echo "no npm: tests with SMART's JavaScript client are left out" >&2
+
+# The look of the pages anew, after a change of its source: with sass, from npm. A test compares the two.
+styles:
+	@tests/styles/build.sh && cp var/styles/pages.css medchain/web/static/pages.css
 
 # FHIR clients of others, in Python, JavaScript and Java, that tests point at a running node. Debian's Java and Maven, where this
 # may install them; without them HAPI's client is left out, and its test says so.
