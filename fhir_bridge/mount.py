@@ -51,7 +51,6 @@ from fhir_bridge.validation.check import Mode
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
-from medchain.node.config import time_zone
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import ExchangeClient
 from medchain.node.jobs import JobPool
@@ -152,7 +151,6 @@ def patient_site(node: WebNode, genesis: Genesis, pages: Pages, core: Core) -> P
         links=node.records,
         token=core.service.patient_token,
         genesis=genesis,
-        zone=time_zone(node.config.time_zone),
         api=core.base_url,
         sign_origin=node.config.sign_origin,
     )

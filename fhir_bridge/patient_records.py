@@ -21,7 +21,8 @@ from consent.decision import unversioned
 from consent.web.ports import Listing, Look, Opened, PatientRecord
 from fhir_bridge.audit_events import ORGANISATION, REST_TYPE
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError
-from fhir_bridge.browse.view import line_of, rows_of, when_of, words_of
+from fhir_bridge.browse.view import Row, line_of, rows_of, when_of, words_of
+from fhir_bridge.browse.wording import marks_in
 from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.concerning import concerning
 from fhir_bridge.definitions.parameters import compartment, parameters_of
@@ -40,6 +41,7 @@ from medchain.node.own_consents import RECORD_TYPE, is_kept
 from medchain.node.proofs import zip_bundle
 from medchain.store.accounts import Role
 from medchain.store.records import CONCERN
+from medchain.web.dates import day_of, written
 
 CLIENT: Final = "(patient)"
 """As which client the patient's pages are on the audit."""
@@ -176,8 +178,14 @@ class RecordsOfPatients:
             versions = len(reading.listed(f"{place}/_history", "_count=50").entries)
         except RefusedError as error:
             raise NotFoundError("page.unknown") from error
-        rows = [(row.depth, _called(row.name, language), row.value, row.codes) for row in rows_of(resource)]
-        return Opened(self._record(patient, reading, resource, _Names(reading)), rows, versions)
+        names, zone = _Names(reading), self._core.search.index.setting.zone
+
+        def value_of(row: Row) -> str:
+            named = names.of(row.link) if row.link and row.value.startswith(row.link) else ""
+            return named or row.words(lambda text: written(text, zone, language))
+
+        rows = [(row.depth, _called(row.name, language), value_of(row), row.codes) for row in rows_of(resource)]
+        return Opened(self._record(patient, reading, resource, names), rows, versions)
 
     def proof(self, patient: str, type_name: str, record_id: str, language: str) -> bytes:
         """Give a record's proof bundle (zip); raises as `one`."""
@@ -263,16 +271,17 @@ class RecordsOfPatients:
         """Say what is shown of a record."""
         kind, record_id, meta = str(resource.get("resourceType")), str(resource.get("id")), resource.get("meta")
         version = str(meta.get("versionId")) if isinstance(meta, dict) else "1"
-        content = write(resource)
+        content, when = write(resource), when_of(resource)
         return PatientRecord(
             type=kind,
             id=record_id,
             version=version,
-            when=when_of(resource)[:10],
+            when=day_of(when, self._core.search.index.setting.zone),
             title=_title(resource, names),
             content=content,
             anchored=reading.anchored(kind, record_id, int(version) if version.isdigit() else 1),
             meant=self._core.enforcement.meant(self._core.service.patient_token(patient), content),
+            is_birth=bool(when) and when == resource.get("birthDate"),
         )
 
     def _looks(self, reading: Reading, found: Listed, patient: str) -> Iterator[Look]:
@@ -406,6 +415,11 @@ class _Names:
         self._found: dict[str, str] = {}
         self._reading = reading
 
+    @property
+    def language(self) -> str:
+        """Of whom they are named for."""
+        return self._reading.language
+
     def of(self, reference: str) -> str:
         """Name what a reference names; empty where that has no name, and where many were asked for."""
         if reference not in self._found and len(self._found) < _MAX_NAMES:
@@ -433,7 +447,8 @@ def _title(resource: Resource, names: _Names) -> str:
     """Say in a line what a record is about, of a visit in which department it was."""
     kind = resource.get("resourceType")
     people = objects_of(resource.get("name")) if kind == "Patient" else []
-    title = name_text(people[0]) if people else line_of(resource, has_codes=False)
+    marks = marks_in(names.language)
+    title = name_text(people[0]) if people else line_of(resource, marks, has_codes=False)
     parts = (title, *_departments(resource, names)) if kind == _VISIT else (title,)
     return _BESIDE.join(dict.fromkeys(filter(None, parts)))
 

@@ -85,12 +85,12 @@ def create_app(node: WebNode, genesis: Genesis, deeds: Deeds) -> Flask:
         clock=node.clock,
         is_proxied=node.config.web_proxy,
         deeds=deeds,
+        zone=time_zone(node.config.time_zone),
     )
     pages = Pages(site, PATIENT_WORDS)
     pages.assets |= {name: read_asset("consent.web", name) for name in SIGN_ASSETS}
-    zone, portal = time_zone(node.config.time_zone), public_origins(node, genesis)[0]
     app.register_blueprint(pages_blueprint(pages))
-    mount_signing(app, SigningParts(pages, node.local, genesis, zone, portal))
+    mount_signing(app, SigningParts(pages, node.local, genesis, public_origins(node, genesis)[0]))
     remember_reading(app)
     check_callers(app)
     return app

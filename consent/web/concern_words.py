@@ -43,9 +43,9 @@ CONCERN_WORDS: Final[Words] = {
     "concern.step.reopened": ("要求重新答复", "asked for another answer"),
     "concern.step.closed": ("结束", "ended it"),
     "concern.you": ("您", "You"),
-    "concern.due": ("医院须在 {day} 前答复。", "The hospital has to answer by {day}."),
+    "concern.due": ("医院须在{day}前答复。", "The hospital has to answer by {day}."),
     "concern.overdue": (
-        "已逾期：本应在 {day} 前答复。您可以把回执交给监管机构。",
+        "已逾期：本应在{day}前答复。您可以把回执交给监管机构。",
         "Overdue: an answer was due by {day}. You can take the receipt to the regulator.",
     ),
     "concern.shared": ("监管机构也能看到所写的内容。", "The regulator is shown what is written here, too."),
@@ -53,7 +53,6 @@ CONCERN_WORDS: Final[Words] = {
         "监管机构只被告知有一项诉求和它的期限，不知道是谁、写了什么。",
         "The regulator is told that there is one and by when it is due, not whose it is or what it says.",
     ),
-    "concern.record": ("该记录第 {version} 版", "version {version} of this record"),
     "concern.corrected": ("已由第 {version} 版更正。", "Corrected by version {version}."),
     "concern.proof": ("下载回执（证明）", "Download the receipt (a proof)"),
     "concern.pending": (

@@ -8,11 +8,13 @@ Source: `docs/spec/concern.md`; `docs/spec/patient-pages.md` 16.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Blueprint, Response, request
 
 from consent.web.looked import looked_at
+from consent.web.naming import names_of
 from consent.web.site import QUICK, REFERENCE, Patient, PatientSite
 from consent.web.view import given_of
 from medchain.encoding import Json
@@ -50,7 +52,10 @@ class ConcernPages:
     def listed(self) -> Response:
         """Show what the patient has brought, with its clock and what was answered."""
         me = self._site.require()
-        return self._site.render("concerns.html", me, rows=[self._row(me, one) for one in self._mine(me)])
+        found = self._mine(me)
+        about = {one.concern.about.what for one in found if one.concern.kind is ConcernKind.CORRECTION}
+        names = names_of(self._site, me, about)
+        return self._site.render("concerns.html", me, rows=[self._row(me, one, names) for one in found])
 
     def correction(self, type_name: str, record_id: str) -> Response:
         """Ask for a correction of a record that the patient is shown."""
@@ -114,8 +119,8 @@ class ConcernPages:
             numbers.append(shown_of(self._site.local.call(operation, asked, QUICK)).number)
         return redirected(CONCERNS)
 
-    def _row(self, me: Patient, one: Shown) -> dict[str, object]:
-        """Word a concern."""
+    def _row(self, me: Patient, one: Shown, names: Mapping[str, str]) -> dict[str, object]:
+        """Word a concern; of a correction the record is named."""
         concern, say = one.concern, self._site.pages.say
         kinds = [step.kind for step in concern.steps]
         is_correction = concern.kind is ConcernKind.CORRECTION
@@ -123,6 +128,7 @@ class ConcernPages:
             "id": one.id,
             "title": say(f"concern.{concern.kind.value}"),
             "place": f"/my/record/{concern.about.what}" if is_correction else "",
+            "record": names.get(concern.about.what, ""),
             "version": concern.about.version,
             "state": say(f"concern.state.{concern.state.value}"),
             "is_waiting": one.due is not None,

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from consent.decision import Resource
 from consent.web.difference import Difference, difference_of, earlier_of
 from consent.web.kinds import SENSITIVE
+from consent.web.naming import title_of, when_of
 from consent.web.offer import EXAMPLES, Choice, sensitive_in
 from consent.web.ports import PatientRecord
 from consent.web.replay import Replay
@@ -96,7 +97,7 @@ def sensitive_rows(
             "kind": kind,
             "name": site.pages.say(f"sensitive.{kind}"),
             "is_chosen": kind in choice.sensitive,
-            **_some(found.get(kind, []), shown),
+            **_some(site, found.get(kind, []), shown),
         }
         for kind in SENSITIVE
     ]
@@ -136,8 +137,8 @@ def renewed_row(site: PatientSite, renewal: Renewal, shown: Shown) -> dict[str, 
         "signed": site.day(earlier.signed_at),
         "more": worded(found.more, "kind") + worded([(one, False) for one in found.more_sensitive], "sensitive"),
         "less": worded(found.less, "kind") + worded([(one, False) for one in found.less_sensitive], "sensitive"),
-        "more_records": _some(renewal.more, shown),
-        "less_records": _some(renewal.less, shown),
+        "more_records": _some(site, renewal.more, shown),
+        "less_records": _some(site, renewal.less, shown),
         "until": site.day(found.until),
         "before": say("access.no_end") if earlier.until is None else site.day(earlier.until),
         "is_later": found.is_later,
@@ -153,9 +154,9 @@ def unless_row(site: PatientSite, me: Patient, ask: Mapping[str, Json], replay: 
     return {"count": len(seen), "is_permitted": bool(permitted), "is_by_law": len(permitted) < len(standing)}
 
 
-def _some(records: Sequence[Resource], shown: Shown) -> dict[str, object]:
+def _some(site: PatientSite, records: Sequence[Resource], shown: Shown) -> dict[str, object]:
     """Give how many records there are, and the first of them by name and date."""
-    examples = [(one.title or one.type, one.when) for one in opened(records[:EXAMPLES], shown)]
+    examples = [(title_of(site, one), when_of(site, one)) for one in opened(records[:EXAMPLES], shown)]
     return {"count": len(records), "examples": examples, "has_more": len(records) > len(examples)}
 
 

@@ -18,6 +18,7 @@ from flask import Blueprint, Response
 from consent.decision import Resource
 from consent.hiding import Hidden
 from consent.web.kinds import KINDS
+from consent.web.naming import VISIT, names_of, title_of, when_of
 from consent.web.offer import EXAMPLES
 from consent.web.ports import PatientRecord
 from consent.web.replay import Replay
@@ -30,9 +31,6 @@ from medchain.web.pages import add_views, language
 
 NEVER_HIDDEN: Final = "Patient"
 """Type of the record that is never hidden: all others refer to it."""
-
-VISIT: Final = "Encounter"
-"""Type of a visit, to which what belongs to it refers: hidden with it."""
 
 HIDDEN_KINDS: Final = tuple(kind for kind, types in KINDS.items() if NEVER_HIDDEN not in types)
 """Kinds that can be hidden as a whole."""
@@ -151,7 +149,10 @@ class HidingPages:
         named = [one.reference for one in records if one.reference is not None]
         shown = self._site.records_of(me).some(me.id, named, language()) if named else {}
         found = [shown[name] for name in named if name in shown]
-        return [{"place": one.reference, "title": title_of(self._site, one), "when": one.when} for one in found]
+        return [
+            {"place": one.reference, "title": title_of(self._site, one), "when": when_of(self._site, one)}
+            for one in found
+        ]
 
     def _fewer(self, me: Patient, given: Given, replay: Replay, kept: Sequence[Resource]) -> dict[str, object]:
         """Say how many records a permission lets through now, and how many fewer it would."""
@@ -183,7 +184,7 @@ def state_of(site: PatientSite, me: Patient, record: PatientRecord) -> dict[str,
     others = {one.hides for one in site.hidings(me) if one.hides is not None and one.hides != own}
     by = sorted(one for one in others if alone.kept_back({one}, site.org_id))
     return _state(site, me, own) | {
-        "by": [one.reference for one in by if one.reference],
+        "by": list(names_of(site, me, [one.reference for one in by if one.reference]).items()),
         "by_kinds": [
             (kind, site.pages.say(f"kind.{kind}"))
             for kind in HIDDEN_KINDS
@@ -204,16 +205,6 @@ def kind_state(site: PatientSite, me: Patient, kind: str) -> dict[str, object] |
         What its page says; None for a kind that is never hidden as a whole.
     """
     return _state(site, me, Hidden.of_types(KINDS[kind])) if kind in HIDDEN_KINDS else None
-
-
-def title_of(site: PatientSite, record: PatientRecord) -> str:
-    """Name a record.
-
-    Args:
-        site: of the pages.
-        record: which.
-    """
-    return record.title or (site.pages.say("record.visit") if record.type == VISIT else record.type)
 
 
 def _state(site: PatientSite, me: Patient, hidden: Hidden) -> dict[str, object]:

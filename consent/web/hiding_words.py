@@ -101,12 +101,20 @@ HIDING_WORDS: Final[Words] = {
     ),
     "hide.effect": ("隐藏之后有什么变化", "What would change"),
     "hide.fewer": (
-        "{name}（{purpose}）：现在可看到 {before} 条，隐藏后 {after} 条。",
-        "{name} ({purpose}): {before} records today, {after} once it is hidden.",
+        "{name}（{purpose}）：现在可看到 {count} 条，隐藏后 {after} 条。",
+        "{name} ({purpose}): {count} records today, {after} once it is hidden.",
+    ),
+    "hide.fewer.one": (
+        "{name}（{purpose}）：现在可看到 1 条，隐藏后 {after} 条。",
+        "{name} ({purpose}): 1 record today, {after} once it is hidden.",
     ),
     "hide.same": (
-        "{name}（{purpose}）：现在可看到 {before} 条，没有变化。",
-        "{name} ({purpose}): {before} records today, and no fewer.",
+        "{name}（{purpose}）：现在可看到 {count} 条，没有变化。",
+        "{name} ({purpose}): {count} records today, and no fewer.",
+    ),
+    "hide.same.one": (
+        "{name}（{purpose}）：现在可看到 1 条，没有变化。",
+        "{name} ({purpose}): 1 record today, and no fewer.",
     ),
     "hide.nobody": (
         "目前没有许可生效，所以现在没有变化；对以后的许可同样有效。",

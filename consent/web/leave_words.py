@@ -46,7 +46,7 @@ LEAVE_WORDS: Final[Words] = {
     "leave.given": (
         "{name}已得到 {count} 条记录（分 {times} 次）。本院会提醒它删除，但无法收回，也无法证明没有副本。",
         (
-            "{name} was given records: {count}, counting each time, in {times} disclosures. It is reminded to erase "
+            "{name} was given records: {count}, counting each time; disclosures: {times}. It is reminded to erase "
             "them; they cannot be called back, and nobody can prove that no copy is left."
         ),
     ),

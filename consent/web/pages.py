@@ -87,6 +87,7 @@ WEEK_S: Final = 7 * DAY_S
 _ROUTINE: Final = frozenset({"consent.given", "hiding.stopped", "recovery.stopped", "stopped", "subject.enrol"})
 _NOTICES: Final = 10
 _KEY: Final = re.compile(r"[0-9a-f]{64}")
+_UNNAMED: Final = re.compile(r"Practitioner(?:Role)?/([A-Za-z0-9.-]{1,64})")
 
 
 class PatientPages:
@@ -486,7 +487,7 @@ class PatientPages:
         under = next((one for one in given if one.law is not None and one.key == event.consent), None)
         return {
             "when": self._site.moment(event.time),
-            "who": event.who,
+            "who": self._who(event.who),
             "role": say("looked.system")
             if event.is_system
             else self._site.pages.say_or(f"role.{event.role}", event.role),
@@ -511,6 +512,11 @@ class PatientPages:
         if event.is_question:
             return say("looked.question.refused" if event.is_refused else "looked.question")
         return "" if event.count is None else say("looked.records", count=event.count)
+
+    def _who(self, name: str) -> str:
+        """Name who looked; of the staff who have no name here, the id by which their organisation knows them."""
+        found = _UNNAMED.fullmatch(name)
+        return name if found is None else self._site.pages.say("looked.unnamed", id=found[1])
 
     def _kinds_said(self, kinds: Sequence[str]) -> list[str]:
         """Word which kinds of records it was, all of them in two words."""

@@ -31,6 +31,7 @@ class PatientRecord:
         content: its FHIR JSON.
         anchored: how far it is on the ledger: ``pending``, ``ordered; position=N``, ``final; position=N``.
         meant: the patient's records that it means by identifiers (`medchain.node.identified`).
+        is_birth: whether that date is a person's birth.
     """
 
     type: str
@@ -41,6 +42,7 @@ class PatientRecord:
     content: bytes
     anchored: str
     meant: frozenset[str] = frozenset()
+    is_birth: bool = False
 
     @property
     def reference(self) -> str:

@@ -14,8 +14,9 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
-from consent.web.hiding import VISIT, kind_state, state_of, title_of
+from consent.web.hiding import kind_state, state_of
 from consent.web.kinds import KINDS, OTHER, kind_of, kinds_of
+from consent.web.naming import VISIT, title_of, when_of
 from consent.web.ports import Listing, PatientRecord
 from consent.web.site import Patient, PatientSite, check_place
 from medchain.errors import NotFoundError
@@ -192,7 +193,9 @@ def record_row(site: PatientSite, record: PatientRecord) -> dict[str, object]:
         "kind": site.pages.say(f"kind.{kind_of(record.type)}"),
         "type": record.type,
         "title": title_of(site, record),
-        "when": record.when,
+        "when": when_of(site, record),
+        "day": site.pages.dated(record.when),
+        "is_birth": record.is_birth,
         "version": record.version,
         "is_verified": state == "final",
         "position": position,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Final
 
 from flask import Blueprint, Flask, Response, request
@@ -74,14 +73,12 @@ class SigningParts:
         pages: renders it; its site is a `SigningSite`.
         local: the daemon.
         genesis: of the ledger.
-        zone: in which times are shown.
         portal: where the portal is, for who comes without a ticket.
     """
 
     pages: Pages
     local: Local
     genesis: Genesis
-    zone: tzinfo
     portal: str
 
 
@@ -103,7 +100,7 @@ def mount_signing(app: Flask, parts: SigningParts) -> None:
             ledger=parts.genesis.ledger.hex(),
             portal=parts.portal,
             words=canonical(words_of(parts.pages)).decode(),
-            zone=str(parts.zone),
+            zone=str(parts.pages.site.zone),
         )
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["Permissions-Policy"] = _PERMISSIONS

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Any, Final
 
 from flask import Response, g, request
@@ -111,7 +111,6 @@ class PatientSite:
         links: what the records file knows.
         token: patient's id → keyed token.
         genesis: of the ledger.
-        zone: in which times are shown.
         api: base address of the FHIR API.
         sign_origin: address at which patients sign, another one than the pages'; empty where none does here.
     """
@@ -122,7 +121,6 @@ class PatientSite:
     links: Links
     token: Callable[[str], str]
     genesis: Genesis
-    zone: tzinfo
     api: str
     sign_origin: str = ""
 
@@ -130,6 +128,11 @@ class PatientSite:
     def org_id(self) -> str:
         """Whose node it is."""
         return self.pages.site.org_id
+
+    @property
+    def zone(self) -> tzinfo:
+        """Of dates without one, and in which times are shown."""
+        return self.pages.site.zone
 
     def current(self) -> Patient | None:
         """Tell whom a page is for; None for nobody and for the staff.
@@ -329,13 +332,11 @@ class PatientSite:
 
     def day(self, seconds: int) -> str:
         """Write a date as the reader does."""
-        at = datetime.fromtimestamp(seconds, self.zone)
-        return f"{at.year}年{at.month}月{at.day}日" if language() == "zh" else f"{at.day} {at:%b} {at.year}"
+        return self.pages.day(seconds)
 
     def moment(self, seconds: int) -> str:
         """Write a date and time as the reader does."""
-        at = datetime.fromtimestamp(seconds, self.zone)
-        return f"{self.day(seconds)} {at:%H:%M}" if language() == "zh" else f"{self.day(seconds)}, {at:%H:%M}"
+        return self.pages.moment(seconds)
 
     def purpose(self, code: str) -> str:
         """Word a purpose of use; its code where there is no word."""

@@ -465,7 +465,7 @@ PATIENT_WORDS: Final[Words] = {
     "looked.by_insurer": ("按保险公司", "By insurer"),
     "looked.got": (
         "共得到 {count} 条记录（分 {times} 次，重复计入）",
-        "records given: {count}, counting each time; disclosures: {times}",
+        "Records given: {count}, counting each time; disclosures: {times}",
     ),
     "looked.no_insurer": (
         "没有保险公司得到过许可，也没有保险公司请求过。",
@@ -473,9 +473,10 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "looked.none": ("没有登记任何查看。", "No look is recorded."),
     "looked.system": ("系统", "a system"),
+    "looked.unnamed": ("工作人员 {id}", "Member of staff {id}"),
     "looked.times": ("共 {count} 次", "{count} times"),
     "looked.refused": ("被拒绝", "refused"),
-    "looked.asked": ("要求查看：", "asked for: "),
+    "looked.asked": ("要求查看：", "Asked for: "),
     "looked.question": ("查询发票是否已理赔", "asked whether an invoice of yours is claimed"),
     "looked.question.refused": ("您的发票（校验码有误）", "an invoice of yours, with a wrong check code"),
     "looked.records": ("{count} 条记录", "{count} records"),
@@ -493,7 +494,7 @@ PATIENT_WORDS: Final[Words] = {
         "给出登记的链条不完整或被改动，请联系本院和监管机构。",
         "The chain of entries about disclosures does not hold together. Ask this hospital and the regulator.",
     ),
-    "looked.reason": ("理由：", "reason given: "),
+    "looked.reason": ("理由：", "Reason given: "),
     "looked.object": ("这次查看不对？", "Was this not right?"),
     "looked.object.reason": ("请说明为什么（最多 200 字）", "Say why (at most 200 characters)"),
     "looked.object.lead": (
@@ -572,6 +573,8 @@ PATIENT_WORDS: Final[Words] = {
     "record.pending": ("正在登记", "being registered"),
     "record.kind": ("类别", "Kind"),
     "record.when": ("日期", "Date"),
+    "record.birth": ("出生日期", "Date of birth"),
+    "record.born": ("{day}出生", "born {day}"),
     "record.versions": ("版本数", "Versions"),
     "record.ledger": ("账本存证", "On the ledger"),
     "record.proof": ("下载证明包", "Download its proof"),

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request
 
 from fhir_bridge.browse.reading import Listed, Reading, RefusedError, access_of
-from fhir_bridge.browse.view import moment, rows_of, when_of
+from fhir_bridge.browse.view import rows_of, when_of
 from fhir_bridge.browse.wording import element_in, line_in, place_of, type_in
 from fhir_bridge.document import Resource, write_pretty
 from fhir_bridge.rest.core import Core
@@ -209,7 +209,9 @@ class BrowsePages:
             version=version,
             is_newest=is_newest,
             anchored=self._anchored(anchored),
-            rows=[(row.depth, element_in(row.name), row.whole, row.link) for row in rows_of(resource)],
+            rows=[
+                (row.depth, element_in(row.name), row.whole(self._pages.dated), row.link) for row in rows_of(resource)
+            ],
             text=write_pretty(resource).decode("utf-8"),
             versions=self._versions(reading, place),
             groups=self._groups(reading, place) if is_patient else None,
@@ -246,7 +248,7 @@ class BrowsePages:
             version = int(str(answer.get("etag")).strip('W/"'))
             anchored = self._anchored(reading.anchored(type_name, record_id, version))
             is_deletion = asked.get("method") == "DELETE"
-            when = moment(str(answer.get("lastModified", "")))
+            when = self._pages.dated(str(answer.get("lastModified", "")))
             found.append({"number": version, "when": when, "is_deletion": is_deletion, "anchored": anchored})
         return found
 

@@ -71,6 +71,11 @@ class Reading:
         self._core = core
         self._language = language
 
+    @property
+    def language(self) -> str:
+        """Of who reads."""
+        return self._language
+
     def types(self) -> list[str]:
         """List the types that this person may search."""
         return [name for name in served_types() if permit(self._access, name, Action.SEARCH) is not None]

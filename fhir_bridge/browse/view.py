@@ -17,7 +17,6 @@ from fhir_bridge.smart.patients import name_text
 
 _LEFT_OUT: Final = frozenset({"resourceType", "text", "id"})
 _LINK: Final = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[0-9]{1,9})?")
-_INSTANT: Final = re.compile(r"([0-9-]{10})T([0-9]{2}:[0-9]{2})[0-9:.]*(Z|[+-][0-9]{2}:[0-9]{2})")
 _MAX_CHARS: Final = 2000
 _MAX_DEPTH: Final = 4
 # Where a resource says when it happened, the more telling first.
@@ -66,6 +65,38 @@ _WHAT: Final = (
     "outcome",
 )
 _SUMMED: Final = "value"
+_PARTS: Final = "component"
+_MOST_PARTS: Final = 4
+_LOINC: Final = "http://loinc.org"
+# A blood pressure, whole and the panel of before, and the two parts of it that people say.
+_PRESSURE: Final = frozenset({"85354-9", "55284-4"})
+_SYSTOLIC: Final = "8480-6"
+_DIASTOLIC: Final = "8462-4"
+# As people write the unit that UCUM writes so.
+_UNITS: Final = {"mm[Hg]": "mmHg"}
+_DATES: Final = frozenset({"date", "dateTime", "instant", "Period"})
+_BETWEEN: Final = " – "
+
+
+class Marks(NamedTuple):
+    """What stands between the parts of a line.
+
+    Attributes:
+        colon: between what it is about and what it says of that.
+        comma: between parts of what it says.
+        bracket: around codes, ``{}`` for them.
+    """
+
+    colon: str
+    comma: str
+    bracket: str
+
+
+ENGLISH: Final = Marks(": ", ", ", " ({})")
+"""Of a line in English, and of codes in any language."""
+
+CHINESE: Final = Marks("：", "，", "（{}）")
+"""Of a line in Chinese."""
 
 
 class Row(NamedTuple):
@@ -77,6 +108,7 @@ class Row(NamedTuple):
         value: as text; empty for an element that has its own rows below.
         link: ``Type/id`` of what it refers to here; empty for none.
         codes: behind its words; empty where it has none, or is a code alone.
+        is_date: whether it is a date, a time, or a period of them, as FHIR writes these.
     """
 
     depth: int
@@ -84,11 +116,15 @@ class Row(NamedTuple):
     value: str
     link: str = ""
     codes: str = ""
+    is_date: bool = False
 
-    @property
-    def whole(self) -> str:
-        """The text with its codes."""
-        return _bracketed(self.value, self.codes)
+    def words(self, dated: Callable[[str], str]) -> str:
+        """Give the text, dates in it as a reader writes them."""
+        return _BETWEEN.join(map(dated, self.value.split(_BETWEEN))) if self.is_date else self.value
+
+    def whole(self, dated: Callable[[str], str]) -> str:
+        """Give it with its codes."""
+        return _bracketed(self.words(dated), self.codes)
 
 
 class _Said(NamedTuple):
@@ -103,18 +139,57 @@ def rows_of(resource: Resource) -> list[Row]:
     return list(_rows(str(resource.get("resourceType")), resource, 0))
 
 
-def line_of(resource: Resource, *, has_codes: bool = True) -> str:
-    """Say in a line what a resource is about; empty where it does not say.
+def line_of(resource: Resource, marks: Marks = ENGLISH, *, has_codes: bool = True) -> str:
+    """Say in a line what a resource is about, and what it says of that; empty where it does not say.
 
     Args:
         resource: which.
+        marks: of the reader's language.
         has_codes: whether codes stand behind their words.
     """
     kind = str(resource.get("resourceType"))
     found = next((said for name in _WHAT if (said := _said(kind, resource, name)).words), _NOTHING)
     values = [_said(kind, resource, name) for name in resource if name.startswith(_SUMMED)]
-    parts = (_bracketed(*said) if has_codes else said.words for said in (found, *values))
-    return ": ".join(part for part in parts if part)
+    parts = [_bracketed(*said, marks) if has_codes else said.words for said in (found, *values)]
+    return marks.colon.join(filter(None, parts if any(parts[1:]) else [*parts, _parts(resource, marks)]))
+
+
+def _parts(resource: Resource, marks: Marks) -> str:
+    """Say what an observation says in parts: a blood pressure as people do, of any other each part by its name."""
+    kind, given = str(resource.get("resourceType")), resource.get(_PARTS)
+    if _PARTS not in members(kind):
+        return ""
+    parts = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    pressure = _pressure(parts) if _PRESSURE & _loinc(resource) else ""
+    said = [text for one in parts if (text := _part(kind, one))]
+    return pressure or marks.comma.join(said[:_MOST_PARTS]) + (" …" if len(said) > _MOST_PARTS else "")
+
+
+def _part(kind: str, part: Resource) -> str:
+    """Say a part: its name and its value; empty where it has none."""
+    path = f"{kind}.{_PARTS}"
+    values = [said.words for name in part if name.startswith(_SUMMED) and (said := _said(path, part, name)).words]
+    return " ".join([*filter(None, [_said(path, part, "code").words]), *values]) if values else ""
+
+
+def _pressure(parts: list[Resource]) -> str:
+    """Say a blood pressure, the higher before the lower; empty where it cannot be said so."""
+    found = {code: one.get("valueQuantity") for one in parts for code in _loinc(one)}
+    both = [one for code in (_SYSTOLIC, _DIASTOLIC) if isinstance(one := found.get(code), dict)]
+    units = {_quantity({**one, "value": None}) for one in both}
+    # With a comparator, or a unit each, it is said part by part.
+    if len(both) < 2 or len(units) > 1 or any(_of(one, "comparator") for one in both):  # noqa: PLR2004  # two parts
+        return ""
+    numbers = [text for one in both for text in _of(one, "value")]
+    shown = [_UNITS.get(unit, unit) for unit in units if unit]
+    return " ".join(["/".join(numbers), *shown]) if len(numbers) == len(both) else ""
+
+
+def _loinc(of: Resource) -> frozenset[str]:
+    """List the codes of LOINC by which something says what it is."""
+    concept = of.get("code")
+    codings = _codings(concept) if isinstance(concept, dict) else []
+    return frozenset(text for one in codings if one.get("system") == _LOINC for text in _of(one, "code"))
 
 
 def words_of(concept: Element) -> str:
@@ -134,14 +209,6 @@ def when_of(resource: Resource) -> str:
     meta = resource.get("meta")
     stored = meta.get("lastUpdated") if isinstance(meta, dict) else None
     return stored if isinstance(stored, str) else ""
-
-
-def moment(text: str) -> str:
-    """Write an instant to the minute, as people do; a date stays as it is."""
-    match = _INSTANT.fullmatch(text)
-    if match is None:
-        return text
-    return f"{match[1]} {match[2]} {'UTC' if match[3] == 'Z' else match[3]}"
 
 
 def _said(kind: str, resource: Resource, name: str) -> _Said:
@@ -174,7 +241,7 @@ def _row(name: str, kind: str, content: str, value: Element, depth: int) -> Iter
     said = _text(kind, value)
     if said is not None or not isinstance(value, dict):
         words, codes = said or _NOTHING
-        yield Row(depth, name, words[:_MAX_CHARS], _linked(kind, value), codes[:_MAX_CHARS])
+        yield Row(depth, name, words[:_MAX_CHARS], _linked(kind, value), codes[:_MAX_CHARS], kind in _DATES)
         return
     inner = str(value.get("resourceType")) if kind == "Resource" else content
     yield Row(depth, name, inner if kind == "Resource" else "")
@@ -251,9 +318,9 @@ def _with(words: str, more: list[str]) -> str:
     return _bracketed(*_coded(words, more))
 
 
-def _bracketed(words: str, codes: str) -> str:
+def _bracketed(words: str, codes: str, marks: Marks = ENGLISH) -> str:
     """Write words with codes behind them."""
-    return f"{words} ({codes})" if codes else words
+    return words + marks.bracket.format(codes) if codes else words
 
 
 def _quantity(value: Resource) -> str:
@@ -313,9 +380,9 @@ _WRITERS: Final[Mapping[str, Callable[[Resource], str]]] = {
     "HumanName": name_text,
     "Identifier": _identifier,
     "Money": _quantity,
-    "Period": _pair("start", "end", " – "),
+    "Period": _pair("start", "end", _BETWEEN),
     "Quantity": _quantity,
-    "Range": _pair("low", "high", " – "),
+    "Range": _pair("low", "high", _BETWEEN),
     "Ratio": _pair("numerator", "denominator", " / "),
     "Reference": _reference,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_bridge.browse.view import line_of, moment, when_of
+from fhir_bridge.browse.view import CHINESE, ENGLISH, Marks, line_of, when_of
 from fhir_bridge.browse.words import ELEMENTS, TYPES
 from fhir_bridge.document import Resource, objects_of
 from fhir_bridge.smart.patients import name_text
@@ -19,18 +19,25 @@ _PATIENT: Final = "Patient"
 
 def line_in(pages: Pages, resource: Resource) -> dict[str, str]:
     """Say in a line what a resource is."""
-    kind, line, when = str(resource.get("resourceType")), line_of(resource), moment(when_of(resource))
+    kind, line = str(resource.get("resourceType")), line_of(resource, marks_in(language()))
     if kind == _PATIENT:
         names = objects_of(resource.get("name"))
         line = name_text(names[0]) if names else ""
         sex = resource.get("gender")
-        line += f" ({pages.say(f'browse.gender.{sex}')})" if sex in ("female", "male") else ""
+        line += (
+            pages.say("patient.bracket", text=pages.say(f"browse.gender.{sex}")) if sex in ("female", "male") else ""
+        )
     return {
         "type": type_in(kind),
         "line": line or str(resource.get("id")),
-        "when": when,
+        "when": pages.dated(when_of(resource)),
         "place": place_of(resource),
     }
+
+
+def marks_in(reader: str) -> Marks:
+    """Tell what stands between the parts of a line in a reader's language."""
+    return CHINESE if reader == "zh" else ENGLISH
 
 
 def type_in(name: str) -> str:

@@ -40,6 +40,7 @@ from medchain.encoding import Json, members, unbase64
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
+from medchain.node.config import time_zone
 from medchain.node.directory import MEMBER_KEYS
 from medchain.node.peers import Limits
 from medchain.store.authorisations import Grant
@@ -115,6 +116,7 @@ def mount_smart(app: Flask, node: WebNode, genesis: Genesis, parts: Parts, patie
         clock=node.clock,
         is_proxied=node.config.web_proxy,
         deeds=deeds,
+        zone=time_zone(node.config.time_zone),
     )
     fetcher = Fetcher(private=node.config.peer_private, ca=node.config.peer_ca)
     path = node.config.login_provider

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from flask import Blueprint, Response, request
 
 from fhir_bridge.browse.reading import access_of
+from fhir_bridge.browse.wording import type_in
 from fhir_bridge.concerning import SEARCH, concerning
 from fhir_bridge.rest.core import Auditor
 from fhir_bridge.staff.emergencies import Local
@@ -26,7 +27,6 @@ from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.web.pages import Pages, add_views, redirected
 from medchain.web.session import SignedIn
-from medchain.web.sign_in import shown_time
 
 PLACE: Final = "/concerns"
 """Address of the page."""
@@ -117,19 +117,26 @@ class ConcernAnswers:
         is_read = is_correction or concern.about.what.startswith(_EVENT)
         return {
             "id": one.id,
-            "what": concern.about.what,
+            "what": self._about(concern.about.what),
             "place": f"/browse/{concern.about.what}" if is_read else "",
             "version": concern.about.version,
             "newest": newest,
             "may_accept": not is_correction or newest > concern.about.version,
             "steps": [
-                {"what": self._said(step.kind), "when": shown_time(step.time), "text": step.text}
+                {"what": self._said(step.kind), "when": self._pages.moment(step.time), "text": step.text}
                 for step in concern.steps
             ],
-            "due": shown_time(due),
+            "due": self._pages.moment(due),
             "days": (due - self._site.clock()) // DAY_S,
             "overdue": one.is_overdue,
         }
+
+    def _about(self, what: str) -> str:
+        """Say what it is about: a record or an event by its type, a disclosure by its entry, a refusal as one."""
+        kind, _, name = what.partition("/")
+        if kind == "entry":
+            return self._pages.say("answers.about.entry", position=name)
+        return self._pages.say("answers.about.refusal") if kind == "refusal" else f"{type_in(kind)} {name}"
 
     def _said(self, kind: StepKind) -> str:
         """Word a step."""

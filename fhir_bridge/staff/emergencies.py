@@ -28,7 +28,6 @@ from medchain.store.accounts import Role
 from medchain.store.records import RecordVersion
 from medchain.web.pages import Pages, add_views, redirected
 from medchain.web.session import SignedIn
-from medchain.web.sign_in import shown_time
 
 FINDINGS: Final = ("justified", "unjustified")
 """What a review may find, as the ledger keeps it."""
@@ -154,7 +153,7 @@ class EmergencyPages:
         """Show the clinician's page."""
         return self._pages.render("staff/emergency.html", text=text, found=found, rows=self._open(me))
 
-    def _open(self, me: SignedIn) -> list[dict[str, str]]:
+    def _open(self, me: SignedIn) -> list[dict[str, object]]:
         """List the emergencies in which a person may look now."""
         who, rows = access_of(me), []
         for token, one in self._ward.desk.open_of(who.user):
@@ -165,8 +164,8 @@ class EmergencyPages:
                     "name": "" if patient is None else patient.name or patient.id,
                     "place": "" if patient is None else f"/browse/{_PATIENT}/{patient.id}",
                     "reason": one.reason,
-                    "until": shown_time(one.until),
-                    "minutes": str(max(1, (one.until - self._site.clock()) // 60)),
+                    "until": self._pages.moment(one.until),
+                    "minutes": max(1, (one.until - self._site.clock()) // 60),
                 }
             )
         return rows
@@ -182,8 +181,8 @@ class EmergencyPages:
             "place": f"/browse/{staff}" if is_person else "",
             "looks": urlencode([("agent", staff), *span]) if is_person else "",
             "reason": str(row.get("reason", "")),
-            "time": shown_time(time),
-            "due": shown_time(due),
+            "time": self._pages.moment(time),
+            "due": self._pages.moment(due),
             "days": (due - self._site.clock()) // 86400,
             "overdue": bool(row.get("overdue")),
             "between": self._between(row),

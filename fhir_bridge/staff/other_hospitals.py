@@ -31,7 +31,6 @@ from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.web.pages import Pages, add_views, language, redirected
 from medchain.web.session import SignedIn
-from medchain.web.sign_in import shown_time
 
 PLACE: Final = "/emergencies/elsewhere"
 """Where the pages are."""
@@ -154,7 +153,7 @@ class OtherHospitalPages:
 
     def _shown(self, resource: Resource) -> dict[str, object]:
         """Show a record, in a line and whole."""
-        rows = [(row.depth, element_in(row.name), row.whole) for row in rows_of(resource)]
+        rows = [(row.depth, element_in(row.name), row.whole(self._pages.dated)) for row in rows_of(resource)]
         return {**line_in(self._pages, resource), "rows": rows}
 
     def _hospitals(self) -> list[Hospital]:
@@ -163,16 +162,16 @@ class OtherHospitalPages:
         found = as_objects(as_object(answer).get("custodians"))
         return [_hospital(str(row.get("org_id")), row.get("name")) for row in found]
 
-    def _open(self, case: Noted) -> dict[str, str]:
+    def _open(self, case: Noted) -> dict[str, object]:
         """Show an emergency in which this person may look now."""
         names = {one.org_id: one.name for one in self._hospitals()}
         return {
             "case": case.object_id.hex(),
             "hospital": names.get(case.custodian, case.custodian),
             "identifier": case.identifier,
-            "minutes": str(max(1, (case.until - self._site.clock()) // 60)),
+            "minutes": max(1, (case.until - self._site.clock()) // 60),
             "reason": case.reason,
-            "until": shown_time(case.until),
+            "until": self._pages.moment(case.until),
         }
 
 

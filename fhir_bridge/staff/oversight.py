@@ -10,15 +10,17 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
 from flask import Blueprint, Response
 
+from consent.web.site import organisation_name
 from fhir_bridge.staff.emergencies import Local
 from medchain.encoding import Json, as_number, as_object, as_objects, canonical
-from medchain.node.awaited import AWAITED_S, read_awaited
+from medchain.node.awaited import AWAITED_S, Lacking, read_awaited
 from medchain.node.concerns import REPORTED
 from medchain.node.endorsed import ENDORSED
 from medchain.node.missing import MISSING
@@ -27,7 +29,6 @@ from medchain.node.roll_call import LATE_S, ROLL_CALL
 from medchain.node.witnesses import RENEW_S, WITNESSES
 from medchain.store.accounts import Role
 from medchain.web.pages import Pages, add_views, attached
-from medchain.web.sign_in import shown_time
 
 _FIELDS: Final = (
     "key",
@@ -61,7 +62,7 @@ _CONCERN: Final = (
     "texts",
     "version",
 )
-_MEMBER: Final = ("late", "org_id", "role", "size", "time")
+_MEMBER: Final = ("late", "name", "org_id", "role", "size", "time")
 _WITNESS: Final = ("code", "keys", "name", "size", "time", "url")
 _ENDORSED: Final = ("count", "creator", "endorser", "kind")
 _ALARM: Final = ("id", "code", "subject", "first", "last", "count", "height", "fields")
@@ -101,25 +102,35 @@ class OversightPages:
         days, endorsed = self._endorsed()
         concerns = self._concerns()
         late = [row for row in rows if row["overdue"]]
+        # Of who is a member no more the id is all that is known.
+        named: dict[str, Json] = {str(row["org_id"]): row for row in members}
         return self._pages.render(
             "staff/oversight.html",
-            late=[{**_shown(row), "between": self._between(row)} for row in late],
+            organisation=partial(organisation_name, named),
+            late=[{**self._shown(row), "between": self._between(row, named)} for row in late],
             late_objections=sum(row["objection"] is not None for row in late),
             waiting=sum(row["review"] is None for row in rows),
             total=len(rows),
-            lacking=lacking if is_late else [],
-            lacking_since=_time(since),
+            lacking=[self._shown_lacking(one, named) for one in lacking] if is_late else [],
+            lacking_since=self._time(since),
             untold=untold,
-            missing=[row | {"since": _time(row["since"])} for row in missing],
-            concerns=[_shown_concern(row) for row in concerns if row["overdue"]],
+            missing=[row | {"since": self._time(row["since"])} for row in missing],
+            concerns=[self._shown_concern(row) for row in concerns if row["overdue"]],
             concerns_waiting=sum(row["due"] is not None for row in concerns),
-            members=[row | {"time": _time(row["time"])} for row in members],
+            members=[row | {"time": self._time(row["time"])} for row in members],
             final=final,
             minutes=LATE_S // 60,
-            witnesses=[_shown_witness(row, now) for row in witnesses],
+            witnesses=[self._shown_witness(row, now) for row in witnesses],
             days=days,
             endorsed=groupby(endorsed, key=itemgetter("endorser")),
-            alarms=[row | {name: _time(row[name]) for name in ("first", "last")} for row in _alarms(status)],
+            alarms=[
+                {
+                    **row,
+                    "said": self._meaning("alarm", row["code"]),
+                    **{name: self._time(row[name]) for name in ("first", "last")},
+                }
+                for row in _alarms(status)
+            ],
         )
 
     def as_json(self) -> Response:
@@ -162,14 +173,15 @@ class OversightPages:
         self._pages.site.require(Role.AUDITOR)
         return _rows(self._local.call("emergency.list", {}, _LIMITS), "emergencies", _FIELDS)
 
-    def _between(self, row: Mapping[str, Json]) -> str:
+    def _between(self, row: Mapping[str, Json], named: Json) -> str:
         """Say which other organisation has a part in an emergency; empty where none has."""
         custodian, recipient = str(row["custodian"]), str(row["recipient"])
         if custodian == recipient:
             return ""
         if row["owner"] == custodian:
-            return self._pages.say("oversight.given", organisation=recipient, count=row["count"])
-        return self._pages.say("reviews.asked", organisation=custodian)
+            given = organisation_name(named, recipient)
+            return self._pages.say("oversight.given", organisation=given, count=row["count"])
+        return self._pages.say("reviews.asked", organisation=organisation_name(named, custodian))
 
     def _missing(self) -> tuple[int, list[dict[str, Json]]]:
         """Tell how many versions of emergencies this node was not given in time, and list them."""
@@ -198,6 +210,59 @@ class OversightPages:
         answer = self._local.call(ENDORSED, {}, _LIMITS)
         return as_object(answer).get("days"), _rows(answer, "rows", _ENDORSED)
 
+    def _shown(self, row: Mapping[str, Json]) -> dict[str, str]:
+        """Show an emergency that is late."""
+        objection = row["objection"]
+        return {
+            "owner": str(row["owner"]),
+            "staff": str(row["staff"]),
+            "reason": str(row["reason"]),
+            "time": self._time(row["time"]),
+            "due": self._time(row["due"]),
+            "objection": str(objection.get("reason", "")) if isinstance(objection, dict) else "",
+        }
+
+    def _shown_lacking(self, one: Lacking, named: Json) -> dict[str, object]:
+        """Show whose cosignatures a set of members lacks."""
+
+        def names(org_ids: Sequence[str]) -> str:
+            return self._pages.say("patient.comma").join(organisation_name(named, org_id) for org_id in org_ids)
+
+        return {"needed": one.needed, "missing": names(one.missing), "leaving": names(one.leaving)}
+
+    def _shown_concern(self, row: Mapping[str, Json]) -> dict[str, object]:
+        """Show a correction or complaint that is late."""
+        texts = row["texts"]
+        return {
+            "custodian": row["custodian"],
+            "kind": row["kind"],
+            "opened": self._time(row["opened"]),
+            "due": self._time(row["due"]),
+            "position": row["position"],
+            "texts": [text for text in texts if text] if isinstance(texts, list) else [],
+        }
+
+    def _shown_witness(self, row: Mapping[str, Json], now: int) -> dict[str, object]:
+        """Show an outside witness; one that has not been asked yet is not late."""
+        time = as_number(row["time"])
+        state = "amiss" if row["code"] else "late" if 0 < time < now - _WITNESS_LATE_S else ""
+        return {
+            **row,
+            "state": state,
+            "said": self._meaning("witness", row["code"]),
+            "count": (now - time) // 60,
+            "time": self._time(time) if time else "",
+        }
+
+    def _meaning(self, table: str, code: Json) -> str:
+        """Say what a code means, or what all of its area do; empty for one that nothing is known of."""
+        area = str(code).partition(".")[0]
+        return self._pages.say_or(f"{table}.{code}", self._pages.say_or(f"{table}.{area}", ""))
+
+    def _time(self, value: Json) -> str:
+        """Show a time of the daemon's."""
+        return self._pages.moment(value) if isinstance(value, int) else ""
+
 
 def _alarms(status: Json) -> list[dict[str, Json]]:
     """List the alarms that nobody has acknowledged."""
@@ -208,44 +273,6 @@ def _rows(answer: Json, name: str, fields: Sequence[str]) -> list[dict[str, Json
     """Read rows of the daemon's, the named members alone."""
     rows = as_objects(as_object(answer).get(name))
     return [{field: row.get(field) for field in fields} for row in rows]
-
-
-def _shown(row: Mapping[str, Json]) -> dict[str, str]:
-    """Show an emergency that is late."""
-    objection = row["objection"]
-    return {
-        "owner": str(row["owner"]),
-        "staff": str(row["staff"]),
-        "reason": str(row["reason"]),
-        "time": _time(row["time"]),
-        "due": _time(row["due"]),
-        "objection": str(objection.get("reason", "")) if isinstance(objection, dict) else "",
-    }
-
-
-def _shown_concern(row: Mapping[str, Json]) -> dict[str, object]:
-    """Show a correction or complaint that is late."""
-    texts = row["texts"]
-    return {
-        "custodian": row["custodian"],
-        "kind": row["kind"],
-        "opened": _time(row["opened"]),
-        "due": _time(row["due"]),
-        "position": row["position"],
-        "texts": [text for text in texts if text] if isinstance(texts, list) else [],
-    }
-
-
-def _shown_witness(row: Mapping[str, Json], now: int) -> dict[str, object]:
-    """Show an outside witness; one that has not been asked yet is not late."""
-    time = as_number(row["time"])
-    state = "amiss" if row["code"] else "late" if 0 < time < now - _WITNESS_LATE_S else ""
-    return {**row, "state": state, "minutes": (now - time) // 60, "time": _time(time) if time else ""}
-
-
-def _time(value: Json) -> str:
-    """Show a time of the daemon's."""
-    return shown_time(value) if isinstance(value, int) else ""
 
 
 def _cell(value: Json) -> str:

@@ -1,6 +1,7 @@
 """What the staff's pages say, in Chinese and English.
 
-A data table; more of it: `fhir_bridge.staff.desk_words`, `fhir_bridge.staff.concern_words`.
+A data table; more of it: `fhir_bridge.staff.desk_words`, `fhir_bridge.staff.concern_words`,
+`fhir_bridge.staff.alarm_words`.
 Source: `docs/glossary.md` for the terms.
 """
 
@@ -8,11 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from fhir_bridge.staff.alarm_words import ALARM_WORDS
 from fhir_bridge.staff.concern_words import CONCERN_WORDS
 from fhir_bridge.staff.desk_words import DESK_WORDS
 from medchain.web.words import Words
 
 STAFF_WORDS: Final[Words] = {
+    **ALARM_WORDS,
     **CONCERN_WORDS,
     **DESK_WORDS,
     "emergency.title": ("紧急访问", "Emergency access"),
@@ -26,7 +29,8 @@ STAFF_WORDS: Final[Words] = {
     ),
     "emergency.open": ("您现在可以紧急查看的患者", "Patients whom you may look at in an emergency now"),
     "emergency.none": ("目前没有。", "None at the moment."),
-    "emergency.until": ("至 {until}，还剩 {minutes} 分钟", "until {until}, {minutes} minutes left"),
+    "emergency.until": ("至 {until}，还剩 {count} 分钟", "Until {until}, {count} minutes left"),
+    "emergency.until.one": ("至 {until}，还剩 1 分钟", "Until {until}, 1 minute left"),
     "emergency.reason.said": ("理由：{reason}", "Reason: {reason}"),
     "emergency.gone": ("该患者的资料已不在此处", "This patient's record is no longer here"),
     "emergency.find": ("查找患者", "Find the patient"),
@@ -78,13 +82,18 @@ STAFF_WORDS: Final[Words] = {
     "reviews.none": ("没有待复核的紧急访问。", "No emergency is waiting for its review."),
     "reviews.count": ("{count} 次待复核，其中 {overdue} 次逾期", "{count} to review, {overdue} of them overdue"),
     "reviews.reviewed": ("已复核：{count}", "Reviewed: {count}"),
-    "reviews.due": ("期限 {due}，还剩 {days} 天", "due {due}, {days} days left"),
-    "reviews.overdue": ("已逾期，期限 {due}", "overdue since {due}"),
+    "reviews.due": ("期限 {due}，还剩 {count} 天", "Due {due}, {count} days left"),
+    "reviews.due.one": ("期限 {due}，还剩 1 天", "Due {due}, 1 day left"),
+    "reviews.overdue": ("已逾期，期限 {due}", "Overdue since {due}"),
     "reviews.objection": ("患者有异议：{reason}", "The patient objects: {reason}"),
-    "reviews.asked": ("向{organisation}调阅", "asked {organisation} for the record"),
+    "reviews.asked": ("向{organisation}调阅", "Asked {organisation} for the record"),
     "reviews.given": (
         "提供给{organisation}：{count} 条记录；由对方复核，也可由本院复核",
-        "given to {organisation}: {count} records; it reviews this itself, and this hospital can",
+        "Given to {organisation}: {count} records; it reviews this itself, and this hospital can",
+    ),
+    "reviews.given.one": (
+        "提供给{organisation}：1 条记录；由对方复核，也可由本院复核",
+        "Given to {organisation}: 1 record; it reviews this itself, and this hospital can",
     ),
     "reviews.pending": ("尚未终局，暂不能复核", "Not final yet, and not to be reviewed before"),
     "reviews.looks": ("查看这一小时的审计记录", "See the audit of that hour"),
@@ -94,11 +103,13 @@ STAFF_WORDS: Final[Words] = {
     "reviews.send": ("记录复核", "Record the review"),
     "reviews.send.of": ("记录复核：{staff}，{time}", "Record the review of {staff}, {time}"),
     "oversight.title": ("监督", "Oversight"),
-    "oversight.given": ("提供给{organisation}：{count} 条记录", "given to {organisation}: {count} records"),
+    "oversight.given": ("提供给{organisation}：{count} 条记录", "Given to {organisation}: {count} records"),
+    "oversight.given.one": ("提供给{organisation}：1 条记录", "Given to {organisation}: 1 record"),
     "oversight.late": (
         "{count} 次紧急访问逾期未复核，其中 {objections} 次患者有异议",
         "{count} emergencies are past their review, {objections} of them with an objection",
     ),
+    "oversight.late.none": ("没有逾期未复核的紧急访问", "No emergency is past its review"),
     "oversight.late.one": (
         "{count} 次紧急访问逾期未复核，其中 {objections} 次患者有异议",
         "{count} emergency is past its review, {objections} with an objection",
@@ -143,8 +154,8 @@ STAFF_WORDS: Final[Words] = {
         "What each member cosigned last, by its own clock; none for {minutes} minutes is late. Final up to {final}.",
     ),
     "oversight.member.late": ("滞后", "late"),
-    "oversight.member.last": ("{time}，大小 {size}", "{time}, size {size}"),
-    "oversight.member.never": ("近期没有", "nothing lately"),
+    "oversight.member.last": ("{time}，账本共 {size} 条", "{time}, {size} entries"),
+    "oversight.member.never": ("近期没有", "Nothing lately"),
     "oversight.witnesses": ("外部见证方", "Outside witnesses"),
     "oversight.witnesses.claim": (
         "不是成员，只在账本只增不改时联署，时间为本节点收到联署的时刻。",
@@ -155,12 +166,12 @@ STAFF_WORDS: Final[Words] = {
         "This node asks no outside witness.",
     ),
     "oversight.witness.last": (
-        "{minutes} 分钟前（{time}），大小 {size}",
-        "{minutes} min ago ({time}), size {size}",
+        "{count} 分钟前（{time}），账本共 {size} 条",
+        "{count} min ago ({time}), {size} entries",
     ),
     "oversight.witness.amiss": ("异常", "amiss"),
     "oversight.witness.late": ("滞后", "late"),
-    "oversight.witness.never": ("尚未联署", "nothing cosigned yet"),
+    "oversight.witness.never": ("尚未联署", "Nothing cosigned yet"),
     "oversight.endorsed": ("背书", "Endorsements"),
     "oversight.endorsed.claim": (
         "近 {days} 天各成员被抽中后为他人的交易所作的背书，只计已终局的。",

@@ -92,10 +92,10 @@ def lacking_lines(context: Context, since: int, sets: Sequence[Lacking]) -> list
     """
     lines = []
     for item in sets:
-        fields = {"since": instant(since), "needed": item.needed, "missing": item.missing}
+        fields = {"since": instant(since), "needed": item.needed, "missing": ", ".join(item.missing)}
         lines.append(context.say(messages.STATUS_AWAITED, **fields))
         if item.leaving:
-            lines.append(context.say(messages.STATUS_LEAVING, leaving=item.leaving))
+            lines.append(context.say(messages.STATUS_LEAVING, leaving=", ".join(item.leaving)))
     return lines
 
 

@@ -53,7 +53,7 @@ class LookRow:
         who: reference of the person, or empty.
         role: of that person, or empty.
         purpose: purpose of use, or empty.
-        types: FHIR types of what was seen, sorted.
+        types: FHIR types of what was seen, of a refused release of what was asked for, sorted.
         is_refused: whether it was refused.
         event: id of the AuditEvent, or of the refusal, that tells more.
     """

@@ -348,8 +348,7 @@ def daemon_parts(
     """
     ordering = _ordering(node)
     restoration, store = ordering.restoration, node.replica.store
-    named, ca = read_witnesses(node.config.witnesses_file), node.config.witnesses_ca
-    outside = Witnesses.of(named, node.replica, store.final, node.clock, ca)
+    outside = _outside(node)
     health = LedgerHealth(store, ordering.driver, restoration, outside, node.records, node.config.folder)
     watched: list[Callable[[], Sequence[Alarm]]] = [lambda: ordering.driver.health().alarms]
     book = AlarmBook(node.records, lambda: [alarm for alarms in watched for alarm in alarms()], node.clock)
@@ -407,6 +406,12 @@ def daemon_parts(
         drain=(ordering.drain,),
         close=(ordering.close, outside.close),
     )
+
+
+def _outside(node: DaemonNode) -> Witnesses:
+    """Put together the outside witnesses that the settings name."""
+    named, ca = read_witnesses(node.config.witnesses_file), node.config.witnesses_ca
+    return Witnesses.of(named, node.replica, node.replica.store.final, node.clock, ca)
 
 
 def _surroundings(node: DaemonNode, driver: EmbeddedDriver, decision: DecisionPort) -> Surroundings:

@@ -102,8 +102,8 @@ class Lacking(NamedTuple):
     """What one set of members lacks: how many of whom, and who of the set leaves by a change that waits for it."""
 
     needed: int
-    missing: str
-    leaving: str
+    missing: tuple[str, ...]
+    leaving: tuple[str, ...]
 
 
 def read_awaited(status: Json) -> tuple[int, list[Lacking]]:
@@ -125,12 +125,12 @@ def read_awaited(status: Json) -> tuple[int, list[Lacking]]:
 def _lacking(row: dict[str, Json]) -> Lacking:
     """Read what one set of members lacks."""
     count = as_number(row.get("needed"))
-    return Lacking(count, _joined(row.get("missing")), _joined(row.get("leaving")))
+    return Lacking(count, _texts(row.get("missing")), _texts(row.get("leaving")))
 
 
-def _joined(names: Json) -> str:
-    """Write names in one line."""
-    return ", ".join(map(str, names)) if isinstance(names, list) else ""
+def _texts(names: Json) -> tuple[str, ...]:
+    """Read names."""
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _row(item: Awaited, newest: Members) -> Json:

@@ -181,11 +181,20 @@ def _apart(rows: Sequence[LookRow]) -> Iterator[tuple[LookRow, ...]]:
 
 
 def _refusal(when: int, name: str, detail: bytes) -> LookRow:
-    """Read what is noted of a refused release."""
+    """Read what is noted of a refused release: who asked, what for, and for which types."""
     told = parse_canonical(detail, max_bytes=len(detail))
-    asker = str(told.get("requester", "")) if isinstance(told, dict) else ""
+    noted = told if isinstance(told, dict) else {}
+    types = noted.get("types")
     return LookRow(
-        time=when, action=RELEASE, client=asker, who="", role="", purpose="", types=(), is_refused=True, event=name
+        time=when,
+        action=RELEASE,
+        client=str(noted.get("requester", "")),
+        who="",
+        role="",
+        purpose=str(noted.get("purpose", "")),
+        types=tuple(sorted({str(one) for one in types})) if isinstance(types, list) else (),
+        is_refused=True,
+        event=name,
     )
 
 

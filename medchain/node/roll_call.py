@@ -45,8 +45,9 @@ def roll_call(store: LedgerStore, newest: Callable[[], str | None], origin: str,
         clock: gives Unix seconds.
 
     Returns:
-        ``{"final": size of the newest final checkpoint, "members": [{"late", "org_id", "role", "size", "time"}, …],
-        "time": now}``, those that are late first; size and time are None for a member of which no line is here.
+        ``{"final": size of the newest final checkpoint, "members": [{"late", "name", "org_id", "role", "size",
+        "time"}, …], "time": now}``, those that are late first; name by language; size and time are None for a member
+        of which no line is here.
     """
     now, final = clock(), store.final()
     notes = [stored.note for stored in store.kept_checkpoints()]
@@ -83,4 +84,11 @@ def _row(member: Organisation, cosigned: Cosigned | None, floor: int) -> dict[st
     """Write a member's row; late is who has cosigned nothing since a time, the floor."""
     size, time = (None, None) if cosigned is None else (cosigned.size, cosigned.time)
     late = (time or 0) < floor
-    return {"late": late, "org_id": member.org_id, "role": member.role, "size": size, "time": time}
+    return {
+        "late": late,
+        "name": {**member.name},
+        "org_id": member.org_id,
+        "role": member.role,
+        "size": size,
+        "time": time,
+    }

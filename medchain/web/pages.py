@@ -11,6 +11,7 @@ import gzip
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from importlib.resources import files
 from typing import Any, Final
@@ -20,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
 from medchain.node.log import Log
+from medchain.web import dates
 from medchain.web.routing import Caller, callers, status_of
 from medchain.web.session import Site
 from medchain.web.words import WORDS, Words
@@ -92,6 +94,18 @@ class Pages:
     def say_or(self, key: str, otherwise: str) -> str:
         """Word something in the reader's language where there is a word for it."""
         return self.say(key) if key in self._words else otherwise
+
+    def day(self, seconds: int) -> str:
+        """Write a date as the reader does; Unix seconds."""
+        return dates.day(datetime.fromtimestamp(seconds, self.site.zone), language())
+
+    def moment(self, seconds: int) -> str:
+        """Write a date and time as the reader does; Unix seconds."""
+        return dates.moment(datetime.fromtimestamp(seconds, self.site.zone), language())
+
+    def dated(self, text: str) -> str:
+        """Write a date that FHIR has as text as the reader does."""
+        return dates.written(text, self.site.zone, language())
 
     def words(self, prefix: str) -> dict[str, str]:
         """List the words whose keys begin with something, by the rest of their keys, in the reader's language."""
@@ -170,6 +184,8 @@ def add_views(blueprint: Blueprint, rows: Iterable[tuple[str, Callable[..., Resp
 def pages_blueprint(pages: Pages) -> Blueprint:
     """Make the routes of files and of the choice of language."""
     blueprint = Blueprint("pages", __name__, template_folder="templates")
+    blueprint.add_app_template_filter(pages.dated, "dated")
+    blueprint.add_app_template_filter(begun, "begun")
 
     @blueprint.get("/static/<name>")
     @callers(Caller.PUBLIC)
@@ -201,6 +217,11 @@ def remember_reading(app: Flask) -> None:
                 if chosen in offered:
                     response.set_cookie(cookie, chosen, secure=True, httponly=True, samesite="Lax", path="/")
         return response
+
+
+def begun(text: str) -> str:
+    """Write what begins a line with a capital; unlike Jinja's `capitalize` all that follows stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def is_large() -> bool:

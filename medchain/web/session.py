@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Final
 
 from flask import Response, g, request
@@ -62,6 +63,7 @@ class Site:
         clock: gives Unix seconds.
         is_proxied: whether a proxy forwards requests.
         deeds: keeps who comes and goes.
+        zone: in which times are shown.
     """
 
     org_id: str
@@ -73,6 +75,7 @@ class Site:
     clock: Clock
     is_proxied: bool = False
     deeds: Deeds = field(default_factory=NoDeeds)
+    zone: tzinfo = UTC
 
     @property
     def cookie(self) -> str:

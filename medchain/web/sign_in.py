@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -124,12 +123,12 @@ def _add_account(blueprint: Blueprint, pages: Pages, floor: Floor) -> None:
             (pages.say("account.role"), pages.say(f"role.{me.account.role.value}")),
             (pages.say("account.person"), me.account.fhir_user or pages.say("account.none")),
             (pages.say("account.passkeys"), str(passkeys)),
-            (pages.say("account.since"), shown_time(me.session.created)),
+            (pages.say("account.since"), pages.moment(me.session.created)),
         ]
         grants = []
         for grant in site.accounts.grants_of(me.account.id, site.clock()):
             name, scopes = floor.described(grant)
-            grants.append({"id": grant.id, "name": name, "scopes": scopes, "created": shown_time(grant.created)})
+            grants.append({"id": grant.id, "name": name, "scopes": scopes, "created": pages.moment(grant.created)})
         return pages.render("account.html", rows=rows, grants=grants)
 
     @blueprint.post("/account/revoke")
@@ -317,11 +316,6 @@ def after(then: str) -> str:
 def signed_request(text: str) -> str:
     """Take a signed request from outside; what cannot be one is none."""
     return text if _SIGNED.fullmatch(text) else ""
-
-
-def shown_time(time: int) -> str:
-    """Show a time to a person."""
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def json_answer(document: Json, status: int, headers: Mapping[str, str]) -> Response:

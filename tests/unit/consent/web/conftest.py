@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -262,7 +261,7 @@ def made(desks: Desks) -> Iterator[World]:
         pages = Pages(web, PATIENT_WORDS)
         pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
         patients = PatientSite(
-            pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir", ORIGIN
+            pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), "/fhir", ORIGIN
         )
         signing = Pages(SigningSite(**{one.name: getattr(web, one.name) for one in fields(web)}), PATIENT_WORDS)
         signing.site = replace(signing.site, origins=(ORIGIN,))
@@ -270,7 +269,7 @@ def made(desks: Desks) -> Iterator[World]:
         sign_app = Flask("test-sign", static_folder=None)
         prepare(sign_app)
         sign_app.register_blueprint(pages_blueprint(signing))
-        mount_signing(sign_app, SigningParts(signing, local, genesis(), UTC, PORTAL))
+        mount_signing(sign_app, SigningParts(signing, local, genesis(), PORTAL))
         remember_reading(sign_app)
         check_callers(sign_app)
         app = Flask("test-patient", static_folder=None)

@@ -181,7 +181,7 @@ def test_what_a_helper_signs_and_sees_is_under_the_helpers_name(world):
     done = give(helper, ask, kind=["tests"])
     assert done.status_code == 200, done.text
     consent = re.search(r"/my/access/([0-9a-f]{64})", json.loads(done.data)["next"])[1]
-    assert "the passkey of 王helped-helper, acting for you" in said(person, f"/my/access/{consent}")
+    assert "The passkey of 王helped-helper, acting for you" in said(person, f"/my/access/{consent}")
     family = said(person, "/my/family")
     assert re.search(r"let anxin-insurance see records \(.*\)|let .* see records", family)
     assert re.search(r"looked at your records \d+ times", family)

@@ -110,7 +110,7 @@ def test_guardians_who_disagree_sign_one_after_another_and_nothing_counts_before
     page = said(family.mother, f"/my/asks/{ask}")
     assert "All guardians must sign this" in page
     assert re.search(r"Which records may be seen\s+Diagnoses, Tests and measurements", page)
-    assert re.search(r"Sensitive records among them\s+none", page)
+    assert re.search(r"Sensitive records among them\s+None", page)
     assert re.search(rf"Signed by\s+王{family.names[0]}\s+Waiting for\s+王{family.names[1]}", page)
     assert 'value="sign"' not in family.mother.get(f"/my/asks/{ask}").text
     assert family.local.call("patient.consents", {"subjects": [world.subjects[family.child]]})["consents"] == []

@@ -58,7 +58,7 @@ def test_who_can_see_names_the_basis_and_offers_no_stop(opened, language, words)
 
 @pytest.mark.parametrize(
     ("language", "words"),
-    [("en", ("Court order", "under this legal basis")), ("zh", ("法院命令", "依此法律依据"))],
+    [("en", ("Court order", "Under this legal basis")), ("zh", ("法院命令", "依此法律依据"))],
 )
 def test_who_has_looked_names_the_basis(opened, language, words):
     browser, mandate = opened

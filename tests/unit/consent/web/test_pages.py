@@ -137,7 +137,7 @@ def test_an_ask_says_who_why_which_records_and_what_it_would_let_through(world):
     browser = world.patient("asks")
     ask = world.ask("asks")
     page = english(browser, f"/my/asks/{ask}")
-    for said in ("王晓梅", "payment and claims", "核对三月的住院理赔", "诊断1", "血糖", "What if I say no?"):
+    for said in ("王晓梅", "Payment and claims", "核对三月的住院理赔", "诊断1", "血糖", "What if I say no?"):
         assert said in page
     assert "could see 2 records today" in page
     assert "mental health (1 labelled)" in page
@@ -166,7 +166,7 @@ def test_a_patient_agrees_the_insurer_reads_what_was_previewed_and_after_a_stop_
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         world.read(consent)
     page = english(browser, "/my/looked")
-    assert re.search(r"refused .* payment and claims asked for: Diagnoses, Tests and measurements", page)
+    assert re.search(r"refused .* payment and claims Asked for: Diagnoses, Tests and measurements", page)
     assert "cannot be called back" in english(browser, f"/my/access/{consent}")
     assert "One request was refused this week" in english(browser, "/my")
 
@@ -381,7 +381,7 @@ def test_everything_may_be_asked_for_and_permitted(world):
     ask = world.ask("everything", resource_types=["*"])
     everything = [*kinds.KINDS, kinds.OTHER]
     consent = world.give(browser, ask, kind=everything)
-    assert "all kinds of records" in english(browser, f"/my/access/{consent}")
+    assert "All kinds of records" in english(browser, f"/my/access/{consent}")
     assert len(world.read(consent, ("*",))["records"]) == 3
     some = world.ask("everything", resource_types=["*"])
     narrower = world.give(browser, some, kind=["tests"])
@@ -469,7 +469,7 @@ def test_a_patient_sees_an_emergency_with_its_reason_and_objects_once(world):
     declared = desk.declare("urgent", "doctor-17", "unconscious after a fall")
     page = english(browser, "/my/looked")
     assert "doctor-17" in page
-    assert "reason given: unconscious after a fall" in page
+    assert "Reason given: unconscious after a fall" in page
     name = declared.object_id.hex()
     form = {"csrf": browser.csrf("/my/looked"), "reason": "I was awake"}
     other = world.patient("uninvolved")
@@ -497,14 +497,14 @@ def test_who_broke_the_glass_here_is_named_and_nobody_of_another_hospital(world)
     desk.declare("named", "Practitioner/d55", "unconscious")
     page = english(browser, "/my/looked")
     assert "陈静" in page
-    assert "Practitioner/d55" not in page
+    assert "staff d55" not in page
     # There, the same reference is of somebody else.
     (noted,) = [one for one in site.records.accesses(world.server.service.patient_token("named")) if one.detail]
     detail = parse_canonical(noted.detail, max_bytes=1 << 20) | {"recipient": TONGJI}
     elsewhere = replace(noted, detail=canonical(detail))
     with patch.object(type(site.records), "accesses", lambda *_: [elsewhere]):
         page = english(browser, "/my/looked")
-    assert "Practitioner/d55" in page
+    assert "Member of staff d55" in page
     assert "陈静" not in page
 
 
@@ -549,9 +549,9 @@ def test_what_each_insurer_got_is_listed_by_insurer(world):
         world.read(consent)
     seen_by_staff(world, "Observation/insured-o1")
     shown = english(browser, page)
-    assert "records given: 4, counting each time; disclosures: 2" in shown
-    assert "Practitioner/d17" not in shown
-    assert "Practitioner/d17" in english(browser, "/my/looked")
+    assert "Records given: 4, counting each time; disclosures: 2" in shown
+    assert "staff d17" not in shown
+    assert "Member of staff d17" in english(browser, "/my/looked")
     browser.post(f"/my/access/{consent}/stop", {"csrf": browser.csrf()})
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         world.read(consent)
@@ -576,7 +576,7 @@ def test_attack_who_is_refused_writes_on_the_patients_page_what_it_asked_for(wor
     # Once in what the page says of itself.
     assert page.count("refused") == 3
     assert "555-0100" not in page
-    assert page.count("asked for: all kinds of records") == 1
+    assert page.count("Asked for: all kinds of records") == 1
 
 
 def test_looks_for_several_purposes_are_told_apart_and_each_says_for_what(world):
@@ -601,7 +601,7 @@ def test_an_insurer_that_asks_for_an_invoice_is_told_of_as_itself_and_got_no_rec
     page = english(browser, "/my/looked")
     said = r".*?2 times · payment and claims.*?asked whether an invoice of yours is claimed"
     assert re.search(ANXIN + said, page, re.DOTALL)
-    assert "asked for: an invoice of yours, with a wrong check code" in page
+    assert "Asked for: an invoice of yours, with a wrong check code" in page
     assert "a system" not in page
     zh = browser.text("/my/looked?lang=zh")
     assert "查询发票是否已理赔" in zh
@@ -629,7 +629,7 @@ def test_looks_and_refusals_are_marked_once_a_final_root_covers_them_and_their_p
     with pytest.raises(NotFoundError, match=r"release\.nothing"):
         world.read(consent)
     page = english(browser, "/my/looked")
-    assert "Practitioner/d17" in page
+    assert "Member of staff d17" in page
     assert "entered in your list" not in page
     assert "Download the proof" not in page
     entered(world)

@@ -206,6 +206,59 @@ def test_a_record_is_called_by_words_and_its_codes_stand_apart(world):
     assert "85354-9" not in page.partition("<details")[0]
 
 
+def said(browser, path: str, language: str) -> str:
+    """Give the text of a page's lists."""
+    rows = re.findall(r'<li class="mc-line">.*?</li>', browser.text(f"{path}?lang={language}"), re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", " ".join(rows)))
+
+
+def test_a_list_says_what_was_measured_and_when_as_the_reader_writes_it(world):
+    """LOINC 85354-9 with 8480-6 and 8462-4, as HL7's example of the vital signs profile has them."""
+    parts = [
+        {
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}], "text": name},
+            "valueQuantity": {"value": value, "unit": "mmHg", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"},
+        }
+        for code, name, value in (("8480-6", "收缩压", 120), ("8462-4", "舒张压", 80))
+    ]
+    pressure = {
+        "code": {"coding": [{"system": "http://loinc.org", "code": "85354-9"}], "text": "血压"},
+        "component": parts,
+        "effectiveDateTime": "2026-10-01T23:30:00Z",
+    }
+    records(world, "pressed", of_visit("pressed", 1, "Encounter/no-such") | pressure)
+    browser = world.patient("pressed")
+    assert "血压：120/80 mmHg 2026年10月1日" in said(browser, "/my/record/kinds/tests", "zh")
+    assert "血压: 120/80 mmHg 1 Oct 2026" in said(browser, "/my/record/kinds/tests", "en")
+    assert "1 Oct 2026, 23:30 UTC" in english(browser, "/my/record/Observation/pressed-v1")
+
+
+def test_a_persons_date_is_called_that_of_the_birth(world):
+    records(world, "born", {"resourceType": "RelatedPerson", "id": "born-r1", "patient": {"reference": "Patient/born"}})
+    row = {"resourceType": "Patient", "id": "born", "name": [{"text": "王born"}], "birthDate": "1980-01-02"}
+    content = json.dumps(row, ensure_ascii=False).encode()
+    world.server.service.update(NewRecord("Patient", "born", content, "born", document=row))
+    browser = world.patient("born")
+    assert "王born born 2 Jan 1980" in said(browser, "/my/record/kinds/person", "en")
+    assert "王born 1980年1月2日出生" in said(browser, "/my/record", "zh")
+    assert "Date of birth 2 Jan 1980" in english(browser, "/my/record/Patient/born")
+    # What has no words of its own is called by its kind.
+    assert "Personal details" in said(browser, "/my/record/kinds/person", "en")
+
+
+def test_who_a_record_names_by_reference_alone_is_named(world):
+    world.server.service.create(
+        NewRecord(
+            "Practitioner", "named-d1", b'{"resourceType":"Practitioner","id":"named-d1","name":[{"text":"Dr Li"}]}', ""
+        )
+    )
+    named = {"performer": [{"reference": "Practitioner/named-d1"}, {"reference": "Practitioner/no-such"}]}
+    records(world, "refers", of_visit("refers", 1, "Encounter/no-such") | named)
+    page = english(world.patient("refers"), "/my/record/Observation/refers-v1")
+    assert "Performer Dr Li Performer Practitioner/no-such" in page
+    assert "Subject 王refers" in page
+
+
 def test_a_changed_record_says_which_version_it_is(world):
     records(world, "changed", visit("changed", 1))
     service = world.server.service

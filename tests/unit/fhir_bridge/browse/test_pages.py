@@ -141,7 +141,7 @@ def test_a_deleted_record_is_told_as_the_server_tells_it(desk):
     answer = desk.get("/browse/Observation/o1", **{"Accept-Language": "zh"})
     assert answer.status_code == 410
     assert "该资源已被删除；历史版本仍在。" in answer.text
-    assert "2 (已删除)" in answer.text
+    assert "2（已删除）" in answer.text
     assert 'href="/browse/Observation/o1/versions/1"' in answer.text
     page = desk.get("/browse/Observation/o1/versions/1", **{"Accept-Language": "en"}).text
     assert "2 (deleted)" in page

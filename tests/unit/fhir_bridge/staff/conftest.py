@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 import pytest
@@ -165,7 +164,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     app.register_blueprint(OversightPages(pages, local).blueprint())
     app.register_blueprint(ConcernAnswers(ConcernDesk(pages, local, site.records, audit)).blueprint())
     patients = PatientSite(
-        pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), UTC, "/fhir"
+        pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), "/fhir"
     )
     for blueprint in (*desk_blueprints(Counter(patients, core)), *patient_blueprints(patients)):
         app.register_blueprint(blueprint)

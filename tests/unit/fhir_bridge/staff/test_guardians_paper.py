@@ -42,7 +42,7 @@ def test_a_guardian_permits_on_paper_for_a_child_and_is_named(world, child):
     case = opened(first, name)
     assert "Guardian who signs" in text_of(first.get(f"{case}/paper?lang=en"))
     page = text_of(drafted(first, case, guardian=mother))
-    assert f"Signed in the person's stead by the guardian 王{name}-mother (born: 1958-03-04)" in page
+    assert f"Signed in the person's stead by the guardian 王{name}-mother (born: 4 Mar 1958)" in page
     assert "The guardian's signature, date" in page
     waiting = proposed_paper(first, name, guardian=mother)
     assert f"by the guardian 王{name}-mother" in text_of(second.get(f"{waiting}?lang=en"))

@@ -161,11 +161,11 @@ def test_the_review_pages_of_both_tell_of_the_other_and_of_the_objection(clinici
     world.desks.local(RENHE).call("emergency.object", {"by": "p", "object": given["key"], "reason": "I was awake"})
     patient.everywhere(bytes.fromhex(given["key"]), 2)
     there = text_of(world.staff(Role.AUDITOR).get("/emergencies/reviews?lang=en"))
-    assert f"given to {TONGJI}: 3 records" in there
+    assert f"Given to {TONGJI}: 3 records" in there
     here = text_of(abroad.staff(Role.AUDITOR).get("/emergencies/reviews?lang=en"))
-    assert f"asked {RENHE} for the record" in here
+    assert f"Asked {RENHE} for the record" in here
     assert "The patient objects: I was awake" in here
-    assert "given to" not in here
+    assert "Given to" not in here
 
 
 def test_the_command_names_who_is_to_review_and_the_other_hospital(clinician, patient, abroad):

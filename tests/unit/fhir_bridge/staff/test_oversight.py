@@ -60,7 +60,7 @@ def test_what_is_past_its_clock_is_said_first_and_what_others_wrote_is_no_markup
     assert "<b>fell" not in page
     assert "ordering.split_view" in page
     assert "&lt;i&gt;anxin&lt;/i&gt;" in page
-    assert page.index("overdue since") < page.index("ordering.split_view")
+    assert page.index("Overdue since") < page.index("ordering.split_view")
 
 
 def test_of_an_emergency_between_two_hospitals_each_is_late_with_its_own_entry(desks, office):
@@ -73,7 +73,7 @@ def test_of_an_emergency_between_two_hospitals_each_is_late_with_its_own_entry(d
         page = re.sub(r"\s+", " ", office.staff(Role.AUDITOR).get("/oversight?lang=en").text)
     finally:
         office.desks.federation.time -= 8 * 86400
-    for owner, between in ((TONGJI, f"asked {RENHE} for the record"), (RENHE, f"given to {TONGJI}: 3 records")):
+    for owner, between in ((TONGJI, f"Asked {RENHE} for the record"), (RENHE, f"Given to {TONGJI}: 3 records")):
         head = rf"{owner} · {patient.staff} · [^<]+</h3> <p>{between}</p>"
         assert re.search(head, page), owner
     assert patient.local not in page
@@ -153,9 +153,9 @@ def test_who_endorsed_how_much_of_whose_is_told_of_the_last_days(office):
         (TONGJI, RENHE, "consent", 3),
     ]
     page = office.staff(Role.AUDITOR).get("/oversight?lang=en").text
-    assert page.index("a key that is listed no more") < page.index(f"subjects of {RENHE}: 5")
-    assert page.index(f"grants of {RENHE}: 4") < page.index(f"consents of {RENHE}: 3")
-    assert f"{RENHE}：知情同意 3 次" in office.staff(Role.AUDITOR).get("/oversight?lang=zh").text
+    assert page.index("A key that is listed no more") < page.index(f"Subjects of {RENHE}: 5")
+    assert page.index(f"Grants of {RENHE}: 4") < page.index(f"Consents of {RENHE}: 3")
+    assert "机构：知情同意 3 次" in office.staff(Role.AUDITOR).get("/oversight?lang=zh").text
 
 
 def test_what_was_not_told_is_said_first_with_who_kept_it_back(world, office, monkeypatch):
@@ -203,7 +203,7 @@ def test_whose_cosignatures_are_awaited_is_said_once_it_lasts(office, monkeypatc
     page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
     assert f"1 more must cosign, of {ANXIN}, {TONGJI}" in page
     assert f"A change that suspends or removes {TONGJI} waits for that" in page
-    assert f"还差 1 个机构的共同签名，尚缺 {ANXIN}, {TONGJI}" in chinese
+    assert "还差 1 个机构的共同签名，尚缺 机构、机构" in chinese
     assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["awaited"]["sets"] == sets
     status["awaited"]["since"] = clock
     assert "must cosign" not in office.staff(Role.AUDITOR).get("/oversight?lang=en").text
@@ -223,13 +223,27 @@ def test_outside_witnesses_are_told_by_name_with_how_long_ago_each_has_cosigned(
     page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
     cards = dict(re.findall(r"mc-mono\">(regulator|asleep|torn|new)((?:.|\n)*?)</li>", page))
     assert "3 min ago (" in cards["regulator"]
-    assert ", size 34" in cards["regulator"]
+    assert ", 34 entries" in cards["regulator"]
     assert ["· late" in cards[name] for name in ("regulator", "asleep", "torn", "new")] == [False, True, False, False]
     assert "· amiss" in cards["torn"]
     assert "witness.disputed" in cards["torn"]
-    assert "nothing cosigned yet" in cards["new"]
+    assert "It does not accept that the ledger grew from what it has seen" in cards["torn"]
+    assert "Nothing cosigned yet" in cards["new"]
     assert "3 分钟前（" in chinese
     assert json.loads(office.staff(Role.AUDITOR).get(PATHS[1]).data)["witnesses"] == rows
+
+
+def test_an_alarm_says_in_words_what_it_is_and_keeps_its_code(office, monkeypatch):
+    rows = [
+        ALARM | {"code": code, "id": at, "subject": TONGJI}
+        for at, code in enumerate(("checkpoint.split_view", "block.root", "x.y"))
+    ]
+    monkeypatch.setitem(office.local.operations, "status", lambda _document: {"alarms": rows})
+    page, chinese = (office.staff(Role.AUDITOR).get(f"/oversight?lang={lang}").text for lang in ("en", "zh"))
+    said = ("Two histories of the ledger that contradict each other", "A block of the orderer was refused", "x.y")
+    assert [text in page for text in (*said, "checkpoint.split_view", "block.root")] == [True] * 5
+    assert "有人签署了两份互相矛盾的账本历史" in chinese
+    assert re.search(r">x\.y</h3>\s*<p class=\"mc-mono\">机构</p>", chinese)
 
 
 def test_every_kind_has_a_name_on_the_page():

@@ -146,7 +146,7 @@ def test_a_permission_on_paper_is_previewed_confirmed_and_marked_as_attested(wor
     body = world.desks.federation.sites[RENHE].node.shelf.head(unhex(row["key"], 32))[1]
     assert body.evidence.value == {"attested_by": ["Practitioner/p1", "Practitioner/p2"]}
     page = text_of(second.get(f"{done.headers['Location']}/permissions?lang=en"))
-    assert "attested by two members of the staff (paper)" in page
+    assert "Attested by two members of the staff (paper)" in page
     assert "no records went out yet" in page
 
 
@@ -160,7 +160,7 @@ def test_a_permission_is_stopped_at_the_desk_by_one_at_once(world):
     assert (answer.status_code, answer.headers["Location"]) == (303, place)
     (row,) = consents(world, subject)
     assert (row["in_force"], row["ending"]["by"], row["ending"]["how"]) == (False, RENHE, "organisation")
-    assert "stopped by renhe-hospital" in text_of(second.get(f"{place}?lang=en"))
+    assert "Stopped by renhe-hospital" in text_of(second.get(f"{place}?lang=en"))
     assert code_of(second.post(f"{place}/stop", form | {"key": row["key"]})) == "desk.repeated"
 
 

@@ -37,7 +37,7 @@ def test_who_is_down_is_named_until_it_is_back(federation):
         assert eventually(lambda: awaited(site.ledger, site.node.driver.cosigner) == _told(1, ANXIN, TONGJI))
     finally:
         federation.down.clear()
-    assert read_awaited({"awaited": _told(1, ANXIN, TONGJI)}) == (NOW, [Lacking(1, f"{ANXIN}, {TONGJI}", "")])
+    assert read_awaited({"awaited": _told(1, ANXIN, TONGJI)}) == (NOW, [Lacking(1, (ANXIN, TONGJI), ())])
     assert eventually(lambda: awaited(site.ledger, site.node.driver.cosigner) is None)
 
 
@@ -52,7 +52,7 @@ def test_whose_suspension_waits_is_named(federation):
         told = awaited(site.ledger, Lines(lacks))
     finally:
         federation.down.clear()
-    assert read_awaited({"awaited": told})[1] == [Lacking(1, f"{ANXIN}, gone-hospital", "gone-hospital")]
+    assert read_awaited({"awaited": told})[1] == [Lacking(1, (ANXIN, "gone-hospital"), ("gone-hospital",))]
 
 
 def _told(needed: int, *missing: str) -> dict:

@@ -413,25 +413,34 @@ def test_where_nothing_waits_no_root_is_made(house):
     assert (house.book.round(), house.roots, house.site.records.pending_count()) == (0, 0, 0)
 
 
-def test_refused_releases_are_entered_with_who_asked(house):
+def test_refused_releases_are_entered_with_who_asked_and_what_for(house):
     site = house.site
     anna = house.named("anna")
     site.service.create(NewRecord("Patient", anna, b'{"resourceType":"Patient"}', anna))
     token, gone = house.token("anna"), house.token("nobody")
-    told = canonical({"reason": "consent.denied", "request": "00", "requester": "anxin-insurance"})
-    rows = [(b"1" * 16, token), (b"2" * 16, ""), (b"3" * 16, gone)]
-    for name, patient in rows:
-        site.records.put_accesses([Access(name, patient, REFUSED, NOW - 5, told)])
+    unread = {"reason": "consent.denied", "request": "00", "requester": "anxin-insurance"}
+    told = canonical({**unread, "purpose": "HPAYMT", "types": ["Observation", "Condition", "Observation"]})
+    rows = [
+        (b"1" * 16, token, told),
+        (b"2" * 16, "", told),
+        (b"3" * 16, gone, told),
+        (b"5" * 16, token, canonical(unread)),
+    ]
+    for name, patient, detail in rows:
+        site.records.put_accesses([Access(name, patient, REFUSED, NOW - 5, detail)])
     site.records.put_accesses([Access(b"4" * 16, token, "given", NOW - 5, told)])
     assert house.book.round() == 1
     house.anchor()
-    (found,) = house.shown("anna").to_json()["listed"]
+    found, other = house.shown("anna").to_json()["listed"]
     assert (found["action"], found["client"], found["refused"], found["event"]) == (
         "release",
         "anxin-insurance",
         True,
         (b"1" * 16).hex(),
     )
+    assert (found["purpose"], found["types"]) == ("HPAYMT", ["Condition", "Observation"])
+    # Of a document that could not be read nothing else is known.
+    assert (other["client"], other["purpose"], other["types"]) == ("anxin-insurance", "", [])
     assert house.book.round() == 0
 
 
