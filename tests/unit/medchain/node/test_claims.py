@@ -222,7 +222,7 @@ def test_of_two_insurers_that_settle_at_once_one_wins_and_the_other_asks_anew(fe
 
     def submit(draft: Draft) -> None:
         try:
-            results.append(counter.node.submitter.submit(draft))
+            results.append(counter.node.submitter.submit(draft, timeout_s=120))
         except MedchainError as error:
             results.append(error)
 
