@@ -26,12 +26,10 @@ from fhir_bridge.bundled import KEPT_BACK, NOBODY, Name, Whom, facts_in, lying_i
 from fhir_bridge.bundled import TYPE as BUNDLE
 from fhir_bridge.definitions.elements import type_names
 from fhir_bridge.definitions.parameters import parameters_of
-from fhir_bridge.document import Resource, member
-from medchain.encoding import objects_in
 from medchain.errors import NotFoundError, VerificationError
 from medchain.node.event_time import event_span
 from medchain.node.records import RecordService
-from medchain.node.telling import BINARY, PROVENANCE, Telling, about_in, attached_in, local_record, said, targets_in
+from medchain.node.telling import BINARY, PROVENANCE, Telling, about_in, attached_in, said, targets_in
 from medchain.store.consents import ConsentRows, Fresh
 from medchain.store.records import RecordStore
 
@@ -244,8 +242,6 @@ class JointRecords:
             return _Of() if about is None else _Of(frozenset({about}))
         if row.type != BUNDLE:
             whom = named_in(record, self._service.patient_token)
-            if row.patient == self._nobody:
-                return _Of(_records_in(record), whom)
             # What is judged with all else of its patient is judged for the others whom it names as well.
             return _Of(whom=replace(whom, tokens=whom.tokens - {row.patient}))
         lying = lying_in(record, self._service.patient_token)
@@ -270,9 +266,3 @@ def _nobodys() -> frozenset[str]:
     """List the types of these records that are nobody's: those that may name patients, by HL7's search parameters."""
     types = type_names("resource") - _APART
     return _BESIDE | {name for name in types if any(_PATIENT in one.target for one in parameters_of(name).values())}
-
-
-def _records_in(record: Resource) -> frozenset[Name]:
-    """Name the records here to which one refers."""
-    found = (local_record(member(one, "reference")) for one in objects_in(record))
-    return frozenset(name for name in found if name is not None)
