@@ -332,6 +332,11 @@ def random_id() -> str:
     return secrets.token_hex(_ID_CHARS // 2)
 
 
+def is_drawn(record_id: str) -> bool:
+    """Tell whether an id has the form of those that the node gives to records of clients, which no client chooses."""
+    return is_given(record_id) and len(record_id) == _ID_CHARS
+
+
 def is_given(record_id: str) -> bool:
     """Tell whether an id has the form of those that the node gives, to records of clients and to AuditEvents."""
     return _GIVEN.fullmatch(record_id) is not None

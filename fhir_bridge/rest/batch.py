@@ -36,7 +36,7 @@ from fhir_bridge.bundle_entries import (
 from fhir_bridge.change import JSON_PATCH, patch_of_binary
 from fhir_bridge.document import KEPT_ROWS, Document, Element, Resource, member, parse, parse_bundle, write
 from fhir_bridge.outcome import outcome, report, status_of
-from fhir_bridge.references import instant
+from fhir_bridge.references import PROVENANCE, instant
 from fhir_bridge.resources import InvalidResourceError, check_form, warnings
 from fhir_bridge.rest import attachments, rights
 from fhir_bridge.rest.again import rounds
@@ -45,6 +45,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, sent_format
 from fhir_bridge.rest.read import ANCHORED, http_date
 from fhir_bridge.rest.searching import FORM
+from fhir_bridge.rest.targets import check_targets
 from fhir_bridge.rest.write import DELETED, PRESENT, STORED
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.xml import parse_xml
@@ -237,6 +238,7 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     methods = (one.method for one in plan.entries if not one.present)
     rights.check_rights(core, ask.who, zip(plan.records, methods, strict=True))
     _check_attachments(core, ask.who, plan)
+    _check_targets(core, ask, plan)
     stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
     numbers = list(dict.fromkeys((*kept, *(row.seq for row in stored), *_met(core, plan))))
     others: dict[int, bytes] = {}
@@ -278,6 +280,19 @@ def _check_attachments(core: Core, access: Access, plan: plans.Plan) -> None:
         except InvalidResourceError as error:
             place = f"Bundle.entry[{entry.index}].resource"
             raise error.within(place, entry.index) from error
+
+
+def _check_targets(core: Core, ask: Ask, plan: plans.Plan) -> None:
+    """See that Provenances are of what the caller may know of, or comes in the same Bundle."""
+    beside = {(entry.type, entry.id) for entry in plan.entries if entry.method != DELETE}
+    for record, entry in zip(plan.records, [one for one in plan.entries if not one.present], strict=True):
+        if record.type != PROVENANCE or not record.content:
+            continue
+        before = core.labeller.newest(record.type, record.id) if record.version > 1 else None
+        try:
+            check_targets(core, ask, parse(record.content), before, beside)
+        except InputError as error:
+            raise InputError(error.code, entry=entry.index) from error
 
 
 def _batch(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Done:

@@ -15,6 +15,7 @@ from typing import Final
 
 from fhir_bridge.bundle_entries import DELETE
 from fhir_bridge.document import Document, member, parse
+from fhir_bridge.references import is_drawn
 from fhir_bridge.rest.core import Core
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
@@ -52,27 +53,37 @@ def check_hidden(core: Core, access: Access, given: Document, requests: Sequence
     for index, (method, url) in enumerate(requests):
         if method in _REPLACING:
             core.gate.require_free(*url.partition("?")[0].partition("/")[::2])
-        if (method, type_of(url)) not in limited:
+        type_name, record_id = type_of(url), _named(method, url, given, index)
+        # An id of the form that this node gives is one of a record that is there, or is kept back.
+        may_choose = method != "PUT" or not is_drawn(record_id)
+        if not record_id or ((method, type_name) not in limited and may_choose):
             continue
-        row = given.rows[index]
-        request = row.get("request") if isinstance(row, dict) else None
-        resource = row.get("resource") if isinstance(row, dict) else None
-        place, question, _ = url.partition("?")
-        type_name, _, record_id = place.partition("/")
-        if question:
-            # A conditional update may name the record that is to be made.
-            record_id = member(resource, "id") if method == "PUT" and isinstance(resource, dict) else ""
-        if not record_id or not _is_hidden(core, access, method, type_name, record_id):
+        if not _is_hidden(core, access, method, type_name, record_id):
             continue
         newest = core.store.get(type_name, record_id)
-        if (method, type_name) in free and (newest is None or method in _OF_WHAT_IS_THERE):
+        if (method, type_name) in free and ((newest is None and may_choose) or method in _OF_WHAT_IS_THERE):
             # Who may write all of the type may choose an id; what is kept back is done to as to what is not there.
             kept += [] if newest is None else [newest.seq]
             continue
+        row = given.rows[index]
+        request = row.get("request") if isinstance(row, dict) else None
         if isinstance(request, dict) and member(request, "ifMatch"):
             raise ConflictError("bundle.version", entry=index)
         raise NotFoundError("record.unknown", entry=index)
     return kept
+
+
+def _named(method: str, url: str, given: Document, index: int) -> str:
+    """Return the id of the record that an entry replaces, or makes; empty where the server says which."""
+    if method not in _REPLACING:
+        return ""
+    place, question, _ = url.partition("?")
+    if not question:
+        return place.partition("/")[2]
+    # A conditional update may name the record that is to be made.
+    row = given.rows[index] if method == "PUT" else None
+    resource = row.get("resource") if isinstance(row, dict) else None
+    return member(resource, "id") if isinstance(resource, dict) else ""
 
 
 def _is_free(core: Core, access: Access, method: str, type_name: str) -> bool:

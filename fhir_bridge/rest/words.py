@@ -208,6 +208,10 @@ _WORDS: Final[Mapping[str, Words]] = {
     "provenance.kept": Words(
         "此标识属于账本所述的来源记录。", "Under such ids the ledger tells of records; nobody writes them."
     ),
+    "provenance.target": Words(
+        "target 须为可见的已有资源，或与其一同提交。",
+        "A target must be a resource of this server that you may see, or come in the same Bundle.",
+    ),
     "search.chain": Words("链式参数不合法。", "The chain of parameters leads nowhere."),
     "search.composite": Words("组合参数的各部分不可查询。", "The parts of the composite cannot be searched."),
     "search.condition": Words(

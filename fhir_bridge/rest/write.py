@@ -23,7 +23,7 @@ from fhir_bridge.etags import NONE, names
 from fhir_bridge.fhirpath.patch import apply_fhirpath_patch
 from fhir_bridge.labelling import Label
 from fhir_bridge.outcome import report
-from fhir_bridge.references import Own, Resolver, Wanted, parse_condition, random_id, rewrite, with_identity
+from fhir_bridge.references import Own, Resolver, Wanted, is_drawn, parse_condition, random_id, rewrite, with_identity
 from fhir_bridge.rest.again import rounds
 from fhir_bridge.rest.ask import FHIR_JSON, Ask, Reply
 from fhir_bridge.rest.attachments import check_attachments
@@ -31,6 +31,7 @@ from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.negotiate import Format, Returned, media_type, sent_format
 from fhir_bridge.rest.read import headers_of, shown
 from fhir_bridge.rest.shape import part
+from fhir_bridge.rest.targets import check_targets
 from fhir_bridge.smart.scopes import Action
 from fhir_bridge.subset import check_whole
 from fhir_bridge.whose import named_patient
@@ -209,6 +210,16 @@ def check_replaced(core: Core, ask: Ask, action: Action, newest: RecordVersion |
         raise NotFoundError("record.unknown")
 
 
+def _check_chosen(ask: Ask, record_id: str, newest: RecordVersion | None) -> None:
+    """See that a client chooses no id of the form that this node gives; raises as `check_replaced`.
+
+    Such an id, of which there is no record, looks as one of a record that is kept back.
+    """
+    if newest is None and is_drawn(record_id):
+        check_match(ask, None)
+        raise NotFoundError("record.unknown")
+
+
 def written(  # what was written
     core: Core, ask: Ask, stored: RecordVersion, resource: Resource | None, content: bytes, status: int
 ) -> Reply:
@@ -297,6 +308,7 @@ def _follow(  # what decides about the version before
     """
     newest = core.store.get(ask.type, record_id)
     check_replaced(core, ask, Action.UPDATE, newest)
+    _check_chosen(ask, record_id, newest)
     is_deleted = newest is not None and core.service.is_deleted(newest)
     # What another writer has stored since it was looked for may fulfil the condition by now.
     if wanted is not None and newest is not None and not is_deleted and resolver.find(wanted) != record_id:
@@ -376,6 +388,7 @@ def _store(  # what a version is made of
     )
     _check_right(core, ask, before, resource, record_id)
     check_attachments(core, ask.who, resource, {})
+    check_targets(core, ask, resource, had)
     stored = yield from _commit(core, record, resolver.known)
     return written(core, ask, stored, resource, record.content, 201 if is_new else 200)
 
@@ -447,6 +460,7 @@ def _follow_binary(core: Core, ask: Ask, record_id: str, resolver: Resolver) -> 
     """Store the version of a Binary after the one that is the newest now."""
     newest = core.store.get(binary.TYPE, record_id)
     check_replaced(core, ask, Action.UPDATE, newest)
+    _check_chosen(ask, record_id, newest)
     is_deleted = newest is not None and core.service.is_deleted(newest)
     check_match(ask, newest, is_deleted=is_deleted)
     return _put_binary(core, ask, record_id, newest, resolver, is_new=newest is None or is_deleted)

@@ -3,7 +3,7 @@
 Whatever somebody asks from whom they are kept back: every byte of every answer is the same, but for what is random in
 both (ids that the server chooses, sealed cursors). What the decision lets through says
 `test_enforcement`; here is that nothing tells of the rest: no number, order, page, warning, header or refusal. The one
-exception of `docs/spec/consent.md` C5, a PUT on an id that is taken, is not asked here.
+exception of `docs/spec/consent.md` C5, a PUT on an id that a client chose and that is taken, is not asked here.
 """
 
 from __future__ import annotations
