@@ -28,7 +28,7 @@ def test_leaving_ends_all_permissions_at_once_and_says_what_it_cannot_undo(world
         world.read(consents[0])
     page = english(browser, "/my/leave")
     assert page.count(ANXIN) == 3
-    assert "was given records: 4, counting each time, in 2 disclosures" in page
+    assert "was given records: 4, counting each time; disclosures: 2" in page
     assert "cannot be called back" in page
     assert "已得到 4 条记录（分 2 次）" in browser.text("/my/leave?lang=zh")
     answer = browser.post("/my/leave", {"csrf": browser.csrf()})

@@ -91,7 +91,7 @@ def test_settings_list_each_passkey_with_since_when_and_when_it_was_used(world):
     page = said(browser, "/my/settings")
     assert "Passkey 1" in page
     today = datetime.fromtimestamp(world.time, UTC)
-    assert f"last used to sign in here: {today.day} {today:%b} {today.year}" in page
+    assert f"Last used to sign in here: {today.day} {today:%b} {today.year}" in page
     assert "cannot be removed" in page
     assert "You were enrolled" in page
     assert "通行密钥 1" in said(browser, "/my/settings", "zh")
@@ -105,7 +105,7 @@ def test_a_further_passkey_signs_in_and_the_list_of_changes_says_that_it_came(wo
     assert on_ledger(world, "adds") == [base64_text(one.credential_id) for one in (browser.phone, tablet)]
     page = said(browser, "/my/settings")
     assert "Passkey 2" in page
-    assert "last used to sign in here: never" in page
+    assert "Last used to sign in here: never" in page
     assert "A passkey was added" in page
     assert world.browser("adds").sign_in(tablet).status_code == 200
 
