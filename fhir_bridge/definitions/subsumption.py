@@ -3,7 +3,7 @@
 Keeps true: what is said of a code system is all that HL7 says; of a system that HL7 does not publish whole with R4
 (SNOMED CT, LOINC) nothing is said, which is not the same as that nothing lies below its codes. ICD-10's say themselves
 where they lie: a category has three characters, and what divides it begins with it; of its blocks and chapters, with
-which nothing is coded, nothing is said. Trusts `r4.zip`.
+which nothing is coded, nothing is said, nor of what is longer than codes are. Trusts `r4.zip`.
 Source: FHIR R4 §4.8.12 (CodeSystem, hierarchy; v3's `subsumedBy`), §3.1.1.4.10 (`:above`, `:below`); ICD-10 (WHO,
 2019), volume 2, §2.4.3 to §2.4.5 (three-character categories, four-character subcategories, further subdivisions).
 """
@@ -18,7 +18,8 @@ from typing import Final
 from fhir_bridge.definitions.archive import read
 
 _ICD_10: Final = frozenset({"http://hl7.org/fhir/sid/icd-10", "http://hl7.org/fhir/sid/icd-10-cm"})
-_DIVIDED: Final = re.compile(r"([A-Z][0-9][0-9A-Z])(?:\.([0-9A-Z]+))?", re.IGNORECASE)
+# National editions divide further (E11.900x001); each beginning of what is divided is written out.
+_DIVIDED: Final = re.compile(r"([A-Z][0-9][0-9A-Z])(?:\.([0-9A-Z]{1,16}))?", re.IGNORECASE)
 
 
 @cache

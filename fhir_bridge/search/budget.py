@@ -40,6 +40,9 @@ CONDITION: Final = 5
 ALTERNATIVE: Final = 20
 """Parts of what is looked for apart from the others of its condition: a range, a beginning, another system."""
 
+_LONG_CHARS: Final = 1_024
+"""So many characters of a URI count as one more of what lies above it: each of these is written out."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 # Of a number: ranges, and what no double says (`plan._Ends`).
 _NUMBERS: Final = {Prefix.EQ: 4, Prefix.AP: 4, Prefix.NE: 6}
@@ -133,6 +136,6 @@ def _uri(term: UriTerm, modifier: Modifier) -> tuple[object, int, int]:
         case Modifier.BELOW:
             return None, 1, 0
         case Modifier.ABOVE:
-            return (), 0, 2 * term.url.count("/")
+            return (), 0, 2 * term.url.count("/") * (1 + len(term.url) // _LONG_CHARS)
         case _:
             return (term.version,), 0, 0

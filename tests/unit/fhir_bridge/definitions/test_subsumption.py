@@ -44,9 +44,10 @@ def test_codes_of_icd_10_say_where_they_lie():
     assert codes_above(cm, "S72.001A") == {"S72.001A", "S72.001", "S72.00", "S72.0", "S72"}
     assert [stem_below(who, code) for code in ("E11", "E11.9")] == ["E11", "E11.9"]
     assert stem_below(cm, "C7A.0") == "C7A.0"
+    assert stem_below(who, "E11.900x001") == "E11.900x001"
 
 
 def test_of_blocks_and_chapters_of_icd_10_nothing_is_said():
-    for code in ("E10-E14", "IV", "E1", "E11.", "E119", ""):
+    for code in ("E10-E14", "IV", "E1", "E11.", "E119", "", f"E11.{'9' * 17}"):
         assert codes_above("http://hl7.org/fhir/sid/icd-10", code) is None
         assert stem_below("http://hl7.org/fhir/sid/icd-10", code) is None

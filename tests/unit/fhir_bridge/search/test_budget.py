@@ -74,6 +74,8 @@ def test_a_search_is_refused_before_it_costs_anything(kept):
         "Observation?code-value-quantity=" + joined("c{0}${0}", 1_000),
         "?" + "&".join(["_tag:missing=false"] * 250),
         "Provenance?target=" + joined("p{}", 1_000),
+        # Each address above it has all of these characters.
+        f"ValueSet?url:above=http://{'x' * 100_000}{'/' * 100}",
     ):
         with pytest.raises(InputError, match=r"search\.too_many"):
             found(kept, text)
