@@ -39,6 +39,7 @@ _POINT: Final = 32
 _CHALLENGE: Final = 16
 _PRIME: Final = 2**255 - 19
 _ORDER: Final = 2**252 + 27742317777372353535851937790883648493
+_EIGHTH: Final = pow(8, -1, _ORDER).to_bytes(32, "little")
 _IDENTITY: Final = b"\1" + bytes(31)
 _TRIES: Final = 256
 _SUITE: Final = b"\3"
@@ -106,7 +107,7 @@ def is_vrf_public(public: bytes) -> bool:
 
     Under a point of small order, one output would fit every input (RFC 9381 §5.4.5).
     """
-    return len(public) == VRF_PUBLIC_BYTES and bindings.crypto_core_ed25519_is_valid_point(public)
+    return len(public) == VRF_PUBLIC_BYTES and _is_of_group(public)
 
 
 def vrf_verify(public: bytes, alpha: bytes, proof: bytes) -> bytes:
@@ -156,14 +157,21 @@ def vrf_output(proof: bytes) -> bytes:
 def _decode(proof: bytes) -> tuple[bytes, bytes, bytes]:
     """Split a proof into point, challenge and scalar (RFC 9381 §5.4.4); each in its one canonical form."""
     gamma, challenge, scalar = proof[:_POINT], proof[_POINT : _POINT + _CHALLENGE], proof[_POINT + _CHALLENGE :]
-    valid = (
-        len(proof) == VRF_PROOF_BYTES
-        and bindings.crypto_core_ed25519_is_valid_point(gamma)
-        and int.from_bytes(scalar, "little") < _ORDER
-    )
+    valid = len(proof) == VRF_PROOF_BYTES and _is_of_group(gamma) and int.from_bytes(scalar, "little") < _ORDER
     if not valid:
         _refuse()
     return gamma, challenge, scalar
+
+
+def _is_of_group(point: bytes) -> bool:
+    """Tell whether 32 bytes are the canonical form of a point of the prime-order group, not the identity.
+
+    libsodium up to 1.0.20 alone takes points with a component of order two for such (CVE-2025-69277), later ones do
+    not: a fork of the ledger. Eight times a point, times the inverse of eight, is that point in the group alone.
+    """
+    if not bindings.crypto_core_ed25519_is_valid_point(point):
+        return False
+    return bindings.crypto_scalarmult_ed25519_noclamp(_EIGHTH, _eightfold(point)) == point
 
 
 def _encode_to_curve(salt: bytes, alpha: bytes) -> bytes:

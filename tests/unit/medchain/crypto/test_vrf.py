@@ -77,6 +77,7 @@ TORSION = [
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
     bytes(32),
 ]
+ORDER_TWO = b"\xec" + b"\xff" * 30 + b"\x7f"
 ORDER = 2**252 + 27742317777372353535851937790883648493
 KEY = VrfKey(bytes(range(32)))
 ALPHA = b"medchain/test/v1"
@@ -159,6 +160,19 @@ def test_a_key_is_a_point_of_the_group_in_its_one_form(vectors):
         assert not is_vrf_public(public)
         assert refused(public, ALPHA, PROOF) == "vrf.key"
     assert is_vrf_public(KEY.public)
+
+
+@pytest.mark.parametrize("torsion", [*TORSION, ORDER_TWO])
+def test_a_point_is_of_the_group_whatever_libsodium_says_of_it(monkeypatch, torsion):
+    # libsodium up to 1.0.20 takes a sum with the point of order two for one of the group (CVE-2025-69277).
+    monkeypatch.setattr(bindings, "crypto_core_ed25519_is_valid_point", lambda _: True)
+    public = bindings.crypto_core_ed25519_add(KEY.public, torsion)
+    assert not is_vrf_public(public)
+    assert refused(public, ALPHA, PROOF) == "vrf.key"
+    assert refused(KEY.public, ALPHA, bindings.crypto_core_ed25519_add(PROOF[:32], torsion) + PROOF[32:]) == "vrf.proof"
+    assert vrf_verify(KEY.public, ALPHA, PROOF) == vrf_output(PROOF)
+    with pytest.raises(VerificationError, match=r"vrf\.proof"):
+        vrf_output(bindings.crypto_core_ed25519_add(PROOF[:32], torsion) + PROOF[32:])
 
 
 @pytest.mark.parametrize("torsion", TORSION)
