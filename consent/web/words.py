@@ -605,6 +605,7 @@ PATIENT_WORDS: Final[Words] = {
     "verify.entry": ("账本第 @ 条，检查点 #", "entry @ of the ledger, checkpoint #"),
     "verify.who": ("已核对联署：", "cosignatures checked: "),
     "verify.record": ("对象：", "object: "),
+    "verify.newest": ("已有更新的版本：", "there is a newer version: "),
     "verify.registered": ("记入账本：", "accepted by the ledger: "),
     "verify.time": ("状态时间：", "state as of: "),
     "verify.policy": ("所用的公钥和规则（policy.txt）", "The keys and rules used (policy.txt)"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256, shake_256
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -26,6 +26,9 @@ FIELD_SALT_BYTES: Final = 32
 
 MAX_RECORD_DEPTH: Final = 64
 """Deepest nesting of a record; FHIR's own examples need about twenty."""
+
+MAX_POINTERS: Final = 256 << 20
+"""Longest pointers of a record, all together, in characters; those of FHIR are a few times as long as the record."""
 
 MAX_PROOF_DEPTH: Final = 32
 """Longest audit path that is looked at."""
@@ -257,7 +260,7 @@ def record_fields(content: bytes) -> list[tuple[bytes, bytes]]:
         the letter (``2255.00`` stays), a string in its canonical spelling (RFC 8785), ``true``, ``false`` or ``null``.
 
     Raises:
-        InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep),
+        InputError: ``fields.not_json`` (not UTF-8, not JSON, NaN, lone surrogates, too deep, pointers too long),
             ``fields.duplicate_name``, ``fields.none`` if there is no primitive in it or it is no object.
     """
     try:
@@ -279,16 +282,16 @@ def document_fields(document: Mapping[str, Any], spelled: Callable[[Any], str]) 
         What `record_fields` does of the text.
 
     Raises:
-        InputError: ``fields.not_json`` (lone surrogates, too deep), ``fields.none``.
+        InputError: ``fields.not_json`` (lone surrogates, too deep, pointers too long), ``fields.none``.
     """
-    found: list[tuple[bytes, bytes]] = []
+    taken = _Taken(spelled)
     try:
-        _collect(document, "", MAX_RECORD_DEPTH, (found, spelled))
+        _collect(document, "", MAX_RECORD_DEPTH, taken)
     except (ValueError, RecursionError, orjson.JSONEncodeError):
         raise InputError("fields.not_json") from None
-    if not found:
+    if not taken.found:
         raise InputError("fields.none")
-    return found
+    return taken.found
 
 
 def record_field_salts(salt: bytes, count: int) -> bytes:
@@ -388,16 +391,33 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What was taken out of a record.
+
+    Attributes:
+        spelled: as in `document_fields`.
+        found: path and text of each primitive.
+        left: how long further pointers may be.
+    """
+
+    spelled: Callable[[Any], str]
+    found: list[tuple[bytes, bytes]] = field(default_factory=list)
+    left: int = MAX_POINTERS
+
+
 def _collect(
     value: Any,  # noqa: ANN401  # whatever JSON has; each kind is told apart below
     path: str,
     depth: int,
-    into: tuple[list[tuple[bytes, bytes]], Callable[[Any], str]],
+    into: _Taken,
 ) -> None:
     """Add path and text of each primitive in an object or array; by exact type: the parser makes no others."""
-    if depth == 1 and value:
+    # One long name stands in the pointer of everything below it.
+    into.left -= len(path) * len(value)
+    if (depth == 1 and value) or into.left < 0:
         raise ValueError
-    found, spelled = into
+    found, spelled = into.found, into.spelled
     inside: Iterable[tuple[Any, Any]] = value.items() if type(value) is dict else enumerate(value)
     for name, item in inside:
         here = f"{path}/{name}" if type(name) is int or name.isalnum() else f"{path}/{_step(name)}"

@@ -67,6 +67,7 @@ _OPTIONAL_FILES: Final = frozenset(
     }
 )
 _RECORD_FILES: Final = frozenset({"history.json", "looks.json", OPENING_FILE, "record.json"})
+_OBJECT_FILES: Final = _RECORD_FILES | {"absence.json", "askers.json", BLOCK_FILE, "disclosures.json", MAP_FILE}
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -207,7 +208,7 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     if not files.keys() >= _STATE_FILES:
         raise InputError("bundle.state")
     items = {name for name in files if name.startswith(ITEMS)}
-    beside = _RECORD_FILES | {MAP_FILE, BLOCK_FILE} if items else frozenset()
+    beside = _OBJECT_FILES if items else frozenset()
     allowed = _ENTRY_FILES | _STATE_FILES | _OPTIONAL_FILES
     for name in sorted((files.keys() - allowed - items) | (files.keys() & beside)):
         raise InputError("bundle.files", name=name[:64])

@@ -7,11 +7,19 @@ Source: `docs/spec/proof-bundle.md` 6.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from medchain.crypto.commitment import NO_FIELDS, commitment_of, large_digest, record_commitment, record_field_root
-from medchain.crypto.fields import FieldProof, FieldsProof, ShownField, verify_field, verify_fields
+from medchain.crypto.fields import (
+    FieldProof,
+    FieldsProof,
+    ShownField,
+    record_fields,
+    verify_field,
+    verify_fields,
+)
 from medchain.encoding import Json, canonical, members, parse_canonical, unbase64, unhex
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.object import Body, StateRecord
@@ -37,6 +45,10 @@ BODY_OPENING_TYPE: Final = "medchain/body-opening/v1"
 
 MAX_OPENING_BYTES: Final = 64 * 1024 * 1024
 """Largest opening, and largest content in one."""
+
+
+# A JSON pointer (RFC 6901), without what would break the line that it is shown in.
+_POINTER: Final = re.compile(r"(?:/(?:[^~/\x00-\x1f\x7f-\x9f]|~[01])*)+\Z")
 
 
 class Shown(NamedTuple):
@@ -149,6 +161,8 @@ def _field_opening(value: Json, commitment: bytes) -> Shown:
     if not (is_whole and isinstance(rows, list) and isinstance(siblings, list) and isinstance(height, int)):
         raise VerificationError("bundle.opening")
     fields = [_field_row(row) for row in rows]
+    if not all(_is_field(field) for field, _ in fields):
+        raise VerificationError("bundle.opening")
     proof = FieldsProof(height, tuple(place for _, place in fields), tuple(unhex(one, HASH_BYTES) for one in siblings))
     verify_fields(root, [field for field, _ in fields], proof)
     shown = [(field.name, field.value.decode()) for field, _ in fields]
@@ -156,6 +170,16 @@ def _field_opening(value: Json, commitment: bytes) -> Shown:
         # Of two values of one name a reader would see either.
         raise VerificationError("bundle.opening")
     return Shown(fields=tuple(shown))
+
+
+def _is_field(shown: ShownField) -> bool:
+    """Tell whether something is one field of a record; who registers may commit to any text under any name."""
+    try:
+        return _POINTER.match(shown.name) is not None and record_fields(b'{"a":%s}' % shown.value) == [
+            (b"/a", shown.value)
+        ]
+    except InputError:
+        return False
 
 
 def _field_row(value: Json) -> tuple[ShownField, int]:

@@ -1,4 +1,4 @@
-// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5 and 13, as far as a browser can; no policy chain is followed. Of each
+// Checks a proof bundle against a policy: docs/spec/proof-bundle.md, rules 1 to 5 and 13, as far as a browser can; no policy chain is followed, and no bundle of several objects read. Of each
 // organisation the Ed25519 cosignature is checked; browsers have no ML-DSA-44. Nothing is fetched.
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 const MAX_BYTES = 64 << 20;
@@ -243,6 +243,27 @@ async function ended(files, entry, policy) {
   return { ...state, said };
 }
 
+// JSON in its one spelling (RFC 8785), of what has whole numbers alone.
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const members = Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`);
+  return `{${members.join(",")}}`;
+}
+
+// The version of an object that a bundle proves: from its newest one down, each by the digest that the next one names.
+async function versionOf(newest, history) {
+  if (!history) return newest;
+  const earlier = parsed(history, "history");
+  if (!Array.isArray(earlier) || !earlier.length) throw new ProofError("history");
+  let version = newest;
+  for (const row of earlier) {
+    if (version.previous !== hex(await sha256(canonical(row)))) throw new ProofError("history");
+    version = row;
+  }
+  return version;
+}
+
 // When an entry was accepted: docs/spec/proof-bundle.md, rule 13.
 async function accepted(document, index, tree) {
   const { after, before } = parsed(document, "block");
@@ -263,9 +284,10 @@ async function accepted(document, index, tree) {
 // What a bundle proves: the entry, and the object's state where it is given. Throws ProofError for what does not hold.
 export async function check(data, policyText) {
   const [files, policy] = [await unzip(data), await readPolicy(policyText)];
+  if ([...files.keys()].some((name) => name.startsWith("items/"))) throw new ProofError("bundle");
   const entry = await proven(files, "entry", policy);
   const who = [...entry.checkpoint.signed].filter(([, is]) => is).map(([name]) => name.replace(/-ed$/, ""));
-  const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, time: null, registered: null };
+  const verdict = { index: entry.index, size: entry.checkpoint.size, who, record: null, newest: null, time: null, registered: null };
   const { said, checkpoint } = await ended(files, entry, policy);
   const block = files.get("block.json");
   if (block) verdict.registered = await accepted(block, entry.index, checkpoint);
@@ -274,7 +296,8 @@ export async function check(data, policyText) {
   const record = files.get("record.json");
   if (!same(await sha256(record), unhex(map.value))) throw new ProofError("record");
   if (!(await mapped(unhex(map.key), unhex(map.value), map.proof, unhex(said.map_root)))) throw new ProofError("map");
-  const shown = JSON.parse(utf8.decode(record));
-  if (!files.has("history.json") && shown.since !== entry.index) throw new ProofError("record");
-  return { ...verdict, size: checkpoint.size, time: said.time, record: shown };
+  const newest = JSON.parse(utf8.decode(record));
+  const shown = await versionOf(newest, files.get("history.json"));
+  if (shown.since !== entry.index) throw new ProofError("record");
+  return { ...verdict, size: checkpoint.size, time: said.time, record: shown, newest: newest.version };
 }

@@ -23,6 +23,7 @@ async function judge() {
     const found = await check(new Uint8Array(await file.files[0].arrayBuffer()), policy.value.replace(/\n?$/, "\n"));
     const lines = [words.entry.replace("@", found.index).replace("#", found.size), `${words.who}${found.who.join(", ")}`];
     if (found.record) lines.push(`${words.record}${found.record.kind} · ${found.record.status} · v${found.record.version}`);
+    if (found.record && found.newest !== found.record.version) lines.push(`${words.newest}v${found.newest}`);
     const told = (seconds) => new Date(seconds * 1000).toLocaleString(document.documentElement.lang);
     if (found.registered) lines.push(`${words.registered}${told(found.registered)}`);
     if (found.time) lines.push(`${words.time}${told(found.time)}`);

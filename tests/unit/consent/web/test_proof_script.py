@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from medchain.crypto.signing import Ed25519Signer
-from medchain.encoding import canonical
+from medchain.encoding import canonical, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.lineage import members_policy
 from medchain.ledger.machine import STATE_TYPE
@@ -157,9 +157,17 @@ class Pages:
         return self.pages[key]
 
 
-def of_state(files: Mapping[str, bytes | None] | None = None, **change: object) -> bytes:
+def version(number: int, since: int, previous: StateRecord | None = None) -> StateRecord:
+    """Make a version of the record."""
+    before = None if previous is None else previous.digest
+    return StateRecord("record", "org", b"\x01" * 16, number, "active", b"\x02" * 32, None, None, (), since, before)
+
+
+def of_state(
+    files: Mapping[str, bytes | None] | None = None, record: StateRecord | None = None, **change: object
+) -> bytes:
     """Make a bundle of a record whose state leaf says what is given, cosigned all the same; with other files."""
-    record = StateRecord("record", "org", b"\x01" * 16, 1, "active", b"\x02" * 32, None, None, (), 0, None)
+    record = record or version(1, 0)
     pages = Pages()
     changed = update(MapRoot.empty(), {record.key: record.digest}, pages)
     pages.pages.update(changed.pages)
@@ -182,6 +190,32 @@ def of_state(files: Mapping[str, bytes | None] | None = None, **change: object) 
 def test_a_record_is_shown_under_a_state_that_names_its_policy(tmp_path):
     (told,) = judged(tmp_path, of_state(), policy=STATE_POLICY)
     assert (told["record"]["kind"], told["time"], told["size"], told["who"]) == ("record", 5, 2, ["org"])
+
+
+def history(*rows: StateRecord) -> dict[str, bytes]:
+    """Make the file of earlier versions."""
+    return {"history__json": canonical([parse_canonical(row.encode(), max_bytes=4096) for row in rows])}
+
+
+def test_an_earlier_version_is_shown_by_the_chain_from_the_newest_one(tmp_path):
+    first = version(1, 0)
+    second = version(2, 7, first)
+    told = judged(tmp_path, of_state(history(second, first), version(3, 9, second)), policy=STATE_POLICY)
+    assert [(one["index"], one["record"]["version"], one["newest"]) for one in told] == [(0, 1, 3)]
+
+
+def test_attack_a_record_is_not_dated_by_an_entry_of_another_time(tmp_path):
+    """With a file that is no history beside it, any entry would pass for that of the record, and tell when it was."""
+    first = version(1, 0)
+    late = version(1, 9)
+    of_late = [of_state(lie, late) for lie in ({}, {"history__json": b"[]"}, {"history__json": b"{}"}, history(first))]
+    others = [of_state(history(first), version(2, 9, version(1, 1))), of_state(history(late), version(2, 9, late))]
+    codes = ["record", "history", "history", "history", "history", "record"]
+    assert judged(tmp_path, *of_late, *others, policy=STATE_POLICY) == [f"ProofError {code}" for code in codes]
+
+
+def test_a_bundle_of_several_objects_is_not_called_verified_for_its_entry(tmp_path):
+    assert judged(tmp_path, of_state({"items/0/map__json": b"{}"}), policy=STATE_POLICY) == ["ProofError bundle"]
 
 
 def test_a_state_that_names_no_policy_or_is_another_document_is_refused(tmp_path):

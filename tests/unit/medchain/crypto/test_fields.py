@@ -286,6 +286,15 @@ def test_the_deepest_record_allowed_is_read():
     assert fields.record_fields(content) == [(b"/a" + b"/0" * 62, b"1")]
 
 
+def test_attack_one_long_name_does_not_multiply_by_all_that_is_below_it():
+    """100 kB would be read into pointers of more than 1 GB: of 1 MiB a reader would run out of memory."""
+    name, inside = "n" * 60_000, b"[" + b"1," * 10_000 + b"1]"
+    for content in (b"%s" % inside, b'{"b":[[[%s]]]}' % inside):
+        with pytest.raises(InputError, match=r"fields\.not_json"):
+            fields.record_fields(b'{"%s":%s}' % (name.encode(), content))
+    assert len(fields.record_fields(b'{"%s":[1,2,3]}' % name.encode())) == 3
+
+
 def test_record_leaves_have_a_salt_each_from_the_record_salt_and_are_padded_from_what_follows():
     """`docs/spec/record-envelope.md` 8."""
     salt = bytes(range(32))

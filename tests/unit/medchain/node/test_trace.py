@@ -844,6 +844,30 @@ def test_attack_two_values_of_one_name_are_not_shown_together(author: Author) ->
     assert verify(export_object(author.replica, key, opening=alone), author).fields == (("/value", "5.6"),)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("value", b"5.6"),
+        ("/a~2b", b"5.6"),
+        ("/value\n/total", b"5.6"),
+        ("/value", b"5.6\n/total: 7"),
+        ("/value", b" 5.6"),
+        ("/value", b'5.6,"b":1'),
+        ("/value", b'"\\u0035"'),
+        ("/0", b'{"resourceType":"Observation"}'),
+        ("/value", b"five"),
+    ],
+)
+def test_attack_what_is_no_field_of_a_record_is_not_shown_as_one(author: Author, name: str, value: bytes) -> None:
+    """Who registers commits to any text; it would be read as another field, or the part of a segment as one."""
+    row = ShownField(name, value, b"\x01" * 32)
+    leaves = [field_leaf(row.salt, name, value)]
+    key = registered(author, RECORD, field_root(leaves))
+    opening = field_opening(whole_digest(SALT, RECORD), field_root(leaves), [row], prove_fields(leaves, leaves))
+    with pytest.raises(VerificationError, match=r"bundle\.opening"):
+        verify(export_object(author.replica, key, opening=opening), author)
+
+
 def test_a_bundle_proves_when_its_entry_was_accepted(author: Author, anchored: bytes) -> None:
     position = author.replica.store.record(anchored).since
     block = author.replica.store.block_at(position)
@@ -983,6 +1007,7 @@ def test_attack_items_of_other_states_objects_or_entries_are_refused(author: Aut
         (files | {"items/0/../map.json": b"{}"}, "bundle.files"),
         (files | {"map.json": entry["map.json"]}, "bundle.files"),
         (files | {"block.json": entry["block.json"]}, "bundle.files"),
+        *((files | {f"{name}.json": b"{}"}, "bundle.files") for name in ("absence", "askers", "disclosures")),
         # An entry that is not the end of the tree.
         (files | {name: entry[name] for name in ("entry.bin", "entry.tlog-proof")}, "bundle.entry"),
         (files | {"answer.json": entry["answer.json"]}, "bundle.answer"),
