@@ -325,7 +325,7 @@ def test_a_patient_is_needed_and_found_by_identifier(world):
     found = world.decide(signed, step="find", search="urn:mrn|MRN-1")
     assert found.status_code == 200
     assert "王芳" in found.text
-    assert "1980-01-02" in found.text
+    assert "1980年1月2日" in found.text
     assert world.decide(signed, step="find", search="MRN-2").status_code == 400
     assert "王芳" in world.decide(signed, step="find", search="王芳").text
     assert world.decide(signed, step="find", search="a|b|c,$\\").status_code == 400
@@ -363,11 +363,11 @@ def test_a_patient_whom_a_consent_keeps_from_the_person_is_not_found_nor_chosen(
     world.sign_in()
     signed = world.begin()
     for text in ("p1", "MRN-1", "王芳"):
-        assert "1980-01-02" in world.decide(signed, step="find", search=text).text
+        assert "1980年1月2日" in world.decide(signed, step="find", search=text).text
     assert world.server.call("PUT", "/fhir/Consent/c1", deny() | {"id": "c1"}).status_code == 201
     for text in ("p1", "MRN-1", "王芳"):
         answer = world.decide(signed, step="find", search=text)
-        assert (answer.status_code, "1980-01-02" in answer.text) == (400, False)
+        assert (answer.status_code, "1980年1月2日" in answer.text) == (400, False)
     assert world.decide(signed, patient="p1").status_code == 400
     assert world.decide(signed, search="MRN-1").status_code == 400
 
