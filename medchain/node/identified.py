@@ -23,8 +23,9 @@ from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
 _MAX_PATIENTS: Final = 512
-# `identifier`, or `masterIdentifier`; as a member, or as a parameter.
+# `identifier`, or `masterIdentifier`; as a member, or as a parameter, which may be percent-encoded.
 _NAMED: Final = b"dentifier"
+_ENCODED: Final = (b"?", b"%")
 
 _Name: TypeAlias = tuple[str, str]
 
@@ -66,7 +67,7 @@ class Identified:
         for value in self.values.pop(name, ()):
             del self.names[value][name]
         self.referring.pop(name, None)
-        record = orjson.loads(content) if _NAMED in content else {}
+        record = orjson.loads(content) if _may_name(content) else {}
         for system, value in _identifiers(record):
             self.names.setdefault(value, {}).setdefault(name, set()).add(system)
             self.values.setdefault(name, set()).add(value)
@@ -116,7 +117,7 @@ class Identifiers:
         Raises:
             VerificationError: a record of the patient is damaged: which identifiers it has nobody knows.
         """
-        wanted = logical_in(orjson.loads(content)) if _NAMED in content else ()
+        wanted = logical_in(orjson.loads(content)) if _may_name(content) else ()
         if not wanted:
             return frozenset()
         with self._patients.of(patient) as known:
@@ -131,6 +132,11 @@ class Identifiers:
         """List a patient's records that name others so; raises as `meant`."""
         with self._patients.of(patient) as known:
             return frozenset(known.referring)
+
+
+def _may_name(content: bytes) -> bool:
+    """Tell, before it is read, whether a record may have an identifier in it, or ask for one."""
+    return _NAMED in content or all(one in content for one in _ENCODED)
 
 
 def logical_in(record: object) -> frozenset[Logical]:

@@ -24,8 +24,8 @@ _ADDRESSES: Final = frozenset({"div", "source", "url", "valueCanonical", "valueU
 _ENCODED: Final = "%"
 _OF_ADDRESSES: Final = "urn:ietf:rfc3986"
 _RECORD: Final = re.compile(r"\b[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?![A-Za-z0-9\-.])")
-# Whatever the base, up to where an address ends, in a narrative too.
-_CONDITION: Final = re.compile(r"""\b([A-Z][A-Za-z]{1,63})\?([^"'<>#]+)""")
+# Whatever the base, up to where an address ends, in a narrative too: there an apostrophe may end it, or be part of it.
+_CONDITIONS: Final = tuple(re.compile(rf"\b([A-Z][A-Za-z]{{1,63}})\?([^{ends}<>#]+)") for ends in ("\"'", '"'))
 # As searches part them (`fhir_bridge.search.terms.split`), but what no search would take is read, too: it is nobody's
 # request.
 _VALUE: Final = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
@@ -68,7 +68,8 @@ def conditions_in(one: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """List the conditions by which an object's reference and addresses name records: type and parameters of each."""
     reference = one.get("reference")
     for address in (*([reference] if isinstance(reference, str) else []), *_addresses(one)):
-        yield from _CONDITION.findall(unescape(address))
+        text = unescape(address)
+        yield from {found for one_form in _CONDITIONS for found in one_form.findall(text)}
 
 
 def perhaps_named(record: object) -> Iterator[str]:

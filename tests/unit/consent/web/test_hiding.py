@@ -88,6 +88,8 @@ WAYS = {
     "condition-one-of-two": {"reference": "Encounter?identifier=x\\,y,urn:visits|both-{0}"},
     "condition-modifier": {"reference": "https://renhe.example/fhir/Encounter?identifier:of-type=urn:t|VN|V-{0}"},
     "condition-id": {"reference": "https://elsewhere.example/Encounter?_id={0}-e1"},
+    "condition-apostrophe": {"reference": "https://elsewhere.example/Encounter?type=d'or&identifier=urn:visits|V-{0}"},
+    "condition-encoded": {"reference": "https://elsewhere.example/Encounter?i%64entifier=urn:visits%7CV-{0}"},
     "other-condition": {"reference": "https://elsewhere.example/Encounter?identifier=urn:others|V-{0}"},
     "condition-of-other-type": {"reference": "https://elsewhere.example/EpisodeOfCare?identifier=V-{0}"},
 }
@@ -135,7 +137,7 @@ def test_attack_a_record_names_a_hidden_visit_in_another_way(world):
     every = {f"{name}-{way}" for way in (*MEMBERS, "o1")}
     assert given(world, consent) == every
     page = english(browser, f"/my/record/Encounter/{name}-e1/hide")
-    assert "Hidden with it: 17 records" in page
+    assert "Hidden with it: 19 records" in page
     assert hide(browser, f"Encounter/{name}-e1").status_code == 200
     others = ("other-system", "other-type", "other-condition", "condition-of-other-type", "unknown", "o1")
     left = {f"{name}-{way}" for way in others}
