@@ -8,7 +8,6 @@ Source: `docs/spec/claim-question.md`.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from threading import Lock
 from typing import Final, NamedTuple
@@ -29,7 +28,6 @@ from medchain.claims.question import (
 )
 from medchain.claims.register import Issued, Questions
 from medchain.encoding import parse_canonical
-from medchain.ledger.invoice import spelled
 from medchain.ledger.signed_request import read_request
 from medchain.node.log import Log
 
@@ -94,17 +92,10 @@ class QuestionDesk:
 
     def _row(self, row: AskedRow) -> _Told:
         """Answer one."""
-        issued = self._issuing.find(row)
-        # What is not there takes the same proof, and a comparison, so that time does not tell it from a wrong code.
-        invoice = row.fields if issued is None else issued.invoice
-        proven = self._issuing.prove(invoice)
-        given = spelled(row.check_code, "check_code").encode()
-        codes = [b""] if issued is None else [code.encode() for code in issued.check_codes]
-        # All of them are compared: which one it is takes no time either.
-        is_held = sum(hmac.compare_digest(given, code) for code in codes) > 0
+        issued, proven, is_held = self._issuing.show(row)
         if issued is None or not is_held:
             return _Told(Unanswered.UNKNOWN, issued)
-        return _Told(Known(invoice, *proven, _differences(row, issued)), issued)
+        return _Told(Known(issued.invoice, *proven, _differences(row, issued)), issued)
 
     def _note(self, peer: str, question: ClaimQuestion, told: Sequence[_Told]) -> None:
         """Have it on disk who asked for which invoices, and how many in vain, before anything is answered."""

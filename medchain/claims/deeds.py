@@ -1,7 +1,8 @@
 """The hospital's side of deeds: what insurers ask for, and what it does itself, brought to the ledger.
 
-Keeps true: who begins a claim knows the invoice's id, which only who showed its check code was told; each deed is the
-version after the one that its insurer had seen, once, however often it is asked for; what is answered as done is final.
+Keeps true: who has no part of an invoice yet shows its check code, since all members read its id on the ledger; each
+deed is the version after the one that its insurer had seen, once, however often it is asked for; what is answered as
+done is final.
 Trusts `medchain.ledger.kinds` for the rules, and the register for the invoices.
 Source: `docs/spec/claim-deed.md`.
 """
@@ -51,7 +52,7 @@ HEAD: Final = "claim.head"
 """Refusal of a request whose insurer has not seen the newest version."""
 
 UNKNOWN: Final = "claim.unknown"
-"""Refusal of who does not know the id of an invoice that is here."""
+"""Refusal of who does not hold an invoice that is here, and know its id."""
 
 
 class _Standing(NamedTuple):
@@ -61,6 +62,10 @@ class _Standing(NamedTuple):
     bill: Bill
     shares: Shares
     version: int
+
+    def has(self, insurer: str) -> bool:
+        """Tell whether an insurer has a part, or had: it showed the check code then."""
+        return self.shares.find(lambda share: share.insurer == insurer) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ class DeedDesk:
         Raises:
             InputError: ``encoding.*``, ``claim.malformed``, ``invoice.*``.
             AccessDeniedError: as `Issuing.check_request`.
-            NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here.
+            NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here, or its check code is
+                not shown by who has no part of it.
             ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
                 others of `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
@@ -171,7 +177,9 @@ class DeedDesk:
     def _asked(self, key: bytes, signed: SignedRequest[ClaimRequest], row: AskedRow) -> int:
         """Do it for the first time; returns the version."""
         request = signed.request
-        standing = self._held(key) or self._begun(row, request.claim_id)
+        standing = self._held(key)
+        if standing is None or not standing.has(request.insurer):
+            standing = self._joined(standing, row, request.claim_id)
         if request.head != standing.version:
             raise ConflictError(HEAD, version=standing.version)
         made = on_request(standing.bill, standing.shares, request, self._issuing.clock())
@@ -185,15 +193,14 @@ class DeedDesk:
         proven = self._issuing.prove(issued.invoice)
         return self._held(map_key(CLAIM, self._issuing.org_id, proven.claim_id)) or _begun(issued, proven)
 
-    def _begun(self, row: AskedRow, object_id: bytes) -> _Standing:
-        """Begin the claims of an invoice for who knows their id."""
-        issued = self._issuing.find(row)
-        proven = self._issuing.prove(row.fields if issued is None else issued.invoice)
-        if issued is None or not hmac.compare_digest(proven.claim_id, object_id):
+    def _joined(self, standing: _Standing | None, row: AskedRow, object_id: bytes) -> _Standing:
+        """Return the claims of an invoice, or begin them, for who shows that it holds the invoice."""
+        issued, proven, is_held = self._issuing.show(row)
+        if issued is None or not hmac.compare_digest(proven.claim_id, object_id) or not is_held:
             raise NotFoundError(UNKNOWN)
         if not issued.is_issued:
             raise ConflictError("claim.cancelled")
-        return _begun(issued, proven)
+        return standing or _begun(issued, proven)
 
     def _held(self, key: bytes) -> _Standing | None:
         """Read an invoice's claims; None where there are none."""

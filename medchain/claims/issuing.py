@@ -7,6 +7,7 @@ Source: `docs/spec/claim-question.md` 3 to 6; `docs/spec/claim.md` 3.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from medchain.claims.question import AskedRow
 from medchain.claims.register import InvoiceRegister, Issued
 from medchain.crypto.vrf import VrfKey, vrf_output
 from medchain.errors import AccessDeniedError, UnavailableError
-from medchain.ledger.invoice import InvoiceFields, claim_id
+from medchain.ledger.invoice import InvoiceFields, claim_id, spelled
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, Request, SignedRequest
 from medchain.node.clock import Clock
@@ -36,6 +37,20 @@ class Proven(NamedTuple):
     claim_id: bytes
     key: bytes
     proof: bytes
+
+
+class Shown(NamedTuple):
+    """What an insurer shows of an invoice, beside what is here.
+
+    Attributes:
+        issued: the invoice; None where there is none.
+        proven: its id; where there is none, that of what is shown.
+        is_held: whether the insurer's check code is one of the invoice's.
+    """
+
+    issued: Issued | None
+    proven: Proven
+    is_held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,17 @@ class Issuing:
             raise UnavailableError("claim.no_key")
         proof = key.prove(invoice.alpha)
         return Proven(claim_id(vrf_output(proof)), key.public, proof)
+
+    def show(self, row: AskedRow) -> Shown:
+        """Find an invoice, make its id and compare its check code; errors as `find` and `prove`."""
+        issued = self.find(row)
+        # What is not there takes the same proof, and a comparison, so that time does not tell it from a wrong code.
+        proven = self.prove(row.fields if issued is None else issued.invoice)
+        given = spelled(row.check_code, "check_code").encode()
+        codes = [b""] if issued is None else [code.encode() for code in issued.check_codes]
+        # All of them are compared: which one it is takes no time either.
+        is_held = sum(hmac.compare_digest(given, code) for code in codes) > 0
+        return Shown(issued, proven, is_held)
 
     def check_request(self, signed: SignedRequest[Request], peer: str, hospital: str) -> None:
         """Check that a question, or a request, is by the insurer that calls, for this organisation and of now.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.claims import answering
+from medchain.claims import issuing
 from medchain.claims.answering import QuestionDesk
 from medchain.crypto.vrf import vrf_verify
 from medchain.encoding import unbase64
@@ -200,6 +200,6 @@ def test_without_the_key_of_a_day_nothing_is_answered(case):
 
 def test_check_codes_are_compared_in_constant_time(case, monkeypatch):
     compared = []
-    monkeypatch.setattr(answering.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
+    monkeypatch.setattr(issuing.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
     assert case.answers(row(), row("1")) == [{"answer": "unknown"}] * 2
     assert compared == [(b"RHA0JT", b"RHA0JT"), (b"RHA0JT", b"")]

@@ -268,6 +268,47 @@ def test_attack_who_guesses_ids_is_stopped_as_one_who_asks(hospitals, number):
     assert node.watch.left(TAIPING) == before - 2
 
 
+def from_ledger(hospitals, key: str, held, action: Action = Action.RESERVE) -> bytes:
+    """Write the deed of an insurer that has read an invoice's id on its own ledger."""
+    record = hospitals.federation.sites[TAIPING].ledger.record(unhex(key, 32))
+    changes = {"insurer": TAIPING, "claim_id": record.id, "head": record.version, "action": action}
+    if action is not Action.RESERVE:
+        changes["until"] = None
+    if action is Action.RELEASE:
+        changes["amount"] = 0
+    time = hospitals.federation.time
+    asked = request("x", **({"time": time, "until": time // DAY_S, "amount": 1} | changes))
+    return encode_deed(sign_request(Es384Signer(seed(TAIPING, "authentication", 1)), asked), held)
+
+
+@pytest.mark.parametrize("action", [Action.RESERVE, Action.SETTLE, Action.RELEASE])
+def test_attack_who_read_an_id_on_the_ledger_is_told_nothing_and_has_no_part(hospitals, number, action):
+    done = want(hospitals, RESERVE, number, amount="5000.00")
+    node = hospitals.nodes[RENHE]
+    # However much it knows but the check code; nor does one that it does hold open another.
+    hospitals.registers[RENHE].rows.append(issued(other := f"6{number}"))
+    for held in (row("404"), row(number, check_code="zzzzzz"), row(other)):
+        with pytest.raises(NotFoundError) as refused:
+            node.deed(from_ledger(hospitals, done["key"], held, action), TAIPING)
+        assert refused.value.code == "claim.unknown"
+    assert versions(hospitals, done["key"]) == 1
+    assert hospitals.federation.sites[TAIPING].node.shelf.newest(unhex(done["key"], 32)) is None
+
+
+def test_who_has_a_part_goes_by_the_ledger_when_the_invoice_is_gone(hospitals, number):
+    done = want(hospitals, RESERVE, number, by=TAIPING, amount="1.00")
+    hospitals.registers[RENHE].rows.pop()
+    document = from_ledger(hospitals, done["key"], row(number), Action.RELEASE)
+    assert hospitals.nodes[RENHE].deed(document, TAIPING)["version"] == 2
+
+
+def test_an_invoice_that_was_cancelled_takes_no_further_insurer(hospitals, number):
+    want(hospitals, RESERVE, number, amount="1.00")
+    hospitals.registers[RENHE].rows[-1] = issued(number, is_issued=False)
+    with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+        want(hospitals, RESERVE, number, by=TAIPING, amount="1.00")
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [({"insurer": TAIPING}, "claim.insurer"), ({"hospital": TONGJI}, "claim.hospital"), ({"time": 7}, "claim.time")],
