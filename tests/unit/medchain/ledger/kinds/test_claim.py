@@ -714,6 +714,15 @@ def test_who_endorsed_a_version_judges_the_next_one_that_it_is_shown_whole(case)
     assert code(body, replace(context, previous=(record, part))) == ""
 
 
+def test_attack_who_is_shown_all_parts_is_told_that_less_is_open(case):
+    """The version before is not here whole, so what the deed makes of it cannot be computed; the sum can."""
+    first = case.done(asked())
+    signed = of_taiping()
+    claim = replace(case.drafted(signed, first), open=1)
+    body, context = case.version(claim, signed, first, role="holder")
+    assert code(body, replace(context, previous=None)) == "body.malformed claim.malformed"
+
+
 # Its form
 
 
