@@ -16,7 +16,6 @@ from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing
 from medchain.claims.question import (
     AMOUNT,
-    DATE,
     MAX_QUESTION_BYTES,
     STATUS,
     AskedRow,
@@ -25,6 +24,7 @@ from medchain.claims.question import (
     RowAnswer,
     Unanswered,
     encode_answer,
+    named_otherwise,
 )
 from medchain.claims.register import Issued, Questions
 from medchain.encoding import parse_canonical
@@ -116,9 +116,6 @@ class QuestionDesk:
 def _differences(row: AskedRow, issued: Issued) -> tuple[str, ...]:
     """Say what the insurer's copy says otherwise, sorted."""
     money = row.money
-    is_other = {
-        AMOUNT: money is not None and money != issued.amount,
-        DATE: row.fields.day != issued.invoice.day,
-        STATUS: not issued.is_issued,
-    }
-    return tuple(name for name, differs in is_other.items() if differs)
+    is_other = {AMOUNT: money is not None and money != issued.amount, STATUS: not issued.is_issued}
+    named = named_otherwise(row, issued.invoice)
+    return tuple(sorted({name for name, differs in is_other.items() if differs} | named))

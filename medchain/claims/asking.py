@@ -16,12 +16,15 @@ from typing import Final, Protocol
 
 from medchain.claims.fishing import FISHING, WRONG
 from medchain.claims.question import (
+    DATE,
     MAX_ANSWER_BYTES,
     MAX_ROWS,
+    NUMBER,
     AskedRow,
     ClaimQuestion,
     Known,
     Unanswered,
+    named_otherwise,
     parse_answer,
 )
 from medchain.crypto.es384 import Es384Signer
@@ -255,7 +258,11 @@ def _check_known(row: AskedRow, answer: Known, hospital: Organisation) -> None:
         VerificationError: ``claim.invoice``, ``.key``, ``.id``, ``vrf.*``.
     """
     invoice, own = answer.invoice, hospital.invoices
-    if own is None or invoice.issuer not in own.issuers or (invoice.scope, invoice.line) != (row.scope, row.line):
+    asked = (row.fields.issuer, row.scope, row.line)
+    if own is None or invoice.issuer not in own.issuers or (invoice.issuer, invoice.scope, invoice.line) != asked:
+        raise VerificationError("claim.invoice")
+    if named_otherwise(row, invoice) != {DATE, NUMBER} & set(answer.differs):
+        # Unsaid, a hospital could show each insurer another invoice for one that they both hold.
         raise VerificationError("claim.invoice")
     generation = own.generation(invoice.day)
     if generation is None or generation.public != answer.key:

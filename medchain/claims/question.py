@@ -39,13 +39,16 @@ AMOUNT: Final = "amount"
 DATE: Final = "date"
 """What may differ: the date."""
 
+NUMBER: Final = "number"
+"""What may differ: code or number, such as those of a copy on paper."""
+
 STATUS: Final = "status"
 """What may differ: the invoice is there and does not count, such as one that was cancelled."""
 
 ANSWER_TYPE: Final = "medchain/claim-answer/v1"
 """Type of an answer."""
 
-_DIFFERENCES: Final = (AMOUNT, DATE, STATUS)
+_DIFFERENCES: Final = (AMOUNT, DATE, NUMBER, STATUS)
 _KNOWN: Final = "known"
 _MALFORMED: Final = "claim.malformed"
 _TEXTS: Final = ("amount", "check_code", "code", "currency", "date", "issuer", "number", "scope")
@@ -238,6 +241,13 @@ def encode_answer(question: bytes, rows: Sequence[RowAnswer]) -> bytes:
     """
     answers: list[Json] = [row.to_json() if isinstance(row, Known) else {"answer": row.value} for row in rows]
     return canonical({"answers": answers, "question": question.hex(), "type": ANSWER_TYPE})
+
+
+def named_otherwise(row: AskedRow, invoice: InvoiceFields) -> frozenset[str]:
+    """Say in what a copy names an invoice otherwise than its hospital, which both of them see: date, number."""
+    held = row.fields
+    is_other = {DATE: held.day != invoice.day, NUMBER: (held.code, held.number) != (invoice.code, invoice.number)}
+    return frozenset(name for name, differs in is_other.items() if differs)
 
 
 def parse_answer(document: bytes, question: ClaimQuestion) -> list[RowAnswer]:

@@ -33,6 +33,7 @@ DIFFERS: Final = Text("{meaning}；与发票不符：{differs}", "{meaning}; oth
 DIFFERENCES: Final[Mapping[str, Text]] = {
     "amount": Text("金额", "amount"),
     "date": Text("日期", "date"),
+    "number": Text("票据代码或号码（纸质件另有编号）", "code or number (those of a paper copy are others)"),
     "status": Text("状态", "state"),
 }
 """What differs → its word."""

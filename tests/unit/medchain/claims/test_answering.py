@@ -69,8 +69,13 @@ def test_however_it_is_written_one_invoice_has_one_id(case):
         (row(amount="", currency=""), {}, []),
         (row(), {"amount": None}, ["amount"]),
         (row(date="2025-09-07"), {}, ["date"]),
+        (row(code="99060226"), {}, ["number"]),
         (row(), {"is_issued": False}, ["status"]),
-        (row(amount="1", date="2025-09-07"), {"is_issued": False}, ["amount", "date", "status"]),
+        (
+            row(amount="1", code="2", date="2025-09-07"),
+            {"is_issued": False},
+            ["amount", "date", "number", "status"],
+        ),
     ],
 )
 def test_what_the_insurers_copy_says_otherwise_is_told(case, held, changes, differs):

@@ -13,7 +13,7 @@ from medchain.encoding import base64_text, canonical
 from medchain.ledger.invoice import Scope, claim_id
 from medchain.ledger.members import REMOVED, SUSPENDED
 from medchain.ledger.object import StateRecord, map_key
-from tests.unit.medchain.claims.questions import ANXIN, LATER, RENHE, TONGJI, issued, row
+from tests.unit.medchain.claims.questions import ANXIN, CODE, LATER, RENHE, TONGJI, issued, row
 from tests.unit.medchain.ledger.world import vrf_key
 
 PROOF = vrf_key(RENHE).prove(issued().invoice.alpha)
@@ -121,16 +121,58 @@ def test_a_refusal_is_told(case):
         ({"claim_id": "01" * 16}, "claim.id"),
         ({"proof": base64_text(vrf_key(RENHE).prove(b"another"))}, "vrf.proof"),
         ({"proof": base64_text(vrf_key(RENHE, 2).prove(issued().invoice.alpha))}, "vrf.proof"),
-        ({"invoice": issued().invoice.to_content() | {"date": "2026-02-01"}}, "claim.key"),
+        ({"differs": ["date"], "invoice": issued().invoice.to_content() | {"date": "2026-02-01"}}, "claim.key"),
         ({"invoice": issued().invoice.to_content() | {"issuer": "99010002"}}, "claim.invoice"),
         ({"invoice": issued().invoice.to_content() | {"line": 1, "scope": "item"}}, "claim.invoice"),
-        ({"invoice": issued().invoice.to_content() | {"number": "2"}}, "vrf.proof"),
+        ({"differs": ["number"], "invoice": issued().invoice.to_content() | {"number": "2"}}, "vrf.proof"),
+        # What is not said to differ, or is and does not.
+        ({"differs": ["date"]}, "claim.invoice"),
+        ({"differs": ["number"]}, "claim.invoice"),
     ],
 )
 def test_a_hospital_that_answers_what_is_not_so_is_not_believed(case, changes, code):
     case.on_answer = changing(**changes)
     [checked] = case.insurer.check([row()])
     assert (checked.finding, checked.reason, checked.known) == (Finding.REFUSED, code, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "differs"),
+    [
+        ({"number": "2"}, ["number"]),
+        ({"code": "99060226"}, ["number"]),
+        ({"day": issued().invoice.day + 1}, ["date"]),
+        ({"number": "2", "day": issued().invoice.day + 1}, ["date", "number"]),
+    ],
+)
+def test_another_invoice_than_the_one_that_is_held_is_shown_as_such_or_not_believed(case, fields, differs):
+    """A hospital can prove the ids of all its invoices: two insurers could be shown two for the one that both hold."""
+    other = replace(issued().invoice, **fields)
+    proof = vrf_key(RENHE).prove(other.alpha)
+    told = {
+        "claim_id": claim_id(vrf_output(proof)).hex(),
+        "invoice": other.to_content(),
+        "proof": base64_text(proof),
+    }
+    case.on_answer = changing(**told, differs=differs)
+    [checked] = case.insurer.check([row()])
+    assert (checked.finding, checked.known.differs) == (Finding.FREE, tuple(differs))
+    for unsaid in ([], differs[1:], ["amount"]):
+        case.on_answer = changing(**told, differs=unsaid)
+        [checked] = case.insurer.check([row()])
+        assert (checked.finding, checked.reason) == (Finding.REFUSED, "claim.invoice")
+
+
+def test_an_invoice_under_another_code_of_its_hospital_is_another_one(case):
+    other = replace(issued().invoice, issuer="99010009")
+    found = case.members.organisations[RENHE]
+    both = replace(found, invoices=replace(found.invoices, issuers=(CODE, other.issuer)))
+    case.members = replace(case.members, organisations=case.members.organisations | {RENHE: both})
+    proof = vrf_key(RENHE).prove(other.alpha)
+    told = {"claim_id": claim_id(vrf_output(proof)).hex(), "proof": base64_text(proof)}
+    case.on_answer = changing(**told, invoice=other.to_content())
+    [checked] = case.insurer.check([row()])
+    assert (checked.finding, checked.reason) == (Finding.REFUSED, "claim.invoice")
 
 
 def test_a_later_invoice_has_the_later_key(case):

@@ -150,4 +150,4 @@ def test_a_table_of_too_many_bytes_is_refused(run, node, table, monkeypatch):
 
 def test_every_finding_and_difference_has_words():
     assert set(FINDINGS) == {*Finding, "malformed"}
-    assert set(DIFFERENCES) == {"amount", "date", "status"}
+    assert set(DIFFERENCES) == {"amount", "date", "number", "status"}
