@@ -152,6 +152,13 @@ def test_a_hospital_refunds_and_reverses_by_itself(case):
     assert (third.status, third.expires) == ("reversed", None)
 
 
+@pytest.mark.parametrize(("deed", "status"), [(1_000, "released"), (None, "reversed")])
+def test_what_the_hospital_does_says_that_a_reservation_is_over(case, deed, status):
+    first = case.done(asked())
+    second = case.done(deed, first, TIME + 11 * DAY_S)
+    assert (second.status, second.expires, case.shares(second).rows[0].state) == (status, None, State.RELEASED)
+
+
 def test_a_refund_may_take_what_somebody_has_and_says_so(case):
     second = case.done(asked("settle", head=1), case.done(asked()))
     third = case.done(70_000, second)
