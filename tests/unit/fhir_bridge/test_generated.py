@@ -51,11 +51,15 @@ def read(body: bytes):
 
 
 def as_sent(pairs: list) -> list:
-    """Leave out what the server sets: the id, and in meta the version and its time."""
+    """Leave out what the server sets: the id, in meta the version and its time, and a Bundle's labels.
+
+    These are of what lies in it (`docs/spec/labels.md` 12).
+    """
     kept = [(name, value) for name, value in pairs if name != "id"]
     meta = [pair for name, value in kept if name == "meta" for pair in value]
     rest = [one for one in kept if one[0] != "meta"]
-    return [*rest, [one for one in meta if one[0] not in ("versionId", "lastUpdated")]]
+    labelled = {"security"} if ("resourceType", "Bundle") in kept else set()
+    return [*rest, [one for one in meta if one[0] not in {"versionId", "lastUpdated"} | labelled]]
 
 
 def created(node, resource: dict) -> str:

@@ -420,6 +420,8 @@ def test_each_kind_has_its_name_and_a_number_of_its_own():
         "access": 8,
         "emergency": 9,
         "erasure": 10,
+        "claim": 11,
+        "attest": 12,
         "state": 13,
         "recovery": 14,
         "delegation": 15,

@@ -177,8 +177,8 @@ def test_a_body_with_another_hash_than_the_ledger_has_is_refused(case):
 def test_a_body_of_another_kind_is_refused(case):
     body = build_body("grant", {"a": 1}, None, fresh)
     assert code(body, case.context("consent", body)) == "body.kind"
-    unknown = build_body("claim", {"a": 1}, None, fresh)
-    assert code(unknown, case.context("claim", unknown)) == "body.kind"
+    unknown = build_body("rumour", {"a": 1}, None, fresh)
+    assert code(unknown, case.context("rumour", unknown)) == "body.kind"
 
 
 def test_an_endorser_does_not_vouch_for_fields_that_it_cannot_see(case):
