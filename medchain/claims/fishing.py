@@ -21,6 +21,7 @@ from medchain.node.alarms import AlarmBook
 from medchain.node.clock import Clock
 from medchain.node.log import Log
 from medchain.node.replica import Replica
+from medchain.node.rounds import work_in_rounds
 from medchain.store.records import RecordStore
 from medchain.store.watching import OTHER, RefusalCount
 
@@ -122,14 +123,13 @@ class FishingWatch:
 
     def run(self, stop: Event) -> None:
         """Tell until told to stop; whom nobody reaches is tried again, later each time."""
-        failures = 0
-        while not stop.wait(min(PERIOD_S * 2**failures, _LONGEST_REST_S)):
-            try:
-                left = self.round()
-            except MedchainError as error:
-                _LOG.warning("fishing.delayed", code=error.code)
-                left = 1
-            failures = min(failures + 1, 8) if left else 0
+        work_in_rounds(
+            self.round,
+            stop,
+            period_s=PERIOD_S,
+            longest_rest_s=_LONGEST_REST_S,
+            delayed=lambda code: _LOG.warning("fishing.delayed", code=code),
+        )
 
     def round(self) -> int:
         """Tell regulators of each insurer that has used up a day; returns how many times that is still to be done."""

@@ -61,6 +61,7 @@ from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.records import NewRecord, RecordService
 from medchain.node.refusing import REFUSED
 from medchain.node.replica import Replica
+from medchain.node.rounds import work_in_rounds
 from medchain.store.concerns import ToldRow
 from medchain.store.records import CONCERN, RecordStore, RecordVersion
 
@@ -180,14 +181,13 @@ class ConcernBook:
 
     def run(self, stop: Event) -> None:
         """Tell until told to stop; whom nobody reaches is tried again, later each time."""
-        failures = 0
-        while not stop.wait(min(PERIOD_S * 2**failures, _LONGEST_REST_S)):
-            try:
-                left = self.round()
-            except MedchainError as error:
-                _LOG.warning("concerns.delayed", code=error.code)
-                left = 1
-            failures = min(failures + 1, 8) if left else 0
+        work_in_rounds(
+            self.round,
+            stop,
+            period_s=PERIOD_S,
+            longest_rest_s=_LONGEST_REST_S,
+            delayed=lambda code: _LOG.warning("concerns.delayed", code=code),
+        )
 
     def round(self) -> int:
         """Tell patients what was answered, and regulators of each version; returns how many are still to be told."""

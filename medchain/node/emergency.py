@@ -36,6 +36,7 @@ from medchain.node.log import Log
 from medchain.node.notices import Told
 from medchain.node.records import RecordService
 from medchain.node.release import commitments_root, wraps_hash
+from medchain.node.rounds import work_in_rounds
 from medchain.node.submit import Draft, Submitted
 from medchain.store.accesses import Access
 from medchain.store.outbox import Intent
@@ -308,14 +309,13 @@ class EmergencyBook:
 
     def run(self, stop: Event) -> None:
         """Work until told to stop; what fails is tried again, later each time."""
-        failures = 0
-        while not stop.wait(min(PERIOD_S * 2**failures, _LONGEST_REST_S)):
-            try:
-                left = self.round(stop)
-            except MedchainError as error:
-                _LOG.warning("emergency.delayed", code=error.code)
-                left = 1
-            failures = min(failures + 1, 8) if left else 0
+        work_in_rounds(
+            lambda: self.round(stop),
+            stop,
+            period_s=PERIOD_S,
+            longest_rest_s=_LONGEST_REST_S,
+            delayed=lambda code: _LOG.warning("emergency.delayed", code=code),
+        )
 
     def round(self, stop: Event | None = None) -> int:
         """Bring to the ledger what is not there, as far as that goes now; returns how many are left.

@@ -28,6 +28,7 @@ from medchain.node.body_parties import parties
 from medchain.node.endorse import Judge
 from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.log import Log
+from medchain.node.rounds import work_in_rounds
 from medchain.node.sealed_body import MAX_DOCUMENT_BYTES
 from medchain.node.submit import Draft, Submitted
 from medchain.store.accounts import Role
@@ -151,16 +152,20 @@ class ErasureJob:
 
     def run(self, stop: Event) -> None:
         """Carry out until told to stop; what fails is tried again, later each time."""
-        failures = 0
-        while not stop.wait(min(PERIOD_S * 2**failures, LONGEST_REST_S)):
-            try:
-                left = self.round(stop)
-                if not left and not stop.is_set():
-                    self.tidy()
-            except MedchainError as error:
-                _LOG.warning("erasure.delayed", code=error.code)
-                left = 1
-            failures = min(failures + 1, 8) if left else 0
+
+        def work() -> int:
+            left = self.round(stop)
+            if not left and not stop.is_set():
+                self.tidy()
+            return left
+
+        work_in_rounds(
+            work,
+            stop,
+            period_s=PERIOD_S,
+            longest_rest_s=LONGEST_REST_S,
+            delayed=lambda code: _LOG.warning("erasure.delayed", code=code),
+        )
 
     def round(self, stop: Event | None = None) -> int:
         """Carry out each erasure that waits, as far as that goes now; returns how many are left of those looked at.
