@@ -181,8 +181,8 @@ def _verify(context: Context) -> int:
     lines = list(_verdict_lines(context, verdict, show=given.show))
     if given.content is not None:
         _compare(given.content, verdict)
-        compared = messages.VERDICT_CONTENT if verdict.part is None else messages.VERDICT_CONTENT_PART
-        lines.append(context.say(compared, file=given.content, part=verdict.part))
+        compared = messages.VERDICT_CONTENT if verdict.shown.part is None else messages.VERDICT_CONTENT_PART
+        lines.append(context.say(compared, file=given.content, part=verdict.shown.part))
     if given.before is not None:
         _check_grown(judge(given.before), verdict)
         lines.append(context.say(messages.VERDICT_GREW))
@@ -208,14 +208,14 @@ def _compare(path: Path, verdict: Verdict) -> None:
         NotFoundError: ``file.missing``.
         VerificationError: ``bundle.content``.
     """
-    if verdict.content_size is None:
+    if verdict.shown.size is None:
         raise InputError("bundle.no_content")
     try:
         with path.open("rb") as file:
             found = (path.stat().st_size, file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise NotFoundError("file.missing", path=str(path)) from error
-    if found != (verdict.content_size, verdict.content_sha256):
+    if found != (verdict.shown.size, verdict.shown.sha256):
         raise VerificationError("bundle.content", path=str(path))
 
 
@@ -228,19 +228,15 @@ def _check_grown(earlier: Verdict, later: Verdict) -> None:
 
 def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
     """Write a verdict as a document."""
-    document: dict[str, Json] = {
+    document = verdict.shown.to_json() | {
         "answer": verdict.answer,
-        "content_sha256": verdict.content_sha256,
-        "content_size": verdict.content_size,
         "cosigners": list[Json](verdict.cosigners),
         "current": verdict.current,
         "disclosures": None if verdict.disclosures is None else verdict.disclosures.to_json(),
-        "hidden": verdict.hidden,
         "ledger": verdict.ledger,
         "looks": None if verdict.looks is None else verdict.looks.to_json(),
         "newest": verdict.newest,
         "object": verdict.object,
-        "part": verdict.part,
         "position": verdict.position,
         "registered": verdict.registered,
         "size": verdict.size,

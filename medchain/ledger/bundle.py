@@ -25,7 +25,7 @@ from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import StateLeaf, parse_state_leaf
 from medchain.ledger.mapped import MAP_FILE, read_map, read_records
 from medchain.ledger.object import STOPPED, StateRecord, map_key, public_owner
-from medchain.ledger.opening import OPENING_FILE, Shown, open_content
+from medchain.ledger.opening import NOTHING, OPENING_FILE, Shown, open_content
 from medchain.ledger.policy_steps import CHAIN_FILE, chain_in_force
 from medchain.ledger.registered import BLOCK_FILE, accepted_at
 from medchain.ledger.transaction import Stop, Transaction, parse_envelope
@@ -86,17 +86,12 @@ class Verdict:
         status: status of the version of the object that is proven, None for an entry or an absence.
         version: that version, None likewise.
         cosigners: names, in the policy, of those whose cosignatures were counted.
-        opened: the record's bytes, or the body's canonical JSON, None where the bundle does not hold it.
         newest: newest version of the object in the state proven, None for an entry or an absence.
-        content_size: size of what was registered, in bytes, None where the bundle does not show it.
-        content_sha256: its SHA-256 in hexadecimal, None likewise; a content above 1 MiB is shown by these alone.
         disclosures: all that were made under a grant up to the state proven, None where that is not the question.
         looks: all that a custodian has entered of a patient up to the root proven, None likewise.
-        part: name of the part that the opening shows, None where it shows all of what was registered.
         items: the objects proven, where the bundle proves several, whose entries it does not hold.
         registered: when the entry was accepted, Unix seconds, None where the bundle does not prove it.
-        fields: (JSON pointer, JSON text) of each field that the opening shows of a record, sorted; the rest is hidden.
-        hidden: how many leaves of the body shown are hidden.
+        shown: what is shown of the content of the version that is proven.
     """
 
     answer: str
@@ -109,22 +104,17 @@ class Verdict:
     status: str | None
     version: int | None
     cosigners: tuple[str, ...]
-    opened: bytes | None
     newest: int | None = None
-    content_size: int | None = None
-    content_sha256: str | None = None
     disclosures: Disclosures | None = None
     looks: Looks | None = None
-    part: str | None = None
-    hidden: int = 0
-    fields: tuple[tuple[str, str], ...] = ()
     registered: int | None = None
     items: tuple[Item, ...] = ()
+    shown: Shown = NOTHING
 
     @property
-    def shown(self) -> Shown:
-        """What is shown of the content, as an opening says it."""
-        return Shown(self.opened, self.content_size, self.content_sha256, self.part, self.hidden, self.fields)
+    def opened(self) -> bytes | None:
+        """The record's bytes, or the body's canonical JSON; None where the bundle does not hold it."""
+        return self.shown.content
 
 
 def verify_bundle(
@@ -262,7 +252,6 @@ def _entry_verdict(position: int, checkpoint: VerifiedCheckpoint) -> Verdict:
         status=None,
         version=None,
         cosigners=tuple(checkpoint.cosigners),
-        opened=None,
     )
 
 
@@ -287,7 +276,7 @@ def _state_verdict(
         raise VerificationError("bundle.entry")
     if record is not None and (record.since != position or not _makes(files["entry.bin"], record, position)):
         raise VerificationError("bundle.entry")
-    shown = Shown() if record is None or OPENING_FILE not in files else open_content(files[OPENING_FILE], record)
+    shown = NOTHING if record is None or OPENING_FILE not in files else open_content(files[OPENING_FILE], record)
     disclosures = _disclosures(files, proof.key, records[::-1], state.map_root, ledger)
     looks = None if record is None or newest is None else _looks(files, record, newest, shown, state.time)
     return Verdict(
@@ -301,13 +290,8 @@ def _state_verdict(
         status=None if record is None else record.status,
         version=None if record is None else record.version,
         cosigners=tuple(checkpoint.cosigners),
-        opened=shown.content,
+        shown=shown,
         newest=None if newest is None else newest.version,
-        content_size=shown.size,
-        content_sha256=shown.sha256,
-        part=shown.part,
-        hidden=shown.hidden,
-        fields=shown.fields,
         disclosures=disclosures,
         looks=looks,
     )

@@ -16,7 +16,7 @@ from medchain.encoding import Json
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.mapped import MAP_FILE, read_map, read_records
 from medchain.ledger.object import StateRecord
-from medchain.ledger.opening import OPENING_FILE, Shown, open_content
+from medchain.ledger.opening import NOTHING, OPENING_FILE, Shown, open_content
 from medchain.ledger.registered import BLOCK_FILE, accepted_at
 from medchain.tlog.checkpoint import Checkpoint
 from medchain.tlog.statemap import verify_map
@@ -47,13 +47,9 @@ class Item:
     def to_json(self) -> dict[str, Json]:
         """Write what is proven, without the content."""
         proven = self.records[-1] if self.records else None
-        return {
-            "content_sha256": self.shown.sha256,
-            "content_size": self.shown.size,
-            "hidden": self.shown.hidden,
+        return self.shown.to_json() | {
             "newest": self.records[0].version if self.records else None,
             "object": self.key.hex(),
-            "part": self.shown.part,
             "position": None if proven is None else proven.since,
             "registered": self.registered,
             "status": None if proven is None else proven.status,
@@ -125,8 +121,8 @@ def _judged(files: Mapping[str, bytes], map_root: bytes, tree: Checkpoint) -> It
     if not records:
         if files.keys() & {BLOCK_FILE, "history.json", OPENING_FILE, "record.json"}:
             raise VerificationError("bundle.record")
-        return Item(proof.key, (), Shown(), None)
+        return Item(proof.key, (), NOTHING, None)
     record = records[-1]
-    shown = open_content(files[OPENING_FILE], record) if OPENING_FILE in files else Shown()
+    shown = open_content(files[OPENING_FILE], record) if OPENING_FILE in files else NOTHING
     registered = accepted_at(files[BLOCK_FILE], record.since, tree) if BLOCK_FILE in files else None
     return Item(proof.key, records, shown, registered)

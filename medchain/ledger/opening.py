@@ -70,6 +70,19 @@ class Shown(NamedTuple):
     hidden: int = 0
     fields: tuple[tuple[str, str], ...] = ()
 
+    def to_json(self) -> dict[str, Json]:
+        """Write what is shown, without the content and the fields themselves."""
+        return {
+            "content_sha256": self.sha256,
+            "content_size": self.size,
+            "hidden": self.hidden,
+            "part": self.part,
+        }
+
+
+NOTHING: Final = Shown()
+"""Where no content is shown."""
+
 
 def open_content(data: bytes, record: StateRecord) -> Shown:
     """Open a content against the body hash of its record.

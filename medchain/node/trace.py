@@ -374,7 +374,6 @@ def _claim(answer: str, replica: Replica, entry: EntryProof, key: bytes | None) 
         status=None,
         version=None,
         cosigners=(),
-        opened=None,
     )
 
 

@@ -374,8 +374,8 @@ def test_a_proof_shows_the_fields_that_are_named_and_hides_the_rest(desks):
         "state": "reported",
     }
     assert b"GHG" not in verdict.opened
-    assert verdict.hidden > 0
+    assert verdict.shown.hidden > 0
     whole = bundle(desks, RENHE, key)
-    assert (whole.hidden, b"GHG" in whole.opened) == (0, True)
+    assert (whole.shown.hidden, b"GHG" in whole.opened) == (0, True)
     with pytest.raises(InputError, match=r"attest\.fields"):
         bundle(desks, RENHE, key, fields=["predicate.secret"])

@@ -134,8 +134,8 @@ def test_some_fields_of_a_record_are_proven_and_nothing_else_of_it_leaves(kept):
     }
     files = files_of(prove_object(replica, asked))
     verdict = verify_bundle(files, policy, now=TIME + 20)
-    assert verdict.fields == (("/resourceType", '"Observation"'), ("/valueQuantity/value", "5.60"))
-    assert (verdict.opened, verdict.content_size, verdict.part) == (None, None, None)
+    assert verdict.shown.fields == (("/resourceType", '"Observation"'), ("/valueQuantity/value", "5.60"))
+    assert (verdict.opened, verdict.shown.size, verdict.shown.part) == (None, None, None)
     salt = tracer.service.open(first).salt
     # Nothing but pointers, values and hexadecimal digits stands there.
     assert b"o1" not in files["opening.json"]

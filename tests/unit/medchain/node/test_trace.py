@@ -298,8 +298,8 @@ def test_a_body_is_opened_whole_or_redacted(author: Author) -> None:
     shown = body.redact(["enroller"])
     verdict = verify(export_object(author.replica, target, opening=body_opening(shown)), author)
     assert verdict.opened == canonical(shown.to_json())
-    assert verdict.hidden == len(shown.hidden) > 0
-    assert verify(export_object(author.replica, target, opening=body_opening(body)), author).hidden == 0
+    assert verdict.shown.hidden == len(shown.hidden) > 0
+    assert verify(export_object(author.replica, target, opening=body_opening(body)), author).shown.hidden == 0
     other = build_body("grant", {"enroller": RENHE}, None, fresh)
     files = export_object(author.replica, target, opening=body_opening(other))
     with pytest.raises(VerificationError, match=r"bundle\.opening"):
@@ -460,7 +460,7 @@ def test_a_large_content_is_proven_by_its_size_and_hash(author: Author) -> None:
     opening = large_opening(sha256(content).digest(), len(content), SALT, NO_FIELDS)
     files = export_object(author.replica, map_key("record", RENHE, row.id), opening=opening)
     verdict = verify(files, author)
-    assert (verdict.opened, verdict.content_size, verdict.content_sha256) == (
+    assert (verdict.opened, verdict.shown.size, verdict.shown.sha256) == (
         None,
         len(content),
         sha256(content).hexdigest(),
@@ -486,7 +486,7 @@ def test_a_part_of_a_segment_is_proven_and_nothing_of_the_others_shown(author: A
     opening = part_opening(parts[3], whole, root, proof)
     files = export_object(author.replica, map_key("record", RENHE, row.id), opening=opening)
     verdict = verify(files, author)
-    assert (verdict.opened, verdict.part) == (parts[3], "/3")
+    assert (verdict.opened, verdict.shown.part) == (parts[3], "/3")
     assert not any(SALT.hex().encode() in content for content in files.values())
     for other, code in (
         (part_opening(parts[2], whole, root, proof), r"fields\.proof"),
@@ -762,7 +762,7 @@ def test_a_content_whose_field_root_would_let_others_be_shown_is_refused(author:
     path = prove_field(leaves, leaves[1])
     opening = part_opening(other, whole_digest(SALT, real), root, PartProof("/1", b"\x01" * 32, path))
     verdict = verify(export_object(author.replica, key, opening=opening), author)
-    assert (verdict.opened, verdict.part) == (other, "/1")
+    assert (verdict.opened, verdict.shown.part) == (other, "/1")
     # Roots of lists of looks are shown whole: of two in one registration each would be the newest.
     looks = export_object(author.replica, key, opening=opening) | {"looks.json": b"{}"}
     with pytest.raises(InputError, match=r"bundle\.files name=opening\.json"):
@@ -774,7 +774,7 @@ def test_a_content_with_the_field_root_of_its_own_fields_is_proven(author: Autho
     root = record_field_root(SALT, content)
     key = registered(author, content, root)
     verdict = verify(export_object(author.replica, key, opening=record_opening(content, SALT, root)), author)
-    assert (verdict.opened, verdict.part, verdict.hidden) == (content, None, 0)
+    assert (verdict.opened, verdict.shown.part, verdict.shown.hidden) == (content, None, 0)
 
 
 def shown_fields(content: bytes, *names: bytes) -> bytes:
@@ -796,7 +796,7 @@ def test_fields_are_proven_under_the_commitment_and_lies_about_them_refused(auth
     opening = shown_fields(RECORD, b"/status", b"/value")
     files = export_object(author.replica, key, opening=opening)
     verdict = verify(files, author)
-    assert verdict.fields == (("/status", '"final"'), ("/value", "5.60"))
+    assert verdict.shown.fields == (("/status", '"final"'), ("/value", "5.60"))
     document = orjson.loads(opening)
     first, second = document["fields"]
     lies = [
@@ -841,7 +841,7 @@ def test_attack_two_values_of_one_name_are_not_shown_together(author: Author) ->
         verify(export_object(author.replica, key, opening=opening), author)
     # One of them is, and the verdict says that it does not rule the other out.
     alone = field_opening(whole_digest(SALT, RECORD), field_root(leaves), rows[:1], prove_fields(leaves, leaves[:1]))
-    assert verify(export_object(author.replica, key, opening=alone), author).fields == (("/value", "5.6"),)
+    assert verify(export_object(author.replica, key, opening=alone), author).shown.fields == (("/value", "5.6"),)
 
 
 @pytest.mark.parametrize(
@@ -956,7 +956,7 @@ def test_several_objects_are_proven_under_one_state(author: Author, several: lis
     assert (absent.records, absent.registered) == ((), None)
     # Each item is what a bundle of its own would say.
     alone = verify(export_object(replica, several[1].key, opening=several[1].opening), author)
-    assert (alone.fields, alone.registered, alone.position) == (
+    assert (alone.shown.fields, alone.registered, alone.position) == (
         second.shown.fields,
         second.registered,
         second.records[0].since,
