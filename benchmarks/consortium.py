@@ -23,6 +23,7 @@ from medchain.crypto.signing import ED25519, key_id
 from medchain.encoding import canonical
 from medchain.errors import MedchainError
 from medchain.ledger.genesis import Genesis, build_genesis, genesis_signatures
+from medchain.ledger.issuers import Invoices, VrfGeneration
 from medchain.ledger.members import ACTIVE, Organisation, ProtocolRules, make_key, quorum_floor
 from medchain.ledger.policy import default_policy, draw_order
 from medchain.ledger.transaction import Change, Draw, ObjectRow, Signer, Transaction, pae, payload_bytes, seal
@@ -33,6 +34,7 @@ from medchain.node.keystore import (
     Layout,
     Unlock,
     WebKeys,
+    add_vrf_key,
     create_keys,
     create_root_file,
     genesis_proofs,
@@ -40,6 +42,7 @@ from medchain.node.keystore import (
     open_web_keys,
     public_keys,
     unlock,
+    vrf_publics,
 )
 from medchain.node.local import LocalClient
 from medchain.node.peer_auth import PeerSigner
@@ -171,6 +174,7 @@ class Consortium:
         full: whether whole nodes run, with web workers.
         org_ids: who takes part; the first orders.
         settings: further settings of all nodes.
+        issuers: org_id → the code under which it issues invoices, of those that do.
         nodes: org_id → node; the orderer is the first.
         genesis: of their ledger.
     """
@@ -179,6 +183,7 @@ class Consortium:
     full: bool = False
     org_ids: Sequence[str] = tuple(ROLES)
     settings: dict[str, int] = field(default_factory=dict)
+    issuers: dict[str, str] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     genesis: Genesis | None = None
     _clients: list[PeerClient] = field(default_factory=list)
@@ -187,7 +192,7 @@ class Consortium:
         """Make the folders and the genesis; nothing runs yet."""
         self.nodes = {org_id: self._node(org_id) for org_id in self.org_ids}
         genesis = build_genesis(
-            [_organisation(node) for node in self.nodes.values()],
+            [_organisation(node, self.issuers.get(node.org_id)) for node in self.nodes.values()],
             origin="medchain.example/benchmark",
             policy=default_policy(),
             protocol=ProtocolRules(self.org_ids[0], quorum_floor(len(self.org_ids)), 1),
@@ -197,7 +202,13 @@ class Consortium:
             demo=True,
         )
         proofs = {
-            node.org_id: genesis_proofs(node.org_id, genesis.ledger, node.web, node.daemon)
+            node.org_id: genesis_proofs(
+                node.org_id,
+                genesis.ledger,
+                node.web,
+                node.daemon,
+                genesis.members.organisations[node.org_id].invoices,
+            )
             for node in self.nodes.values()
         }
         for node in self.nodes.values():
@@ -267,6 +278,8 @@ class Consortium:
         folder = self.folder / org_id
         halves = unlock(create_root_file(folder / "keys" / "root.key", None))
         create_keys(folder, org_id, halves)
+        if org_id in self.issuers:
+            add_vrf_key(folder, halves)
         port = _free_port()
         settings = {
             "organisation.id": org_id,
@@ -361,13 +374,15 @@ def _row() -> ObjectRow:
     return ObjectRow(secrets.token_bytes(16), 1, secrets.token_bytes(32))
 
 
-def _organisation(node: Node) -> Organisation:
+def _organisation(node: Node, issuer: str | None) -> Organisation:
     """Describe a node's organisation."""
     public = public_keys(node.layout.folder).items()
     keys = sorted((make_key(node.org_id, use, text) for use, text in public), key=lambda key: key.id)
     name = {"en": node.org_id, "zh": node.org_id}
     url = f"http://127.0.0.1:{node.port}"
-    return Organisation(node.org_id, ROLES[node.org_id], node.org_id, name, url, (), ACTIVE, tuple(keys))
+    newest = [] if issuer is None else vrf_publics(node.layout.folder)[-1:]
+    invoices = Invoices((issuer,), (VrfGeneration(0, newest[0]),)) if issuer and newest else None
+    return Organisation(node.org_id, ROLES[node.org_id], node.org_id, name, url, (), ACTIVE, tuple(keys), invoices)
 
 
 def _free_port() -> int:

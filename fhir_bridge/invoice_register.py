@@ -20,6 +20,7 @@ from medchain.errors import InputError, NotFoundError
 from medchain.ledger.invoice import Amount, InvoiceFields, Scope, amount_of, day_of, invoice_of, spelled
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore
+from medchain.store.versions import Found, VersionReader
 
 SYSTEM: Final = "https://medchain.example/fhir/id/"
 """How the identifier systems begin by which an Invoice names its forms."""
@@ -52,7 +53,7 @@ class _Form:
 class FhirInvoices:
     """Finds invoices. Threads may share it."""
 
-    __slots__ = ("_records", "_searches", "_service")
+    __slots__ = ("_reader", "_searches", "_service")
 
     def __init__(self, searches: SearchService, records: RecordStore, service: RecordService) -> None:
         """Use a node's records.
@@ -63,7 +64,7 @@ class FhirInvoices:
             service: opens them.
         """
         self._searches = searches
-        self._records = records
+        self._reader = VersionReader(records)
         self._service = service
 
     def find(self, asked: AskedRow) -> Issued | None:
@@ -71,8 +72,8 @@ class FhirInvoices:
         fields = asked.fields
         found = [
             issued
-            for number in self._numbers(asked.number, fields.number)
-            if (issued := self._issued(number, fields)) is not None
+            for one in self._reader.numbered(self._numbers(asked.number, fields.number))
+            if one is not None and (issued := self._issued(one, fields)) is not None
         ]
         # What two systems have stored is one invoice, as long as they agree on which.
         named = {(one.invoice, one.check_codes) for one in found}
@@ -85,11 +86,10 @@ class FhirInvoices:
         query = urlencode({"identifier": ",".join(tokens)})
         return [row.number for row in self._searches.rows("Invoice", query, _MOST)]
 
-    def _issued(self, number: int, fields: InvoiceFields) -> Issued | None:
+    def _issued(self, one: Found, fields: InvoiceFields) -> Issued | None:
         """Read a record version; None for what is not the invoice that is meant."""
-        row = self._records.numbered(number)
         try:
-            return None if row is None else _issued(parse(self._service.open(row).content), fields, number)
+            return _issued(parse(self._service.open_found(one).content), fields, one.stored.seq)
         except (InputError, NotFoundError):
             # What was erased, or names itself as no invoice does, is none that anybody can claim.
             return None

@@ -9,10 +9,11 @@ Source: `docs/spec/claim-question.md` 11 to 14.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.fishing import FISHING, WRONG
 from medchain.claims.question import (
@@ -45,6 +46,9 @@ CHECK: Final = "claims.check"
 
 MAX_CHECKED: Final = 500
 """Most invoices of one such operation."""
+
+AT_ONCE: Final = 4
+"""How many hospitals are asked at once: one that does not answer keeps no other waiting."""
 
 CLAIM: Final = "claim"
 """Kind of the objects that say what is claimed of an invoice."""
@@ -136,6 +140,13 @@ class Checked:
     reason: str = ""
 
 
+class _Answer(NamedTuple):
+    """A question, and what came back."""
+
+    question: ClaimQuestion
+    document: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class AskingParts:
     """What questions are made from.
@@ -187,8 +198,12 @@ class ClaimAsker:
                 found[place] = Checked(Finding.OUTSIDE, issuer.org_id, reason=INACTIVE)
             else:
                 of_hospital.setdefault(issuer.org_id, []).append(place)
-        for org_id, places in of_hospital.items():
-            found |= zip(places, self._asked(org_id, [rows[place] for place in places]), strict=True)
+        asked = [(org_id, [rows[place] for place in places]) for org_id, places in of_hospital.items()]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            for places, came in zip(
+                of_hospital.values(), threads.map(lambda part: self._asked(*part), asked), strict=True
+            ):
+                found |= zip(places, came, strict=True)
         return [found[place] for place in range(len(rows))]
 
     def ask(self, org_id: str, rows: Sequence[AskedRow]) -> list[Known | Unanswered]:
@@ -206,6 +221,15 @@ class ClaimAsker:
             UnavailableError: the way, or the hospital answers no more today.
             MedchainError: the refusal.
         """
+        return self._judged(org_id, self._sent(org_id, rows))
+
+    def issuer(self, row: AskedRow) -> Organisation | None:
+        """Return the organisation to which an invoice's issuer code belongs, a removed one too; None for none."""
+        code, members = row.fields.issuer, self._parts.members().organisations.values()
+        return next((one for one in members if one.invoices is not None and code in one.invoices.issuers), None)
+
+    def _sent(self, org_id: str, rows: Sequence[AskedRow]) -> _Answer:
+        """Ask one hospital; nothing of the answer is judged yet; raises as `ask`."""
         parts = self._parts
         question = ClaimQuestion(
             ledger=parts.ledger,
@@ -216,30 +240,38 @@ class ClaimAsker:
             rows=tuple(rows),
         )
         signed = sign_request(parts.authentication, question)
-        answers = parse_answer(parts.hospitals.question(org_id, signed.encode()), question)
-        hospital = parts.members().organisations[org_id]
-        for row, answer in zip(rows, answers, strict=True):
+        return _Answer(question, parts.hospitals.question(org_id, signed.encode()))
+
+    def _judged(self, org_id: str, sent: _Answer) -> list[Known | Unanswered]:
+        """Take what an answer shows to be so; raises as `ask`."""
+        answers = parse_answer(sent.document, sent.question)
+        hospital = self._parts.members().organisations[org_id]
+        for row, answer in zip(sent.question.rows, answers, strict=True):
             if isinstance(answer, Known):
                 _check_known(row, answer, hospital)
         return answers
 
-    def issuer(self, row: AskedRow) -> Organisation | None:
-        """Return the organisation to which an invoice's issuer code belongs, a removed one too; None for none."""
-        code, members = row.fields.issuer, self._parts.members().organisations.values()
-        return next((one for one in members if one.invoices is not None and code in one.invoices.issuers), None)
-
     def _asked(self, org_id: str, rows: Sequence[AskedRow]) -> list[Checked]:
         """Ask one hospital part by part; after one that came to nothing, of the rest it is said so."""
         found: list[Checked] = []
-        for start in range(0, len(rows), MAX_ROWS):
-            try:
-                answers = self.ask(org_id, rows[start : start + MAX_ROWS])
-            except MedchainError as error:
-                _LOG.warning("question.failed", code=error.code, peer=org_id)
-                failed = Checked(_failure(error), org_id, reason=error.code)
-                return [*found, *[failed] * (len(rows) - start)]
-            found += [self._found(org_id, answer) for answer in answers]
+        try:
+            for answers in self._answers(org_id, rows):
+                found += [self._found(org_id, answer) for answer in answers]
+        except MedchainError as error:
+            _LOG.warning("question.failed", code=error.code, peer=org_id)
+            found += [Checked(_failure(error), org_id, reason=error.code)] * (len(rows) - len(found))
         return found
+
+    def _answers(self, org_id: str, rows: Sequence[AskedRow]) -> Iterator[list[Known | Unanswered]]:
+        """Ask part by part: while one answer is judged, the hospital has the next question, and never two at once."""
+        parts = [rows[start : start + MAX_ROWS] for start in range(0, len(rows), MAX_ROWS)]
+        with ThreadPoolExecutor(1) as sender:
+            coming: Future[_Answer] = sender.submit(self._sent, org_id, parts[0])
+            for following in [*parts[1:], None]:
+                sent = coming.result()
+                if following is not None:
+                    coming = sender.submit(self._sent, org_id, following)
+                yield self._judged(org_id, sent)
 
     def _found(self, org_id: str, answer: Known | Unanswered) -> Checked:
         """Look on this node's own ledger what is claimed."""

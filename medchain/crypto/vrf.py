@@ -11,6 +11,7 @@ domain tag. Source: RFC 9381 §5, suite 3 of §5.5, with validate_key; `docs/spe
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from hashlib import sha512
 from typing import Final, NoReturn
 
@@ -42,6 +43,7 @@ _ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 _EIGHTH: Final = pow(8, -1, _ORDER).to_bytes(32, "little")
 _IDENTITY: Final = b"\1" + bytes(31)
 _TRIES: Final = 256
+_KEYS: Final = 256
 _SUITE: Final = b"\3"
 _ENCODE: Final = _SUITE + b"\1"
 _CHALLENGE_OF: Final = _SUITE + b"\2"
@@ -107,7 +109,7 @@ def is_vrf_public(public: bytes) -> bool:
 
     Under a point of small order, one output would fit every input (RFC 9381 §5.4.5).
     """
-    return len(public) == VRF_PUBLIC_BYTES and _is_of_group(public)
+    return len(public) == VRF_PUBLIC_BYTES and _is_known_of_group(public)
 
 
 def vrf_verify(public: bytes, alpha: bytes, proof: bytes) -> bytes:
@@ -172,6 +174,12 @@ def _is_of_group(point: bytes) -> bool:
     if not bindings.crypto_core_ed25519_is_valid_point(point):
         return False
     return bindings.crypto_scalarmult_ed25519_noclamp(_EIGHTH, _eightfold(point)) == point
+
+
+@lru_cache(maxsize=_KEYS)
+def _is_known_of_group(public: bytes) -> bool:
+    """Tell the same of a public key, of which a ledger has few and each proof is under one."""
+    return _is_of_group(public)
 
 
 def _encode_to_curve(salt: bytes, alpha: bytes) -> bytes:

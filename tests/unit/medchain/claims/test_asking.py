@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 
+from medchain.claims import asking
 from medchain.claims.asking import Finding
-from medchain.crypto.vrf import vrf_output
+from medchain.crypto.vrf import vrf_output, vrf_verify
 from medchain.encoding import base64_text, canonical
+from medchain.errors import UnavailableError
 from medchain.ledger.invoice import Scope, claim_id
 from medchain.ledger.members import REMOVED, SUSPENDED
 from medchain.ledger.object import StateRecord, map_key
 from tests.unit.medchain.claims.questions import ANXIN, CODE, LATER, RENHE, TONGJI, issued, row
 from tests.unit.medchain.ledger.world import vrf_key
+from tests.waiting import PATIENCE_S
 
 PROOF = vrf_key(RENHE).prove(issued().invoice.alpha)
 ID = claim_id(vrf_output(PROOF))
@@ -89,6 +93,52 @@ def test_more_rows_than_a_question_holds_are_several_questions(case):
     case.on_answer = lambda data: asked.append(len(json.loads(data)["answers"])) or data
     assert {one.finding for one in case.insurer.check([row()] * 250)} == {Finding.FREE}
     assert asked == [100, 100, 50]
+
+
+def test_while_an_answer_is_judged_the_hospital_has_the_next_question_and_never_two_at_once(case, monkeypatch):
+    second, here = threading.Event(), threading.Lock()
+    ask, came = case.question, []
+
+    def question(org_id, document):
+        assert here.acquire(blocking=False)
+        came.append(org_id)
+        if len(came) > 1:
+            second.set()
+        answer = ask(org_id, document)
+        here.release()
+        return answer
+
+    def verified(public: bytes, alpha: bytes, proof: bytes):
+        assert second.wait(PATIENCE_S)
+        return vrf_verify(public, alpha, proof)
+
+    case.question = question
+    monkeypatch.setattr(asking, "vrf_verify", verified)
+    assert {one.finding for one in case.insurer.check([row()] * 250)} == {Finding.FREE}
+    assert came == [RENHE] * 3
+
+
+def test_a_hospital_that_answers_late_keeps_no_other_waiting(case):
+    other, ask = threading.Event(), case.question
+
+    def question(org_id, document):
+        if org_id == TONGJI:
+            other.set()
+            raise UnavailableError("peer.unreachable", peer=org_id)
+        assert other.wait(PATIENCE_S)
+        return ask(org_id, document)
+
+    case.question = question
+    checked = case.insurer.check([row(), row(issuer="99010002")])
+    assert [one.finding for one in checked] == [Finding.FREE, Finding.UNREACHABLE]
+
+
+def test_attack_of_a_hospital_that_has_lied_once_nothing_more_is_taken(case):
+    case.on_answer = changing(claim_id="01" * 16)
+    checked = case.insurer.check([row()] * 350)
+    assert {(one.finding, one.reason, one.known) for one in checked} == {(Finding.REFUSED, "claim.id", None)}
+    # The next question was on its way; no further one is asked.
+    assert len(case.register.found) == 200
 
 
 def test_a_hospital_that_does_not_answer_leaves_its_rows_uncertain_and_is_not_asked_again(case):
