@@ -113,6 +113,9 @@ class Reason(StrEnum):
     PURPOSE = "consent.purpose"
     """The record's labels bind it to other purposes."""
 
+    CLAIM = "consent.claim"
+    """The consent is for one claim, and it is not asked for that one (`docs/spec/consent.md` D21)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

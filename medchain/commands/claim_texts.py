@@ -116,6 +116,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "claim.fishing": Text(
         "今日查无此票的次数过多，医院停止答复。", "Too many invoices were unknown today: the hospital answers no more."
     ),
+    "claim.cited": Text(
+        "理赔引用的记录须写作“类型/编号”，按序排列、不重复，1–400 条。",
+        "The records that a claim cites are written as TYPE/ID, sorted, none twice, 1 to 400.",
+    ),
     "claim.full": Text("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
     "claim.head": Text("其他机构抢先更改了这张发票，请重试。", "Others were first each time; try again."),
     "claim.inactive": Text("开票单位已停用或已退出联盟。", "Who issued it is suspended, or no member any more."),

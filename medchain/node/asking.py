@@ -1,12 +1,14 @@
 """Asks: an organisation asks a patient of another one for a permission, and the patient decides later.
 
 Keeps true: who asks is who called; an ask says nothing back, so that nobody learns who is a patient where; it gives
-nothing by itself. Trusts the server for which organisation calls.
+nothing by itself. An ask for one claim names it, and no more than the records that it cites. Trusts the server for
+which organisation calls.
 Source: `docs/spec/ask.md`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -14,6 +16,8 @@ from typing import Final, Protocol
 from medchain.encoding import Json, as_list, as_number, as_object, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
+from medchain.ledger.one_claim import MAX_DAYS as MAX_CLAIM_DAYS
+from medchain.ledger.one_claim import PURPOSE, read_cited, types_of
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.peers import JSON, Limits, PeerClient
@@ -24,8 +28,14 @@ from medchain.store.records import RecordStore
 ASK_TYPE: Final = "medchain/consent-ask/v1"
 """Type of the document."""
 
-MAX_ASK_BYTES: Final = 16 * 1024
-"""Largest document."""
+MAX_ASK_BYTES: Final = 64 * 1024
+"""Largest document, which is one for a claim that cites many records."""
+
+MAX_PLAIN_BYTES: Final = 16 * 1024
+"""Largest document that is for no claim."""
+
+MAX_AMOUNT: Final = 10**15
+"""Largest amount of a claim, in the smallest unit of its currency (`docs/spec/claim.md` 4)."""
 
 MAX_DAYS: Final = 3650
 """Longest permission that can be asked for."""
@@ -53,6 +63,60 @@ DECLINED: Final = "declined"
 
 _LIMITS: Final = Limits(timeout_s=15.0)
 _TEXTS: Final = dict.fromkeys(("id", "ledger", "patient", "person", "purpose", "reason", "type"), str)
+_CLAIM: Final = {"amount": int, "cited": list, "currency": str, "digest": str, "hospital": str, "number": str}
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class AskClaim:
+    """The one claim that an ask is for, as the insurer tells of it.
+
+    Attributes:
+        digest: of the insurer's claim, 32 bytes.
+        number: as the insurer names it to its customer.
+        amount: that is claimed, in the smallest unit of the currency.
+        currency: ISO 4217.
+        hospital: org_id of the custodian whose records it cites.
+        cited: those records, ``Type/id``, sorted.
+    """
+
+    digest: bytes
+    number: str
+    amount: int
+    currency: str
+    hospital: str
+    cited: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Write it."""
+        return {
+            "amount": self.amount,
+            "cited": list(self.cited),
+            "currency": self.currency,
+            "digest": self.digest.hex(),
+            "hospital": self.hospital,
+            "number": self.number,
+        }
+
+
+def parse_claim(value: Json) -> AskClaim:
+    """Read for which claim something is asked.
+
+    Raises:
+        InputError: ``encoding.*``, ``content.*``, ``claim.cited``, ``ask.malformed``.
+    """
+    top = members(value, _CLAIM)
+    amount, currency = as_number(top["amount"]), str(top["currency"])
+    if not 0 <= amount <= MAX_AMOUNT or _CURRENCY.fullmatch(currency) is None:
+        raise InputError("ask.malformed")
+    return AskClaim(
+        digest=unhex(top["digest"], HASH_BYTES),
+        number=short_text(top["number"]),
+        amount=amount,
+        currency=currency,
+        hospital=short_text(top["hospital"]),
+        cited=read_cited(top["cited"]),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +131,7 @@ class Ask:
         reason: why, in words for the patient.
         resource_types: FHIR types, sorted, or ``*`` alone.
         days: for how long.
+        claim: the one claim that it is for; None for an ask for records.
     """
 
     id: bytes
@@ -76,6 +141,7 @@ class Ask:
     reason: str
     resource_types: tuple[str, ...]
     days: int
+    claim: AskClaim | None = None
 
     def encode(self, ledger: bytes) -> bytes:
         """Write the document, for one ledger."""
@@ -83,7 +149,9 @@ class Ask:
 
     def to_json(self) -> dict[str, Json]:
         """Write what is asked."""
+        told: dict[str, Json] = {} if self.claim is None else {"claim": self.claim.to_json()}
         return {
+            **told,
             "days": self.days,
             "id": self.id.hex(),
             "patient": self.patient,
@@ -101,8 +169,11 @@ def parse_ask(document: bytes, ledger: bytes) -> Ask:
         InputError: ``encoding.*``, ``content.*``, ``ask.malformed``.
     """
     required = _TEXTS | {"days": int, "resource_types": list}
-    top = members(parse_canonical(document, max_bytes=MAX_ASK_BYTES), required)
+    top = members(parse_canonical(document, max_bytes=MAX_ASK_BYTES), required, {"claim": dict})
     days, types = top["days"], names(top["resource_types"])
+    claim = parse_claim(top["claim"]) if "claim" in top else None
+    if len(document) > MAX_PLAIN_BYTES and claim is None:
+        raise InputError("encoding.too_large", size=len(document), limit=MAX_PLAIN_BYTES)
     holds = (
         top["type"] == ASK_TYPE
         and top["ledger"] == ledger.hex()
@@ -111,6 +182,9 @@ def parse_ask(document: bytes, ledger: bytes) -> Ask:
         and (types == (ANY_TYPE,) or all(name.isascii() and name.isalpha() for name in types))
     )
     if not holds or not isinstance(days, int):
+        raise InputError("ask.malformed")
+    if claim is not None and (top["purpose"], days <= MAX_CLAIM_DAYS, types) != (PURPOSE, True, types_of(claim.cited)):
+        # What it asks for beside the claim would be given under another consent, or none.
         raise InputError("ask.malformed")
     person = "" if top["person"] == "" else short_text(top["person"])
     return Ask(
@@ -121,6 +195,7 @@ def parse_ask(document: bytes, ledger: bytes) -> Ask:
         reason=short_text(top["reason"]),
         resource_types=types,
         days=days,
+        claim=claim,
     )
 
 
@@ -198,6 +273,9 @@ class AskDesk:
             UnavailableError: ``ask.quota``.
         """
         ask, now = parse_ask(document, self._parts.ledger_id), self._parts.clock()
+        if ask.claim is not None and ask.claim.hospital != self._parts.org_id:
+            # The patient is shown this hospital, and permits what this hospital has.
+            raise InputError("ask.malformed")
         token = self._parts.service.patient_token(ask.patient)
         self._parts.records.put_ask(AskRow(ask.id, peer, token, document, now, now + WAITS_S))
         return {"taken": True}
@@ -205,7 +283,8 @@ class AskDesk:
     def _send(self, document: Json) -> Json:
         """Ask a patient."""
         texts = dict.fromkeys(("custodian", "patient", "person", "purpose", "reason"), str)
-        top = members(document, texts | {"days": int, "resource_types": list})
+        top = members(document, texts | {"days": int, "resource_types": list}, {"claim": dict})
+        custodian = str(top["custodian"])
         ask = Ask(
             id=self._parts.random(ID_BYTES),
             patient=str(top["patient"]),
@@ -214,10 +293,13 @@ class AskDesk:
             reason=str(top["reason"]),
             resource_types=names(top["resource_types"]),
             days=as_number(top["days"]),
+            claim=parse_claim(top["claim"]) if "claim" in top else None,
         )
         encoded = ask.encode(self._parts.ledger_id)
         parse_ask(encoded, self._parts.ledger_id)
-        custodian, now = str(top["custodian"]), self._parts.clock()
+        if ask.claim is not None and ask.claim.hospital != custodian:
+            raise InputError("ask.malformed")
+        now = self._parts.clock()
         is_own = custodian == self._parts.org_id
         if is_own:
             self.receive(encoded, self._parts.org_id)

@@ -97,6 +97,7 @@ class Question:
         purpose: purpose-of-use code.
         time: Unix seconds.
         resource_types: FHIR types asked for, or ``("*",)``.
+        claim: digest of the insurer's claim for which records are disclosed in part; None for a release of records.
     """
 
     custodian: str
@@ -104,6 +105,7 @@ class Question:
     purpose: str
     time: int
     resource_types: tuple[str, ...]
+    claim: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,20 @@ class Ruling(Protocol):
         ...
 
 
+class ConsentRuling(Ruling, Protocol):
+    """What the decision answers of consents: more is asked of it where records are disclosed in part for a claim."""
+
+    def counts(
+        self, resource_type: str, span: Period | None, content: bytes | None, meant: Collection[str] = ()
+    ) -> bool:
+        """Tell whether a record may be counted where a claim's statements are derived; arguments as of `passes`."""
+        ...
+
+    def receipt(self) -> dict[str, Json] | None:
+        """Write which consent was decided by, and a hash by which the decision can be repeated; None without one."""
+        ...
+
+
 class Emergencies(Protocol):
     """What an emergency of another organisation opens here; its meaning lies higher, the roof passes it in."""
 
@@ -182,7 +198,7 @@ class ReleaseDecision(Protocol):
 
     def rule(
         self, question: Question, given: Sequence[ConsentInForce], inside: Sequence[ConsentInForce] = ()
-    ) -> Ruling:
+    ) -> ConsentRuling:
         """Decide.
 
         Args:

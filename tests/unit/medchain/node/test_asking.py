@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medchain.encoding import canonical, parse_canonical
 from medchain.errors import InputError, NotFoundError, UnavailableError
-from medchain.node.asking import Ask, parse_ask, require_waiting
+from medchain.node.asking import Ask, AskClaim, parse_ask, require_waiting
 from medchain.store import asks
 from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.desks import Desks, running_desks
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, RENHE, TONGJI
 
 LEDGER = genesis().ledger
+LETTERS = [a + b for a in "abcdefghij" for b in "abcdefghij"]
 ASK = Ask(b"\x07" * 16, "pat-1", "理赔专员 王晓梅", "HPAYMT", "核对 3 月的住院理赔", ("Claim", "Observation"), 30)
+CITED = ("Encounter/e1", "Invoice/i1", "Procedure/o3")
+CLAIM = AskClaim(b"\x0c" * 32, "AX-2026-0317", 123_450, "CNY", RENHE, CITED)
+FOR_CLAIM = replace(ASK, claim=CLAIM, resource_types=("Encounter", "Invoice", "Procedure"))
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +162,74 @@ def test_an_ask_about_an_own_patient_is_listed_under_its_token_so_that_an_erasur
     desks.local().call("ask.send", wish(patient="own-1"))
     site = desks.federation.sites[RENHE]
     assert site.service.patient_token("own-1") in [row.patient for row in site.records.sent_asks()]
+
+
+def test_an_ask_for_one_claim_reads_back_as_it_was_written():
+    assert parse_ask(FOR_CLAIM.encode(LEDGER), LEDGER) == FOR_CLAIM
+
+
+def test_an_ask_without_a_claim_is_written_as_it_always_was():
+    assert "claim" not in parse_canonical(ASK.encode(LEDGER), max_bytes=1 << 14)
+
+
+def test_an_ask_for_a_claim_that_cites_as_much_as_it_may_is_read():
+    cited = tuple(f"Observation/{number:064}" for number in range(400))
+    ask = replace(ASK, claim=replace(CLAIM, cited=cited), resource_types=("Observation",))
+    assert parse_ask(ask.encode(LEDGER), LEDGER) == ask
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cited": []},
+        {"cited": ["Procedure/o3", "Encounter/e1", "Invoice/i1"]},
+        {"cited": ["Encounter/e1", "Encounter/e1", "Invoice/i1", "Procedure/o3"]},
+        {"cited": ["Encounter/e1", "Invoice/i1", "Procedure/o3/_history/2"]},
+        {"cited": ["https://other.example/fhir/Encounter/e1"]},
+        {"cited": [f"Observation/{number:03}" for number in range(401)]},
+        {"cited": ["Encounter/e1", "Invoice/i1"]},
+        {"cited": ["Condition/c1", *CITED]},
+        {"amount": -1},
+        {"amount": 10**15 + 1},
+        {"amount": "123450"},
+        {"currency": "yuan"},
+        {"digest": "0c" * 31},
+        {"number": ""},
+        {"number": "9" * 201},
+        {"hospital": ""},
+        {"more": 1},
+    ],
+)
+def test_a_malformed_claim_is_refused(changes):
+    document = parse_canonical(FOR_CLAIM.encode(LEDGER), max_bytes=1 << 16)
+    with pytest.raises(InputError):
+        parse_ask(canonical(document | {"claim": document["claim"] | changes}), LEDGER)
+
+
+@pytest.mark.parametrize("changes", [{"days": 31}, {"purpose": "CLMATTCH"}, {"resource_types": ("*",)}])
+def test_an_ask_for_a_claim_asks_for_nothing_beside_it(changes):
+    with pytest.raises(InputError, match=r"ask\.malformed"):
+        parse_ask(replace(FOR_CLAIM, **changes).encode(LEDGER), LEDGER)
+
+
+def test_an_ask_without_a_claim_is_no_larger_than_before():
+    with pytest.raises(InputError, match=r"encoding\.too_large"):
+        parse_ask(replace(ASK, resource_types=tuple(f"T{'x' * 180}{c}" for c in LETTERS)).encode(LEDGER), LEDGER)
+
+
+def test_a_patient_is_told_for_which_claim_an_insurer_asks(desks):
+    asked = wish(patient="pat-7", claim=CLAIM.to_json(), resource_types=["Encounter", "Invoice", "Procedure"])
+    made = desks.local(ANXIN).call("ask.send", asked)
+    (row,) = listed(desks, "pat-7")
+    assert (row["id"], row["claim"]) == (made["id"], CLAIM.to_json())
+    (sent,) = [one for one in desks.local(ANXIN).call("ask.sent", {})["asks"] if one["id"] == made["id"]]
+    assert sent["claim"] == CLAIM.to_json()
+
+
+def test_an_ask_for_a_claim_on_another_hospital_is_refused(desks):
+    claim = CLAIM.to_json() | {"hospital": TONGJI}
+    with pytest.raises(InputError, match=r"ask\.malformed"):
+        desks.local(ANXIN).call("ask.send", wish(claim=claim, resource_types=["Encounter", "Invoice", "Procedure"]))
+    other = replace(FOR_CLAIM, id=b"\x41" * 16, claim=replace(CLAIM, hospital=TONGJI))
+    with pytest.raises(InputError, match=r"ask\.malformed"):
+        desks.asking[RENHE].receive(other.encode(LEDGER), ANXIN)
