@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 from fhir_bridge.document import Element, Number, Resource, objects_of, parse
 from fhir_bridge.search.service import SearchService
-from medchain.claims.question import AskedRow
 from medchain.claims.register import Issued
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.claim_question import AskedRow
 from medchain.ledger.invoice import Amount, InvoiceFields, Scope, amount_of, day_of, invoice_of, spelled
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore

@@ -14,7 +14,9 @@ from typing import Final, NamedTuple
 
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing
-from medchain.claims.question import (
+from medchain.claims.register import Issued, Questions
+from medchain.encoding import parse_canonical
+from medchain.ledger.claim_question import (
     AMOUNT,
     MAX_QUESTION_BYTES,
     STATUS,
@@ -26,8 +28,6 @@ from medchain.claims.question import (
     encode_answer,
     named_otherwise,
 )
-from medchain.claims.register import Issued, Questions
-from medchain.encoding import parse_canonical
 from medchain.ledger.signed_request import read_request
 from medchain.node.log import Log
 
@@ -67,7 +67,7 @@ class QuestionDesk:
             peer: org_id of who calls.
 
         Returns:
-            `medchain.claims.question.encode_answer`.
+            `medchain.ledger.claim_question.encode_answer`.
 
         Raises:
             InputError: as `ClaimQuestion.read`.

@@ -16,7 +16,10 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.fishing import FISHING, WRONG
-from medchain.claims.question import (
+from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.vrf import vrf_verify
+from medchain.errors import MedchainError, UnavailableError, VerificationError
+from medchain.ledger.claim_question import (
     DATE,
     MAX_ANSWER_BYTES,
     MAX_ROWS,
@@ -28,9 +31,6 @@ from medchain.claims.question import (
     named_otherwise,
     parse_answer,
 )
-from medchain.crypto.es384 import Es384Signer
-from medchain.crypto.vrf import vrf_verify
-from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.invoice import claim_id
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import ACTIVE, Members, Organisation

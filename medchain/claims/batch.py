@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.claims.question import AskedRow, read_row
 from medchain.errors import InputError
+from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.invoice import Scope
 
 MAX_ROWS: Final = 100_000

@@ -18,13 +18,13 @@ from medchain.claims.batch import CURRENCY
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.issuing import Issuing
-from medchain.claims.question import read_row
 from medchain.claims.register import InvoiceRegister, Questions
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE, ClaimHand, DeedWays, Fulfilled, Wish
 from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.vrf import VrfKey
 from medchain.encoding import Json, as_list, members, unhex
 from medchain.errors import InputError
+from medchain.ledger.claim_question import read_row
 from medchain.ledger.claim_request import Action
 from medchain.ledger.invoice import Amount, amount_of
 from medchain.ledger.kinds.content import DAY_S, count

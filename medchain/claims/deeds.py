@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 from medchain.claims.asking import CLAIM
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing, Proven
-from medchain.claims.question import AskedRow, read_row
 from medchain.claims.register import Issued
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import ClaimRequest
 from medchain.ledger.kinds.claim import request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from medchain.claims.question import AskedRow
 from medchain.claims.register import InvoiceRegister, Issued
 from medchain.crypto.vrf import VrfKey, vrf_output
 from medchain.errors import AccessDeniedError, UnavailableError
+from medchain.ledger.claim_question import AskedRow
 from medchain.ledger.invoice import InvoiceFields, claim_id, spelled
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, Request, SignedRequest

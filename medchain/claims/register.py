@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from medchain.claims.question import AskedRow
+from medchain.ledger.claim_question import AskedRow
 from medchain.ledger.invoice import Amount, InvoiceFields
 
 

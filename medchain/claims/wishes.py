@@ -15,10 +15,10 @@ from typing import Final, Protocol
 
 from medchain.claims.asking import CLAIM, INACTIVE, NO_MEMBER, ClaimAsker
 from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, UNKNOWN, encode_deed, read_done
-from medchain.claims.question import AskedRow, Known
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, VerificationError
+from medchain.ledger.claim_question import AskedRow, Known
 from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import Amount
 from medchain.ledger.kinds.claim_content import read_shown

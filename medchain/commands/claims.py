@@ -16,12 +16,12 @@ from typing import Final
 
 from medchain.claims.asking import CHECK, MAX_CHECKED
 from medchain.claims.batch import Table, read_table, write_report
-from medchain.claims.question import AskedRow
 from medchain.commands import claim_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.commands.new_file import write_new
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects
 from medchain.errors import InputError
+from medchain.ledger.claim_question import AskedRow
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from medchain.claims.deeds import MAX_DEED_BYTES
 from medchain.claims.fishing import MAX_REPORT_BYTES as MAX_FISHING_BYTES
-from medchain.claims.question import MAX_QUESTION_BYTES as MAX_CLAIM_QUESTION_BYTES
 from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, InputError
+from medchain.ledger.claim_question import MAX_QUESTION_BYTES as MAX_CLAIM_QUESTION_BYTES
 from medchain.ledger.transaction import MAX_LEAF_BYTES
 from medchain.node import metrics
 from medchain.node.asking import MAX_ASK_BYTES

@@ -11,10 +11,10 @@ from medchain.claims.answering import QuestionDesk
 from medchain.claims.asking import AskingParts, ClaimAsker
 from medchain.claims.fishing import FishingParts, FishingWatch
 from medchain.claims.issuing import Issuing
-from medchain.claims.question import AskedRow, ClaimQuestion
 from medchain.claims.register import Issued
 from medchain.crypto.es384 import Es384Signer
 from medchain.errors import UnavailableError
+from medchain.ledger.claim_question import AskedRow, ClaimQuestion
 from medchain.ledger.invoice import InvoiceFields, Scope, amount_of, day_of
 from medchain.ledger.machine import apply_genesis
 from medchain.ledger.members import Members

@@ -8,8 +8,8 @@ import pytest
 
 from medchain.claims.asking import CHECK, MAX_CHECKED
 from medchain.claims.fishing import FISHING, MAX_WRONG
-from medchain.claims.question import AskedRow
 from medchain.errors import InputError
+from medchain.ledger.claim_question import AskedRow
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import TONGJI_CODE, issued, row
 from tests.unit.medchain.ledger.world import TAIPING, vrf_key

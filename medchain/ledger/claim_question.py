@@ -239,7 +239,7 @@ def encode_answer(question: bytes, rows: Sequence[RowAnswer]) -> bytes:
         question: hash of the question, 32 bytes.
         rows: an answer for each of its rows, in order.
     """
-    answers: list[Json] = [row.to_json() if isinstance(row, Known) else {"answer": row.value} for row in rows]
+    answers: list[Json] = [answer_json(row) for row in rows]
     return canonical({"answers": answers, "question": question.hex(), "type": ANSWER_TYPE})
 
 
@@ -272,11 +272,16 @@ def parse_answer(document: bytes, question: ClaimQuestion) -> list[RowAnswer]:
         raise InputError(_MALFORMED)
     if unhex(top["question"], HASH_BYTES) != question.hash or len(answers) != len(question.rows):
         raise VerificationError("claim.answer")
-    return [_row_answer(row) for row in answers]
+    return [read_answered(row) for row in answers]
 
 
-def _row_answer(value: Json) -> RowAnswer:
-    """Read the answer to one row."""
+def answer_json(answer: RowAnswer) -> Json:
+    """Write the answer to one row."""
+    return answer.to_json() if isinstance(answer, Known) else {"answer": answer.value}
+
+
+def read_answered(value: Json) -> RowAnswer:
+    """Read the answer to one row; errors as `parse_answer`."""
     if isinstance(value, dict) and value.get("answer") != _KNOWN:
         said = members(value, {"answer": str})["answer"]
         if said not in {*Unanswered}:

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from medchain.claims.question import (
+from medchain.encoding import canonical, parse_canonical
+from medchain.errors import InputError, VerificationError
+from medchain.ledger.claim_question import (
     MAX_ROWS,
     ClaimQuestion,
     Known,
@@ -15,13 +17,17 @@ from medchain.claims.question import (
     parse_answer,
     read_row,
 )
-from medchain.encoding import canonical, parse_canonical
-from medchain.errors import InputError, VerificationError
 from medchain.ledger.invoice import Amount, Scope
 from medchain.ledger.signed_request import parse_request
-from tests.unit.medchain.claims.questions import issued, row, signed
+from tests.unit.medchain.claims.questions import Case, issued, row, signed
 
 KNOWN = Known(issued().invoice, b"\x01" * 16, b"\x02" * 32, b"\x03" * 80, ("amount", "status"))
+
+
+@pytest.fixture
+def case():
+    """Give who asks; nobody answers."""
+    return Case(None)
 
 
 def test_a_question_reads_back_as_it_was_written(case):

@@ -1,0 +1,162 @@
+"""What a FHIR Claim or ExplanationOfBenefit says that a verdict needs, read to the letter.
+
+Keeps true: amounts are read from the digits that stand there, never by a float; days are those that are written; a
+name that occurs twice in an object is refused, since readers would disagree. Pure. Trusts nothing that is read.
+Source: `docs/spec/claim-verdict.md` 2, 3; FHIR R4 Claim, ExplanationOfBenefit; RFC 6901.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import orjson
+
+from medchain.crypto.fields import record_fields
+from medchain.dates import span_of
+from medchain.errors import InputError
+from medchain.ledger.invoice import Amount, amount_of
+
+TYPES: Final = frozenset({"Claim", "ExplanationOfBenefit"})
+"""What counts as a claim."""
+
+ORGANISATION_SYSTEM: Final = "https://medchain.example/fhir/id/organization"
+"""System of the identifier by which a resource names a member; its value is the org_id."""
+
+_CITED: Final = re.compile(
+    r"/supportingInfo/[0-9]+/valueReference/reference|/diagnosis/[0-9]+/diagnosisReference/reference"
+    r"|/procedure/[0-9]+/procedureReference/reference|/item/[0-9]+/encounter/[0-9]+/reference"
+    r"|/(?:originalPrescription|prescription|referral)/reference"
+)
+_REFERENCE: Final = re.compile(r"(?:(.+)/)?([A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_ITEM: Final = re.compile(r"/item/([0-9]+)/(.+)")
+_SERVICE: Final = re.compile(r"/item/[0-9]+/(servicedDate|servicedPeriod/start|servicedPeriod/end)")
+_SUBMITTED: Final = re.compile(r"/total/([0-9]+)/category/coding/[0-9]+/code")
+_DAY_CHARS: Final = len("2026-11-28")
+_SECOND_US: Final = 1_000_000
+
+
+class Cited(NamedTuple):
+    """A record that a claim names.
+
+    Attributes:
+        base: what stands before it, such as a server's address; empty for a relative reference.
+        reference: ``Type/id``.
+    """
+
+    base: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadClaim:
+    """What a claim says.
+
+    Attributes:
+        created: the last second of when it was made, Unix seconds; None where it does not say.
+        services: days of which its items are, or else it as a whole, as written; sorted.
+        cited: records that it names, in the order of their references.
+        total: what is claimed; None where that cannot be read.
+        items: net of each item, where every one has one of the same currency; else None.
+        provider: org_id of who provided it, where it is named by its identifier.
+    """
+
+    created: int | None
+    services: tuple[str, ...]
+    cited: tuple[Cited, ...]
+    total: Amount | None
+    items: tuple[Amount, ...] | None
+    provider: str | None
+
+
+def read_claim(content: bytes) -> ReadClaim:
+    """Read a claim.
+
+    Args:
+        content: FHIR JSON, bounded by the caller.
+
+    Returns:
+        What it says.
+
+    Raises:
+        InputError: ``fields.*`` for what is no JSON object, ``evidence.claim`` for another type.
+    """
+    told = {name.decode(): text.decode() for name, text in record_fields(content)}
+    if text_of(told, "/resourceType") not in TYPES:
+        raise InputError("evidence.claim")
+    created = span_of(text_of(told, "/created") or "")
+    provider = text_of(told, "/provider/identifier/value")
+    is_member = text_of(told, "/provider/identifier/system") == ORGANISATION_SYSTEM
+    return ReadClaim(
+        created=None if created is None else max((created.high - 1) // _SECOND_US, 0),
+        services=tuple(sorted(_services(told))),
+        cited=tuple(sorted(set(_cited(told)), key=lambda one: (one.reference, one.base))),
+        total=_total(told),
+        items=_items(told),
+        provider=provider if is_member else None,
+    )
+
+
+def text_of(told: Mapping[str, str], pointer: str) -> str | None:
+    """Return a text of what `medchain.crypto.fields.record_fields` took apart; None for anything else."""
+    value = told.get(pointer, "")
+    return str(orjson.loads(value)) if value.startswith('"') else None
+
+
+def money_of(told: Mapping[str, str], pointer: str) -> Amount | None:
+    """Return FHIR Money, from its digits; None for what is none."""
+    currency = text_of(told, f"{pointer}/currency")
+    try:
+        return None if currency is None else amount_of(told.get(f"{pointer}/value", ""), currency)
+    except InputError:
+        return None
+
+
+def day_written(text: str | None) -> str | None:
+    """Return the day of a date or dateTime as it is written; None for what names no day."""
+    if text is None or len(text) < _DAY_CHARS or span_of(text) is None:
+        return None
+    return text[:_DAY_CHARS]
+
+
+def _cited(told: Mapping[str, str]) -> Iterator[Cited]:
+    """List the records that it names as its evidence; what it contains itself is none."""
+    for pointer in told:
+        match = _REFERENCE.fullmatch(text_of(told, pointer) or "") if _CITED.fullmatch(pointer) else None
+        if match is not None:
+            yield Cited(match[1] or "", match[2])
+
+
+def _services(told: Mapping[str, str]) -> set[str]:
+    """Name the days of the services: those of the items, and only where they have none those of the whole."""
+    days = {day_written(text_of(told, pointer)) for pointer in told if _SERVICE.fullmatch(pointer)} - {None}
+    if not days:
+        days = {day_written(text_of(told, f"/billablePeriod/{end}")) for end in ("start", "end")} - {None}
+    return {day for day in days if day is not None}
+
+
+def _items(told: Mapping[str, str]) -> tuple[Amount, ...] | None:
+    """Read the net of each item."""
+    numbers = sorted({int(match[1]) for match in map(_ITEM.fullmatch, told) if match is not None})
+    found = [money_of(told, f"/item/{number}/net") for number in numbers]
+    amounts = tuple(one for one in found if one is not None)
+    if not amounts or len(amounts) != len(found) or len({one.currency for one in amounts}) > 1:
+        return None
+    return amounts
+
+
+def _total(told: Mapping[str, str]) -> Amount | None:
+    """Read what is claimed: a Claim's total, what another document says was submitted, or else the items' sum."""
+    submitted = [
+        f"/total/{match[1]}/amount"
+        for pointer, match in ((pointer, _SUBMITTED.fullmatch(pointer)) for pointer in told)
+        if match is not None and text_of(told, pointer) == "submitted"
+    ]
+    for pointer in ("/total", *submitted):
+        found = money_of(told, pointer)
+        if found is not None:
+            return found
+    items = _items(told)
+    return None if items is None else Amount(sum(one.minor for one in items), items[0].currency)

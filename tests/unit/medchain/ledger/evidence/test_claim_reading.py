@@ -1,0 +1,95 @@
+"""Claims are read to the letter: amounts by their digits, days as written, and evidence only where it is evidence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medchain.errors import InputError
+from medchain.ledger.evidence.claim_reading import Cited, day_written, read_claim
+from medchain.ledger.invoice import Amount
+
+
+def read(**claim: object):
+    return read_claim(json.dumps({"resourceType": "Claim", **claim}).encode())
+
+
+def test_a_claim_says_when_it_was_made_for_what_days_and_how_much():
+    content = (
+        b'{"resourceType":"Claim","created":"2026-09-25","billablePeriod":{"start":"2026-08-31T08:16:00+08:00",'
+        b'"end":"2026-09-06T09:42:00+08:00"},"total":{"value":8422.80,"currency":"CNY"},"item":[{"net":{"value":422.80,'
+        b'"currency":"CNY"}},{"net":{"value":8000,"currency":"CNY"}}],"provider":{"identifier":{"system":'
+        b'"https://medchain.example/fhir/id/organization","value":"renhe-hospital"}}}'
+    )
+    claim = read_claim(content)
+    # 2026-09-25T23:59:59Z.
+    assert claim.created == 1_790_380_799
+    assert claim.services == ("2026-08-31", "2026-09-06")
+    assert claim.total == Amount(842_280, "CNY")
+    assert claim.items == (Amount(42_280, "CNY"), Amount(800_000, "CNY"))
+    assert claim.provider == "renhe-hospital"
+
+
+def test_days_of_items_count_before_the_period_of_the_whole():
+    whole = {"billablePeriod": {"start": "2026-01-01", "end": "2026-12-31"}}
+    items = [{"servicedDate": "2026-03-02"}, {"servicedPeriod": {"start": "2026-03-01", "end": "2026-03"}}]
+    assert read(**whole, item=items).services == ("2026-03-01", "2026-03-02")
+    assert read().services == ()
+
+
+def test_evidence_is_what_stands_where_evidence_stands():
+    reference = "https://renhe.example/fhir/Condition/c1/_history/2"
+    claim = read(
+        patient={"reference": "Patient/p1"},
+        insurer={"reference": "Organization/o1"},
+        supportingInfo=[{"valueReference": {"reference": "#invoice"}}, {"valueReference": {"reference": "Invoice/i1"}}],
+        diagnosis=[{"diagnosisReference": {"reference": reference}}],
+        procedure=[{"procedureReference": {"reference": "Procedure/p1"}}],
+        item=[{"encounter": [{"reference": "Encounter/e1"}]}, {"encounter": [{"reference": "Encounter/e1"}]}],
+        prescription={"reference": "urn:uuid:5d03a78f-f042-525d-a024-3fd3128ff473"},
+        originalPrescription={"reference": 7},
+        referral={"reference": "ServiceRequest/s1"},
+    )
+    assert claim.cited == (
+        Cited("https://renhe.example/fhir", "Condition/c1"),
+        Cited("", "Encounter/e1"),
+        Cited("", "Invoice/i1"),
+        Cited("", "Procedure/p1"),
+        Cited("", "ServiceRequest/s1"),
+    )
+
+
+def test_of_an_explanation_what_was_submitted_counts():
+    def total(code, value):
+        return {"category": {"coding": [{"code": code}]}, "amount": {"value": value, "currency": "USD"}}
+
+    claim = read(resourceType="ExplanationOfBenefit", total=[total("eligible", 3), total("submitted", 12.5)])
+    assert claim.total == Amount(1250, "USD")
+
+
+def test_items_are_compared_only_where_all_have_an_amount_of_one_currency():
+    cny, usd = {"value": 5, "currency": "CNY"}, {"value": 5, "currency": "USD"}
+    assert read(item=[{"net": cny}, {"sequence": 2}]).items is None
+    assert read(item=[{"net": cny}, {"net": usd}]).items is None
+    assert read(item=[{"net": cny}, {"net": cny}]).total == Amount(1000, "CNY")
+
+
+@pytest.mark.parametrize("money", [{"value": -1, "currency": "CNY"}, {"value": 1}, {"value": 1.234, "currency": "CNY"}])
+def test_what_is_no_amount_is_none(money):
+    assert read(total=money).total is None
+
+
+def test_another_system_names_no_member():
+    assert read(provider={"identifier": {"system": "urn:other", "value": "renhe-hospital"}}).provider is None
+
+
+@pytest.mark.parametrize("text", [None, "", "2026", "2026-03", "2026-13-01", "yesterday of"])
+def test_what_names_no_day_is_none(text):
+    assert day_written(text) is None
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"resourceType":"Claim","a":1,"a":2}', b'{"a":1}'])
+def test_what_is_no_claim_is_refused(content):
+    with pytest.raises(InputError):
+        read_claim(content)
