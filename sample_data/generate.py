@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from sample_data.model import consortium, directory, fhir, stories
+from sample_data.model import consortium, directory, fhir, insuring, stories
 from sample_data.model.stream import Stream
 from sample_data.reader import dump
 
@@ -43,9 +43,15 @@ def files(seed: int = SEED, patients: int = PATIENTS) -> Iterator[tuple[str, byt
         yield f"bundles/{slug}.0-directory.json.gz", _packed(bundle)
     for chart in world.charts.values():
         yield f"bundles/{stories.file_name(chart)}", _packed(chart.bundle)
+    charts = list(world.charts.values())
+    for name, held in insuring.bundles(charts, root):
+        yield f"bundles/{name}", _packed(held)
     for story in planted:
         if story.bundle:
             yield f"stories/{story.name}.json", dump(story.bundle.document())
+        if story.chart:
+            for slug, held in insuring.later(charts, story.chart, root):
+                yield f"stories/{story.name}.{slug}.json", dump(held.document())
     descriptions = [{"name": story.name, **story.description} for story in planted]
     yield "stories.json", orjson.dumps(descriptions, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 

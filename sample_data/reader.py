@@ -18,13 +18,15 @@ from typing import Any, Final
 import orjson
 
 BUNDLES: Final = Path(__file__).parent / "bundles"
-"""The committed bundles; a file is named ``<hospital>.<what>.json.gz``."""
+"""The committed bundles; a file is named ``<organisation>.<what>.json.gz``."""
 
 STORIES: Final = Path(__file__).parent / "stories"
 """Bundles that are posted after all the others; see ``stories.json``."""
 
 # Synthea names its files hospitalInformation….json and practitionerInformation….json; some copies begin with 0_.
 _FIRST: Final = (re.compile(r"^(0_)?hospital(s|Information)|\.0-directory\."), re.compile(r"^(0_)?practitioner"))
+# What insurers hold cites what hospitals hold.
+_LAST: Final = re.compile(r"-insurance\.(p\d|json)")
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
 
 
@@ -35,7 +37,7 @@ def read(folder: Path | None = None) -> Iterator[tuple[str, bytes]]:
         folder: where ``*.json``, ``*.json.gz`` and ``*.json.xz`` lie; our own bundles if none is given.
 
     Yields:
-        File name and JSON text: organisations first, then practitioners, then patients, each by name.
+        File name and JSON text: organisations, practitioners, patients, and what insurers hold; each by name.
 
     Raises:
         OSError: a file cannot be read or unpacked.
@@ -95,7 +97,8 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _rank(name: str) -> int:
-    return next((rank for rank, pattern in enumerate(_FIRST) if pattern.search(name)), len(_FIRST))
+    middle = len(_FIRST) + bool(_LAST.search(name))
+    return next((rank for rank, pattern in enumerate(_FIRST) if pattern.search(name)), middle)
 
 
 def _number(value: object) -> orjson.Fragment:

@@ -201,14 +201,15 @@ class Demo:
             self._expect("load.patient", is_true=bool(patients))
             if len(patients) > 1:
                 self._consortium.remember(person=patients[1])
-            self._consortium.remember(patient=patients[0], records=loader.records)
-        self._wait_anchored({hospital: item.records for hospital, item in loader.loaded.items()})
+            held = {org_id: item.records for org_id, item in loader.loaded.items()}
+            self._consortium.remember(patient=patients[0], records=loader.records, held=dict[str, Json](held))
+        self._wait_anchored(held)
         self.tell(texts.ANCHORED, records=loader.records)
         self._measure("loaded")
         self._agree()
 
     def _post(self, files: Sequence[Source], *, may_refuse: bool) -> Loader:
-        """Post the bundles to the hospitals; what others made may hold what a hospital does not take."""
+        """Post the bundles to hospitals and insurers; what others made may hold what a node does not take."""
         loader = Loader(self._consortium, self._tokens.get, self._progress)
         seconds = loader.load(files)
         refused = [told for item in loader.loaded.values() for told in item.refused]

@@ -67,8 +67,9 @@ _LOOK_S: Final = 0.05
 _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
-# Hospitals in China: their days begin at midnight there.
-_HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96", "fhir.time_zone=Asia/Shanghai")
+_HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
+# All of them are in China: their days begin at midnight there.
+_ZONE: Final = "fhir.time_zone=Asia/Shanghai"
 
 
 class Founder(NamedTuple):
@@ -92,6 +93,9 @@ FOUNDERS: Final = (
 
 HOSPITALS: Final = tuple(founder.org_id for founder in FOUNDERS if founder.role == "hospital")
 """Who holds records."""
+
+INSURERS: Final = tuple(founder.org_id for founder in FOUNDERS if founder.role == "insurer")
+"""Who holds claims."""
 
 
 @dataclass(slots=True)
@@ -191,7 +195,7 @@ class Consortium:
         words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config_path)]
         # A demo that is killed takes its nodes with it: the pipe closes, whatever ends it.
         words.append("--end-with-stdin")
-        settings = _SETTINGS + (_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ())
+        settings = (*_SETTINGS, _ZONE, *(_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ()))
         words += [word for setting in settings for word in ("--set", setting)]
         node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
         with node.folder.joinpath("logs", "console.log").open("ab") as console:

@@ -1,7 +1,9 @@
-"""The demo's data: FHIR bundles are posted to their hospital's own API, with a token.
+"""The demo's data: FHIR bundles are posted to their owner's own API, with a token.
 
-Keeps true: what is loaded goes the way that any other system's data goes; a bundle that a hospital refuses is told by
-name and reason, and is not counted; nor is what was there already. Trusts the folder: whoever runs the demo chose it.
+Keeps true: what is loaded goes the way that any other system's data goes; a bundle that a node refuses is told by
+name and reason, and is not counted; nor is what was there already. What an insurer holds cites hospitals' records by
+the address that they have in the hospital's bundle, and is posted with the address that the hospital's node gave them.
+Trusts the folder: whoever runs the demo chose it.
 Source: `docs/architecture.md`.
 """
 
@@ -10,20 +12,23 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from medchain.commands.demo_consortium import HOSPITALS, Consortium
+from medchain.commands.demo_consortium import HOSPITALS, INSURERS, Consortium
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
-_LAST: Final = 2
+_STORY: Final = 2
+_CLAIMS: Final = 3
+_CITED: Final = re.compile(rb"https://([a-z-]+)\.example/fhir/([A-Za-z]+)/([0-9a-f-]{36})")
 _CREATED: Final = "201"
 _FHIR_JSON: Final = "application/fhir+json"
 _LIMITS: Final = Limits(timeout_s=300.0, max_bytes=32 << 20)
@@ -37,7 +42,7 @@ class Source:
 
     Attributes:
         path: the file.
-        custodian: org_id of the hospital.
+        custodian: org_id of the hospital or insurer.
         rank: the lower are posted first.
     """
 
@@ -48,7 +53,7 @@ class Source:
 
 @dataclass(slots=True)
 class Loaded:
-    """What one hospital took.
+    """What one organisation took.
 
     Attributes:
         files: bundles taken.
@@ -72,11 +77,12 @@ def sample_folder() -> Path:
 
 
 def sources(folder: Path) -> list[Source]:
-    """Say which hospital gets which file.
+    """Say which organisation gets which file.
 
     Args:
-        folder: with ``*.json``, ``*.json.gz`` and ``*.json.xz``. A name that begins with a hospital's id and a dot says
-            whose it is; files that others refer to go to both hospitals; the rest is shared out in turn.
+        folder: with ``*.json``, ``*.json.gz`` and ``*.json.xz``. A name that begins with the id of a hospital or an
+            insurer and a dot says whose it is; files that others refer to go to both hospitals; the rest is shared out
+            among the hospitals in turn.
 
     Returns:
         Files in the order in which they are posted.
@@ -92,6 +98,8 @@ def sources(folder: Path) -> list[Source]:
         owner, name = path.name.split(".", 1)[0], path.name.lower()
         if owner in HOSPITALS:
             found.append(Source(path, owner, 0 if ".0-" in name else 1))
+        elif owner in INSURERS:
+            found.append(Source(path, owner, _CLAIMS))
         elif name.startswith(_SHARED):
             found += [Source(path, hospital, 0) for hospital in HOSPITALS]
         else:
@@ -109,18 +117,24 @@ def sample_sources() -> list[Source]:
         NotFoundError: ``demo.no_data``.
     """
     bundles = sample_folder()
-    stories = sorted((bundles.parent / "stories").glob("*.json"))
-    return [*sources(bundles), *(Source(path, _owner(path), _LAST) for path in stories)]
+    found = sources(bundles)
+    for path in sorted((bundles.parent / "stories").glob("*.json")):
+        owner = _owner(path)
+        found.append(Source(path, owner, _STORY if owner in HOSPITALS else _CLAIMS))
+    return sorted(found, key=lambda item: item.rank)
 
 
 def _owner(path: Path) -> str:
-    """Say whose a story is: the hospital whose identifiers it has most of."""
+    """Say whose a story is: the insurer that its name ends with, or the hospital whose identifiers it has most of."""
+    named = path.name.split(".")[1]
+    if named in INSURERS:
+        return named
     content = path.read_bytes()
     return max(HOSPITALS, key=lambda hospital: content.count(f"https://{hospital}.example/".encode()))
 
 
 class Loader:
-    """Posts bundles to the hospitals, each hospital's in a thread of its own."""
+    """Posts bundles: each hospital's in a thread of its own, then each insurer's."""
 
     def __init__(
         self, consortium: Consortium, token: Callable[[str], str], tell: Callable[[int, int, int], None]
@@ -139,7 +153,8 @@ class Loader:
         self._done = 0
         self._failure: Exception | None = None
         self._cancelled = threading.Event()
-        self.loaded = {hospital: Loaded() for hospital in HOSPITALS}
+        self._places: dict[tuple[str, str], str] = {}
+        self.loaded = {org_id: Loaded() for org_id in HOSPITALS + INSURERS}
 
     def load(self, files: Sequence[Source]) -> float:
         """Post all files.
@@ -154,67 +169,108 @@ class Loader:
             MedchainError: a node ended or does not answer.
         """
         began = time.monotonic()
+        for holders in (HOSPITALS, INSURERS):
+            self._load(holders, files)
+        return time.monotonic() - began
+
+    def _load(self, holders: Sequence[str], files: Sequence[Source]) -> None:
+        """Post what some organisations hold, side by side."""
         threads = [
-            threading.Thread(target=self._guarded, args=(hospital, files), name=f"load-{hospital}", daemon=True)
-            for hospital in HOSPITALS
+            threading.Thread(target=self._guarded, args=(org_id, files), name=f"load-{org_id}", daemon=True)
+            for org_id in holders
         ]
         for thread in threads:
             thread.start()
         try:
             while any(thread.is_alive() for thread in threads):
                 self._consortium.check_running()
-                threads[0].join(0.2)
+                next(thread for thread in threads if thread.is_alive()).join(0.2)
                 self._tell(self._done, len(files), self.records)
-        finally:
+        except BaseException:
             self._cancelled.set()
+            raise
         if self._failure is not None:
             raise self._failure
-        return time.monotonic() - began
 
     @property
     def records(self) -> int:
         """How many records were taken."""
         return sum(item.records for item in self.loaded.values())
 
-    def _guarded(self, hospital: str, files: Sequence[Source]) -> None:
+    def _guarded(self, org_id: str, files: Sequence[Source]) -> None:
         """Run a thread; what it raises is raised by `load`."""
         try:
-            self._run(hospital, [item for item in files if item.custodian == hospital])
+            self._run(org_id, [item for item in files if item.custodian == org_id])
         except Exception as error:  # noqa: BLE001  # handed to the thread that waits
             self._failure = error
 
-    def _run(self, hospital: str, files: Sequence[Source]) -> None:
-        """Post one hospital's files."""
-        pool = self._pool(hospital)
+    def _run(self, org_id: str, files: Sequence[Source]) -> None:
+        """Post one organisation's files."""
+        pool = self._pool(org_id)
         try:
             for item in files:
                 if self._cancelled.is_set():
                     return
-                self._post(pool, hospital, item.path)
+                self._post(pool, org_id, item.path)
                 with self._lock:
                     self._done += 1
         finally:
             pool.close()
 
-    def _pool(self, hospital: str) -> HttpPool:
-        """Make connections to a hospital's API."""
-        return HttpPool(f"http://127.0.0.1:{self._consortium.nodes[hospital].web_port}", hospital, None)
+    def _pool(self, org_id: str) -> HttpPool:
+        """Make connections to an organisation's API."""
+        return HttpPool(f"http://127.0.0.1:{self._consortium.nodes[org_id].web_port}", org_id, None)
 
-    def _post(self, pool: HttpPool, hospital: str, path: Path) -> None:
+    def _post(self, pool: HttpPool, org_id: str, path: Path) -> None:
         """Post one bundle."""
-        item = self.loaded[hospital]
-        headers = {"Authorization": f"Bearer {self._token(hospital)}", "Content-Type": _FHIR_JSON}
+        item = self.loaded[org_id]
+        headers = {"Authorization": f"Bearer {self._token(org_id)}", "Content-Type": _FHIR_JSON}
+        bundle = as_transaction(unpack(path))
         try:
-            request = PeerRequest("POST", "/fhir", as_transaction(unpack(path)))
+            request = PeerRequest("POST", "/fhir", cited(bundle, self._places) if org_id in INSURERS else bundle)
             answer = json.loads(pool.request(request, headers, _LIMITS).body)
         except (InputError, ConflictError) as error:
             item.refused.append((path.name, error.code))
             return
         rows = [row["response"] for row in answer["entry"]]
-        places = [str(row["location"]) for row in rows if str(row["status"]).startswith(_CREATED)]
+        made = [str(row["location"]) for row in rows if str(row["status"]).startswith(_CREATED)]
         item.files += 1
-        item.records += len(places)
-        item.patients += [place.split("/")[1] for place in places if place.startswith("Patient/")]
+        item.records += len(made)
+        item.patients += [place.split("/")[1] for place in made if place.startswith("Patient/")]
+        if path.name.startswith(HOSPITALS) or path.parent.name == "stories":
+            self._keep_places(org_id, bundle, rows)
+
+    def _keep_places(self, org_id: str, bundle: bytes, rows: Sequence[dict[str, Any]]) -> None:
+        """Keep where a hospital's node has what its bundle holds."""
+        base = f"{self._consortium.nodes[org_id].web_url}/fhir"
+        entries = json.loads(bundle)["entry"]
+        for entry, row in zip(entries, rows, strict=True):
+            place = "/".join(str(row["location"]).split("/")[:2])
+            with self._lock:
+                self._places[org_id, str(entry["fullUrl"]).removeprefix("urn:uuid:")] = f"{base}/{place}"
+
+
+def cited(bundle: bytes, places: Mapping[tuple[str, str], str]) -> bytes:
+    """Give hospitals' records that a bundle cites the address that their hospitals' nodes have them under.
+
+    Args:
+        bundle: FHIR JSON; records are cited as ``https://<hospital>.example/fhir/<type>/<id in its bundle>``.
+        places: org_id of a hospital and id → address.
+
+    Returns:
+        The bundle, otherwise to the letter.
+
+    Raises:
+        InputError: ``demo.file`` for a record of which no hospital has taken the bundle.
+    """
+
+    def place(match: re.Match[bytes]) -> bytes:
+        found = places.get((match[1].decode(), match[3].decode()))
+        if found is None:
+            raise InputError("demo.file", name=match[0].decode())
+        return found.encode()
+
+    return _CITED.sub(place, bundle)
 
 
 def unpack(path: Path) -> bytes:

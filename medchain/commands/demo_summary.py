@@ -129,10 +129,14 @@ def _holders(told: Told, say: Say, language: str) -> Iterator[str]:
     """Say who holds what."""
     yield say(texts.WHO)
     size = told.count.checkpoint.size
+    loaded = told.consortium.facts.get("held")
+    holders = (
+        {*HOSPITALS, *(name for name, count in loaded.items() if count)} if isinstance(loaded, dict) else HOSPITALS
+    )
     for org_id, node in told.consortium.nodes.items():
         held = told.count.objects["record", org_id]
         # Others may have anchored segments of their audit, which are nobody's health records.
-        text = texts.HOLDER if org_id in HOSPITALS else texts.NON_HOLDER
+        text = texts.HOLDER if org_id in holders else texts.NON_HOLDER
         yield say(text, name=name_of(org_id, language), records=held, size=size, web=node.web_url)
 
 

@@ -49,10 +49,10 @@ LOADING: Final = Text(
     "已提交 {done}/{total} 个文件，{records} 条记录", "{done} of {total} files posted, {records} records"
 )
 LOADED: Final = Text(
-    "{records} 条记录经 FHIR 接口存入两家医院，用时 {seconds:.1f} 秒（每秒 {rate:.0f} 条）",
-    "{records} records went into the two hospitals over FHIR in {seconds:.1f} s ({rate:.0f}/s)",
+    "{records} 条记录经 FHIR 接口存入医院与保险公司的节点，用时 {seconds:.1f} 秒（每秒 {rate:.0f} 条）",
+    "{records} records went into the nodes of hospitals and insurers over FHIR in {seconds:.1f} s ({rate:.0f}/s)",
 )
-REFUSED_FILE: Final = Text("医院拒收 {file}：{code}", "A hospital refused {file}: {code}")
+REFUSED_FILE: Final = Text("节点拒收 {file}：{code}", "A node refused {file}: {code}")
 ANCHORED: Final = Text(
     "全部 {records} 条记录的承诺已在账本上并经法定联署",
     "The commitments of all {records} records are on the ledger, cosigned by a quorum",

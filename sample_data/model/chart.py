@@ -95,10 +95,11 @@ class Chart:
         *,
         known: bool = False,
     ) -> None:
-        """Open the chart with the patient and the policies."""
+        """Open the chart with the patient and the policies; under `policies` visits are claimed, `bought` stays."""
         self.hospital = hospital
         self.person = person
         self.policies = policies
+        self.bought = policies
         self.stream = stream
         self.bundle = fhir.Bundle(stream.child("bundle"))
         self.records: list[Record] = []
@@ -156,6 +157,23 @@ class Chart:
         }
         self.bundle.add("Immunization", content)
 
+    def cover(self, policy: Policy, holder: fhir.Element) -> fhir.Element:
+        """Return the elements of a Coverage; ``holder`` is a Reference to the Patient whose policy it is."""
+        period: fhir.Element = {"start": policy.start.isoformat()}
+        if policy.end:
+            period["end"] = policy.end.isoformat()
+        return {
+            "identifier": [fhir.identifier(POLICY, policy.number)],
+            "status": "active",
+            "type": {"coding": [{"system": fhir.HL7 + "v3-ActCode", "code": "HIP"}], "text": "商业医疗保险"},
+            "subscriber": holder,
+            "subscriberId": policy.number,
+            "beneficiary": holder,
+            "relationship": fhir.coded("subscriber-relationship", "self"),
+            "period": period,
+            "payor": [directory.insurer(policy.insurer)],
+        }
+
     def _admit(self) -> fhir.Element:
         return self.bundle.add("Patient", people.patient(self.person, self.hospital.member.slug, self.number))
 
@@ -163,18 +181,4 @@ class Chart:
         return fhir.conditional("Patient", people.mrn_system(self.hospital.member.slug), self.number)
 
     def _coverage(self, policy: Policy) -> fhir.Element:
-        period: fhir.Element = {"start": policy.start.isoformat()}
-        if policy.end:
-            period["end"] = policy.end.isoformat()
-        content: fhir.Element = {
-            "identifier": [fhir.identifier(POLICY, policy.number)],
-            "status": "active",
-            "type": {"coding": [{"system": fhir.HL7 + "v3-ActCode", "code": "HIP"}], "text": "商业医疗保险"},
-            "subscriber": self.patient,
-            "subscriberId": policy.number,
-            "beneficiary": self.patient,
-            "relationship": fhir.coded("subscriber-relationship", "self"),
-            "period": period,
-            "payor": [directory.insurer(policy.insurer)],
-        }
-        return self.bundle.add("Coverage", content)
+        return self.bundle.add("Coverage", self.cover(policy, self.patient))

@@ -163,6 +163,14 @@ def staff(member: Member, stream: Stream, taken: set[str]) -> Hospital:
     return Hospital(member, doctors)
 
 
+def organizations(stream: Stream) -> fhir.Bundle:
+    """Return the Bundle that an insurer's system is given first: the five organisations, each a conditional create."""
+    out = fhir.Bundle(stream)
+    for member in MEMBERS:
+        _organization(out, member)
+    return out
+
+
 def bundle(hospital: Hospital, stream: Stream) -> fhir.Bundle:
     """Return the Bundle that a hospital's system is given first.
 

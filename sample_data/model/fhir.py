@@ -153,12 +153,17 @@ class Bundle:
             if entry["fullUrl"] == reference["reference"] and isinstance(resource := entry["resource"], dict)
         )
 
-    def replace(self, resource_type: str, search: str, content: Element) -> None:
-        """Append a resource that replaces the one found by ``search`` (conditional update, FHIR R4 §3.1.0.4.3)."""
+    def replace(self, resource_type: str, search: str, content: Element) -> Element:
+        """Append a resource that replaces the one found by ``search`` (conditional update, FHIR R4 §3.1.0.4.3).
+
+        Returns:
+            A Reference to it for use inside this bundle.
+        """
         uid = self._stream.uuid("replace", len(self.entries))
         resource: Element = {"resourceType": resource_type, **content}
         request: Element = {"method": "PUT", "url": f"{resource_type}?{search}"}
         self.entries.append({"fullUrl": f"urn:uuid:{uid}", "resource": resource, "request": request})
+        return {"reference": f"urn:uuid:{uid}"}
 
     def document(self) -> Element:
         """Return the finished Bundle."""

@@ -24,6 +24,7 @@ _LATE_EVENT: Final = date(2024, 1, 18)
 _LATE_ENTERED: Final = datetime(2024, 12, 3, 16, 41, tzinfo=fhir.CHINA)
 _LATE_FILED: Final = datetime(2024, 12, 5, 9, 30, tzinfo=fhir.CHINA)
 _EMERGENCY: Final = date(2026, 5, 17)
+_EMERGENCY_FILED: Final = datetime(2026, 5, 21, 10, 5, tzinfo=fhir.CHINA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,13 @@ class Story:
         name: its name, also the name of its bundle.
         description: what stands in ``stories.json``.
         bundle: what is posted later; none if it all lies in the patient's bundle.
+        chart: whose that is, if it is a visit of its own.
     """
 
     name: str
     description: fhir.Element
     bundle: fhir.Bundle | None = None
+    chart: Chart | None = None
 
 
 def plant(world: Consortium, root: Stream) -> tuple[Story, ...]:
@@ -77,6 +80,7 @@ def _duplicate(chart: Chart) -> Story:
         "insurers": [policy.insurer for policy in chart.policies],
         "patient": _patient(chart),
         "file": f"bundles/{file_name(chart)}",
+        "claimFiles": [_claim_file(policy.insurer, chart) for policy in chart.policies],
         "resources": [
             {**_resource("Invoice", billing.INVOICE_NUMBER, number), "invoiceCode": code},
             *claims,
@@ -112,6 +116,7 @@ def _altered(chart: Chart, stream: Stream) -> Story:
         "patient": _patient(chart),
         "file": f"bundles/{file_name(chart)}",
         "later": "stories/altered-record.json",
+        "claimFiles": [_claim_file(policy.insurer, chart)],
         "alteredAt": fhir.instant(_ALTERED_AT),
         "policyStart": policy.start.isoformat(),
         "changes": [
@@ -150,6 +155,7 @@ def _late(known: Chart, stream: Stream) -> Story:
         "patient": _patient(chart),
         "file": f"bundles/{file_name(known)}",
         "later": "stories/late-entry.json",
+        "claimFiles": [f"stories/late-entry.{policy.insurer}.json"],
         "happenedAt": fhir.instant(record.start),
         "enteredAt": fhir.instant(_LATE_ENTERED),
         "resources": [
@@ -161,15 +167,19 @@ def _late(known: Chart, stream: Stream) -> Story:
             _resource("Claim", billing.claim_system(policy.insurer), claim),
         ],
     }
-    return Story("late-entry", description, chart.bundle)
+    return Story("late-entry", description, chart.bundle, chart)
 
 
 def _emergency(world: Consortium, stream: Stream) -> Story:
     known = world.charts[4, RENHE.slug]
     hospital = world.hospitals[BINHAI.slug]
-    chart = Chart(hospital, known.person, (), stream)
+    chart = Chart(hospital, known.person, known.policies, stream)
+    policy = chart.policies[0]
+    # As in the story before: this claim has its own date.
+    chart.policies = ()
     episode = Episode(BINHAI.slug, "collapse", _EMERGENCY)
     record = visits.play_visit(chart, episode, pathways.PATHWAYS["collapse"].visits[0], _EMERGENCY, 0, ())
+    claim = billing.add_claim(chart, record, policy, _EMERGENCY_FILED, settle=False)
     doctor = hospital.doctors["emergency"]
     description: fhir.Element = {
         "kind": "emergency-access",
@@ -178,11 +188,12 @@ def _emergency(world: Consortium, stream: Stream) -> Story:
             "en": "Emergency access: the patient is unconscious, another hospital's records are read without consent",
         },
         "hospital": RENHE.slug,
-        "insurers": [],
+        "insurers": [policy.insurer],
         "patient": _patient(known),
         "patientAtReader": {"system": people.mrn_system(BINHAI.slug), "value": chart.number},
         "file": f"bundles/{file_name(known)}",
         "later": "stories/emergency-access.json",
+        "claimFiles": [f"stories/emergency-access.{policy.insurer}.json"],
         "reader": {
             "organization": BINHAI.slug,
             "practitioner": {"system": hospital.system("staff"), "value": doctor.number},
@@ -196,14 +207,21 @@ def _emergency(world: Consortium, stream: Stream) -> Story:
             "allergies, current drugs and earlier diagnoses are needed at once.",
         },
         "types": ["Patient", "AllergyIntolerance", "MedicationRequest", "Condition"],
-        "resources": [_resource("Encounter", hospital.system("encounter"), record.visit_number)],
+        "resources": [
+            _resource("Encounter", hospital.system("encounter"), record.visit_number),
+            _resource("Claim", billing.claim_system(policy.insurer), claim),
+        ],
     }
-    return Story("emergency-access", description, chart.bundle)
+    return Story("emergency-access", description, chart.bundle, chart)
 
 
 def file_name(chart: Chart) -> str:
     """Return the name of a chart's file; it tells the hospital and the number, never the person."""
     return f"{chart.hospital.member.slug}.p{chart.person.index:03}.json.gz"
+
+
+def _claim_file(insurer: str, chart: Chart) -> str:
+    return f"bundles/{insurer}.p{chart.person.index:03}.json.gz"
 
 
 def _stay(chart: Chart) -> Record:

@@ -12,6 +12,8 @@ from tests.unit.sample_data import r4
 
 NATIONAL_ID = "urn:oid:2.16.156.10011.1.3"
 HOSPITALS = ("renhe-hospital", "binhai-hospital")
+INSURERS = ("anxin-insurance", "taihe-insurance")
+RECORD = re.compile(r"https://([a-z]+-hospital)\.example/fhir/([A-Za-z]+/[0-9a-f-]{36})")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,8 @@ def custodian(name):
         "altered-record.json": HOSPITALS[1],
         "late-entry.json": HOSPITALS[0],
         "emergency-access.json": HOSPITALS[1],
+        "late-entry.anxin-insurance.json": INSURERS[0],
+        "emergency-access.anxin-insurance.json": INSURERS[0],
     }
     return story.get(name) or name.partition(".")[0]
 
@@ -93,7 +97,7 @@ def test_r4_rules_between_elements_hold(resources):
             case "AllergyIntolerance":  # ait-1
                 assert resource["clinicalStatus"]["coding"][0]["code"] == "active"
             case _:
-                assert resource.get("id") or resource["resourceType"] == "Condition"
+                assert resource.get("id") or resource["resourceType"] in {"Condition", "Patient", "Coverage"}
 
 
 def test_ids_are_unique_and_agree_with_the_full_url(bundles):
@@ -107,19 +111,19 @@ def test_ids_are_unique_and_agree_with_the_full_url(bundles):
     assert set(urls.values()) == {1}
 
 
-def test_every_reference_leads_into_its_bundle_or_to_what_the_same_hospital_was_given_before(bundles):
-    known = {hospital: set() for hospital in HOSPITALS}
+def test_every_reference_leads_into_its_bundle_or_to_what_the_same_member_was_given_before(bundles):
+    known = {member: set() for member in HOSPITALS + INSURERS}
     for name, bundle in bundles.items():
         own = {entry["fullUrl"] for entry in bundle["entry"]}
         for reference in references(bundle):
             if reference.startswith("urn:uuid:"):
                 assert reference in own, name
-            else:
+            elif not RECORD.fullmatch(reference) and reference != "#invoice":
                 assert reference in known[custodian(name)], (name, reference)
         for entry in bundle["entry"]:
             kind = entry["resource"]["resourceType"]
             found = {f"{kind}?identifier={i['system']}|{i['value']}" for i in entry["resource"].get("identifier", ())}
-            if entry["request"]["method"] == "PUT":
+            if entry["request"]["method"] == "PUT" and kind == "Condition":
                 assert entry["request"]["url"] in known[custodian(name)]
             known[custodian(name)] |= found
 
@@ -136,6 +140,80 @@ def test_an_identifier_belongs_to_one_thing_at_a_hospital(bundles):
     assert [key for key, count in counts.items() if count > 1] == []
 
 
+def test_what_an_insurer_cites_is_what_the_hospitals_hold_whatever_was_posted_before(bundles):
+    held, cited = {hospital: set() for hospital in HOSPITALS}, Counter()
+    for name, bundle in bundles.items():
+        is_insurers = custodian(name) in INSURERS
+        for entry in bundle["entry"]:
+            if not is_insurers and "id" in entry["resource"]:
+                held[custodian(name)].add(f"{entry['resource']['resourceType']}/{entry['resource']['id']}")
+        for reference in references(bundle):
+            if found := RECORD.fullmatch(reference):
+                assert is_insurers
+                assert found[2] in held[found[1]], (name, reference)
+                cited[found[2].partition("/")[0]] += 1
+    assert min(cited[kind] for kind in ("Patient", "Encounter", "Invoice", "Condition", "DiagnosticReport")) > 40
+
+
+def claims_by_number(bundles, members):
+    return {
+        resource["identifier"][0]["value"]: (bundle, resource)
+        for name, bundle in bundles.items()
+        if custodian(name) in members
+        for resource in of_type([entry["resource"] for entry in bundle["entry"]], "Claim")
+    }
+
+
+def test_each_insurer_holds_its_own_claims_as_the_hospitals_hold_them(bundles):
+    ours, theirs = claims_by_number(bundles, INSURERS), claims_by_number(bundles, HOSPITALS)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 100
+    for number, (_, claim) in ours.items():
+        _, original = theirs[number]
+        assert RECORD.sub("", str(claim["provider"])) == str(
+            original["provider"]
+            | {"identifier": {"system": "https://medchain.example/fhir/id/organization",
+                              "value": original["provider"]["reference"].partition("|")[2]}}
+        )  # fmt: skip
+        for name in ("identifier", "created", "billablePeriod", "total", "insurer", "status", "type", "use"):
+            assert claim[name] == original[name], number
+        assert len(claim["diagnosis"]) == len(original["diagnosis"])
+        assert len(claim["supportingInfo"]) == len(original["supportingInfo"]) + 1
+        assert [(item["net"], item["productOrService"]) for item in claim["item"]] == [
+            (item["net"], item["productOrService"]) for item in original["item"]
+        ]
+
+
+def test_an_insurer_has_the_invoice_as_it_was_handed_in_and_the_policy_of_its_own_customer(bundles):
+    ours, theirs = claims_by_number(bundles, INSURERS), claims_by_number(bundles, HOSPITALS)
+    for number, (bundle, claim) in ours.items():
+        hospitals, original = theirs[number]
+        uid = original["supportingInfo"][0]["valueReference"]["reference"]
+        (invoice,) = [entry["resource"] for entry in hospitals["entry"] if entry["fullUrl"] == uid]
+        (copy,) = claim["contained"]
+        assert claim["supportingInfo"][-1]["valueReference"] == {"reference": "#invoice"}
+        assert {name: value for name, value in copy.items() if name != "id"} == {
+            name: value
+            for name, value in invoice.items()
+            if name not in {"id", "subject", "recipient", "totalPriceComponent", "account"}
+        }
+        by_url = {entry["fullUrl"]: entry["resource"] for entry in bundle["entry"]}
+        coverage = by_url[claim["insurance"][0]["coverage"]["reference"]]
+        assert coverage["beneficiary"] == coverage["subscriber"] == claim["patient"]
+        assert coverage["payor"][0]["reference"] == claim["insurer"]["reference"]
+
+
+def test_an_insurer_knows_its_own_customers_and_nothing_else_about_anybody(bundles):
+    for name, bundle in bundles.items():
+        if custodian(name) in INSURERS and ".0-directory." not in name:
+            counts = Counter(entry["resource"]["resourceType"] for entry in bundle["entry"])
+            assert counts.keys() == {"Patient", "Coverage", "Claim"}, name
+            assert (counts["Patient"], counts["Coverage"]) == (1, 1)
+            insurers = {claim["insurer"]["reference"].partition("|")[2]
+                        for claim in of_type([entry["resource"] for entry in bundle["entry"]], "Claim")}  # fmt: skip
+            assert insurers == {custodian(name)}
+
+
 def test_conditional_creates_name_the_identifier_of_what_they_create(bundles):
     for name, bundle in bundles.items():
         if ".0-directory." in name:
@@ -144,7 +222,7 @@ def test_conditional_creates_name_the_identifier_of_what_they_create(bundles):
                 assert entry["request"]["ifNoneExist"] == f"identifier={first['system']}|{first['value']}"
 
 
-def test_the_consortium_has_its_five_organisations_in_two_languages_at_both_hospitals(bundles):
+def test_the_consortium_has_its_five_organisations_in_two_languages_at_all_of_them(bundles):
     expected = {
         "renhe-hospital": ("仁和医院", "Renhe Hospital", "prov"),
         "binhai-hospital": ("滨海第二医院", "Binhai Second Hospital", "prov"),
@@ -152,7 +230,7 @@ def test_the_consortium_has_its_five_organisations_in_two_languages_at_both_hosp
         "taihe-insurance": ("泰和保险", "Taihe Insurance", "ins"),
         "health-commission": ("市卫生健康委员会", "Municipal Health Commission", "govt"),
     }
-    for hospital in HOSPITALS:
+    for hospital in HOSPITALS + INSURERS:
         entries = bundles[f"{hospital}.0-directory.json.gz"]["entry"]
         found = {}
         for organisation in of_type([entry["resource"] for entry in entries], "Organization"):
@@ -164,7 +242,8 @@ def test_the_consortium_has_its_five_organisations_in_two_languages_at_both_hosp
 def test_there_are_sixty_people_some_of_them_known_at_both_hospitals():
     people = {}
     for name, bundle in sample_data.load():
-        for patient in of_type([entry["resource"] for entry in bundle["entry"]], "Patient"):
+        patients = of_type([entry["resource"] for entry in bundle["entry"]], "Patient")
+        for patient in patients if custodian(name) in HOSPITALS else ():
             number = next(each["value"] for each in patient["identifier"] if each["system"] == NATIONAL_ID)
             people.setdefault(number, []).append((custodian(name), patient))
     assert len(people) == 60
@@ -213,7 +292,7 @@ def test_no_telephone_number_can_be_real(resources):
     numbers = {
         each["value"]
         for patient in of_type(resources, "Patient")
-        for holder in (patient, *patient["contact"])
+        for holder in (patient, *patient.get("contact", ()))
         for each in holder["telecom"]
     }
     # Area code 0600 is not assigned, and no subscriber's number begins with 0.

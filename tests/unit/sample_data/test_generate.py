@@ -57,11 +57,12 @@ def test_a_patient_is_the_same_whatever_the_number_of_patients(made):
     assert few == {name: made[name] for name in few}
 
 
-def test_file_names_tell_the_hospital_and_a_number_and_no_name(made):
+def test_file_names_tell_the_member_and_a_number_and_no_name(made):
     names = {name.removeprefix("bundles/") for name in made if name.startswith("bundles/")}
     assert all(
-        stem in {"0-directory", f"p{stem[1:]}"} and hospital in {"renhe-hospital", "binhai-hospital"}
-        for hospital, stem, *_ in (name.split(".") for name in names)
+        stem in {"0-directory", f"p{stem[1:]}"}
+        and member in {"renhe-hospital", "binhai-hospital", "anxin-insurance", "taihe-insurance"}
+        for member, stem, *_ in (name.split(".") for name in names)
     )
 
 

@@ -163,7 +163,12 @@ def test_no_text_of_our_own_bundles_is_forgotten():
         "全自动生化分析仪",
         "全自动血液细胞分析仪",
     }
-    assert {text for path, text in missed if path == "Identifier.value"} == {"99010001", "99010002"}
+    assert {text for path, text in missed if path == "Identifier.value"} == {
+        "99010001",
+        "99010002",
+        "renhe-hospital",
+        "binhai-hospital",
+    }
 
 
 def test_no_needle_of_our_own_bundles_is_vocabulary():

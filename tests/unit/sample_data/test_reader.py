@@ -43,14 +43,22 @@ def test_syntheas_own_file_names_are_known(tmp_path):
     assert [name[:4] for name, _ in sample_data.load(tmp_path)] == ["hosp", "prac", "Abe1"]
 
 
-def test_our_own_directories_come_before_our_patients():
+def test_our_own_directories_come_before_our_patients_and_what_insurers_hold_comes_last():
     names = [name for name, _ in sample_data.read()]
-    assert names[:3] == [
+    assert names[:5] == [
+        "anxin-insurance.0-directory.json.gz",
         "binhai-hospital.0-directory.json.gz",
         "renhe-hospital.0-directory.json.gz",
+        "taihe-insurance.0-directory.json.gz",
         "binhai-hospital.p002.json.gz",
     ]
-    assert names == names[:2] + sorted(names[2:])
+    rest = names[4:]
+    hospitals = [name for name in rest if "-hospital." in name]
+    assert rest == sorted(hospitals) + sorted(set(rest) - set(hospitals))
+    assert [name for name, _ in sample_data.read(sample_data.STORIES)][-2:] == [
+        "emergency-access.anxin-insurance.json",
+        "late-entry.anxin-insurance.json",
+    ]
 
 
 def test_plain_gzip_and_xz_give_the_same(tmp_path):

@@ -47,6 +47,31 @@ def test_every_story_names_things_that_exist(stories, bundles):
             assert (each["identifier"]["system"], each["identifier"]["value"]) in pairs
 
 
+def test_every_story_comes_to_an_insurer_who_holds_the_claim(stories, bundles):
+    for story in stories.values():
+        wanted = [each["identifier"] for each in story["resources"] if each["type"] == "Claim"]
+        for identifier, name, insurer in zip(wanted, story["claimFiles"], story["insurers"], strict=True):
+            assert insurer in name
+            claim = find(bundles[name], "Claim", identifier)
+            assert claim["insurer"]["reference"].endswith(f"|{insurer}")
+
+
+def test_the_emergency_is_claimed_days_later_at_the_insurer_with_the_visit_at_the_other_hospital(stories, bundles):
+    story = stories["emergency-access"]
+    (claim,) = claims(story, bundles[story["claimFiles"][0]])
+    assert story["accessedAt"] < claim["created"] < "2026-05-24"
+    (visit,) = [e["resource"] for e in bundles[story["later"]]["entry"] if e["resource"]["resourceType"] == "Encounter"]
+    cited = {item["encounter"][0]["reference"] for item in claim["item"]}
+    assert cited == {f"https://binhai-hospital.example/fhir/Encounter/{visit['id']}"}
+    # The insurer had the customer before, and now knows under which number either hospital has the person.
+    (customer,) = [e for e in bundles[story["claimFiles"][0]]["entry"] if e["resource"]["resourceType"] == "Patient"]
+    assert customer["request"]["method"] == "PUT"
+    assert [link["other"]["reference"].split("/")[2] for link in customer["resource"]["link"]] == [
+        "renhe-hospital.example",
+        "binhai-hospital.example",
+    ]
+
+
 def test_the_readme_lists_every_story_with_its_identifiers(stories):
     readme = (sample_data.STORIES.parent / "README.md").read_text("utf-8")
     for story in stories.values():
@@ -54,6 +79,7 @@ def test_the_readme_lists_every_story_with_its_identifiers(stories):
             story["file"],
             story["patient"]["mrn"]["value"],
             *(r["identifier"]["value"] for r in story["resources"]),
+            *story["claimFiles"],
         ]
         assert [text for text in expected if text not in readme] == []
 
@@ -71,9 +97,9 @@ def test_one_invoice_is_claimed_at_two_insurers_and_no_other_is(stories, bundles
     assert second["created"] > first["created"]
     used = [
         entry["resource"]["supportingInfo"][0]["valueReference"]["reference"]
-        for bundle in bundles.values()
+        for name, bundle in bundles.items()
         for entry in bundle["entry"]
-        if entry["resource"]["resourceType"] == "Claim"
+        if entry["resource"]["resourceType"] == "Claim" and "-insurance." not in name
     ]
     assert {invoice for invoice in used if used.count(invoice) > 1} == {
         first["supportingInfo"][0]["valueReference"]["reference"]

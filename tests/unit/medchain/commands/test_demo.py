@@ -22,7 +22,7 @@ from medchain.commands.demo_consortium import (
     Consortium,
     open_consortium,
 )
-from medchain.commands.demo_load import as_transaction, sample_folder, sample_sources, sources, unpack
+from medchain.commands.demo_load import as_transaction, cited, sample_folder, sample_sources, sources, unpack
 from medchain.commands.demo_ports import take_again, take_ports
 from medchain.commands.demo_story import Phone
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
@@ -90,17 +90,39 @@ def test_a_folder_without_bundles_is_refused(tmp_path):
         sources(tmp_path / "absent")
 
 
-def test_the_sample_data_have_a_directory_of_each_hospital_first():
-    stories = [(item.path.name, item.custodian) for item in sample_sources() if item.path.parent.name == "stories"]
+def test_the_sample_data_have_a_directory_of_each_hospital_first_and_what_insurers_hold_last():
+    every = sample_sources()
+    stories = [(item.path.name, item.custodian) for item in every if item.path.parent.name == "stories"]
     assert stories == [
         ("altered-record.json", "binhai-hospital"),
         ("emergency-access.json", "binhai-hospital"),
         ("late-entry.json", "renhe-hospital"),
+        ("emergency-access.anxin-insurance.json", "anxin-insurance"),
+        ("late-entry.anxin-insurance.json", "anxin-insurance"),
     ]
-    assert [item.path.parent.name for item in sample_sources()[-3:]] == ["stories"] * 3
+    is_insurers = ["insurance" in item.custodian for item in every]
+    assert is_insurers == sorted(is_insurers)
+    own = [item.path.name for item in every if item.custodian == "anxin-insurance"]
+    assert (own[0], own[-2:]) == ("anxin-insurance.0-directory.json.gz", [name for name, _ in stories[-2:]])
     found = sources(sample_folder())
     assert [item.path.name.split(".")[1] for item in found[:2]] == ["0-directory", "0-directory"]
-    assert {item.custodian for item in found} == {"binhai-hospital", "renhe-hospital"}
+    assert {item.custodian for item in found} == {
+        "binhai-hospital", "renhe-hospital", "anxin-insurance", "taihe-insurance"
+    }  # fmt: skip
+
+
+def test_what_an_insurer_cites_gets_the_address_that_the_hospitals_node_gave_it_and_nothing_else_is_touched():
+    uid, other = "e895a399-04ae-51b1-9be5-255fd0b27e54", "51a8c59d-0157-51e9-9809-767c1b8677d4"
+    place = "http://localhost:1/fhir/Invoice/abc"
+    given = (
+        b'{"a":5.60,"reference":"https://renhe-hospital.example/fhir/Invoice/%s","b":"https://renhe-hospital.example/fhir/id/x"}'
+        % uid.encode()
+    )
+    assert cited(given, {("renhe-hospital", uid): place}) == given.replace(
+        b"https://renhe-hospital.example/fhir/Invoice/" + uid.encode(), place.encode()
+    )
+    with pytest.raises(InputError, match=r"demo\.file"):
+        cited(given, {("binhai-hospital", uid): place, ("renhe-hospital", other): place})
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)])
