@@ -16,6 +16,7 @@ from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.disclosures import KeptDisclosures
+from fhir_bridge.dispute_records import DisputeRecords
 from fhir_bridge.emergency_rules import EmergencyRules
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.invoice_register import FhirInvoices
@@ -56,7 +57,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
     invoices = FhirInvoices(searches, node.records, service)
 
     def claims_on(ground: Ground) -> ClaimNode:
-        return claim_node(node, ground, invoices, disclosures)
+        return claim_node(node, ground, invoices, disclosures, service.patient_token)
 
     parts = daemon_parts(node, ConsentDecision(), releasing, claims_on)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)
@@ -69,6 +70,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
 
     looks = LookBook(org_id, node.records, service, node.clock, newest_root)
     jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run), Job("looks", looks.run)
-    parts = replace(parts, jobs=(*parts.jobs, *jobs), close=(*parts.close, kept.close))
+    disputes = Job("dispute-records", DisputeRecords(org_id, node.records, service, node.clock).run)
+    parts = replace(parts, jobs=(*parts.jobs, *jobs, disputes), close=(*parts.close, kept.close))
     settle()
     return parts

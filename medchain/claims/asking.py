@@ -77,7 +77,7 @@ class Hospitals(Protocol):
 
 
 class HttpClaims:
-    """The ways of claims between nodes, over HTTP; fills the ports of `medchain.claims.fishing` and `.wishes`, too."""
+    """The ways of claims between nodes, over HTTP; fills the ports of `.fishing`, `.disputes` and `.wishes`, too."""
 
     __slots__ = ("_peers",)
 
@@ -92,6 +92,10 @@ class HttpClaims:
     def deed(self, org_id: str, document: bytes) -> bytes:
         """Ask for a deed."""
         return self._peers.post(org_id, "/claims/deed", document, JSON, _DEED).body
+
+    def dispute(self, org_id: str, document: bytes) -> bytes:
+        """Bring a step of a dispute."""
+        return self._peers.post(org_id, "/claims/dispute", document, JSON, _REPORT).body
 
     def fishing(self, org_id: str, document: bytes) -> None:
         """Bring a report."""

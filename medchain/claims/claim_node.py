@@ -2,7 +2,7 @@
 
 What runs in the daemon beside `medchain.node.exchange_node`, with the local operations that the command line asks for.
 Keeps true: while a restore is under way nothing is answered. Trusts the local channel for who calls.
-Source: `docs/spec/claim-question.md`, `docs/spec/claim-deed.md`, `docs/spec/node-protocol.md`.
+Source: `docs/spec/claim-question.md`, `claim-deed.md`, `claim-dispute.md`, `docs/spec/node-protocol.md`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from medchain.claims.answering import QuestionDesk
 from medchain.claims.asking import CHECK, MAX_CHECKED, AskingParts, Checked, ClaimAsker, Hospitals, HttpClaims
 from medchain.claims.batch import CURRENCY
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
+from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.issuing import Issuing
 from medchain.claims.register import InvoiceRegister, Questions
@@ -37,7 +38,7 @@ from medchain.node.ledger_node import LedgerNode
 from medchain.store.records import RecordStore
 
 
-class Ways(DeedWays, Hospitals, Supervisors, Protocol):
+class Ways(DeedWays, DisputeWays, Hospitals, Supervisors, Protocol):
     """The ways of claims to other nodes."""
 
 
@@ -55,6 +56,7 @@ class ClaimSurroundings:
         register: this organisation's invoices.
         questions: the audit.
         ways: to other nodes.
+        patient_token: gives the keyed token of a patient.
         check_restored: raises `UnavailableError` while a restore is under way.
         clock: gives Unix seconds.
     """
@@ -68,6 +70,7 @@ class ClaimSurroundings:
     register: InvoiceRegister
     questions: Questions
     ways: Ways
+    patient_token: Callable[[str], str]
     check_restored: Callable[[], None]
     clock: Clock
 
@@ -78,6 +81,7 @@ class ClaimNode:
     Attributes:
         watch: counts who fishes, and tells.
         asker: asks others.
+        disputes: what is said about claims.
     """
 
     def __init__(self, around: ClaimSurroundings) -> None:
@@ -111,13 +115,28 @@ class ClaimNode:
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
 
+        self.disputes = DisputeDesk(
+            DisputeParts(
+                org_id=around.org_id,
+                ledger=replica.ledger,
+                members=lambda: ledger.members,
+                records=around.records,
+                patient_token=around.patient_token,
+                authentication=around.authentication,
+                ways=around.ways,
+                clock=around.clock,
+                random=secrets.token_bytes,
+            )
+        )
+
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return (Job("fishing", self.watch.run),)
+        return Job("fishing", self.watch.run), Job("disputes", self.disputes.run)
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
         return {
+            **self.disputes.operations(),
             CHECK: self._check,
             REFUND: self._refund,
             RELEASE: self._release,
@@ -139,6 +158,11 @@ class ClaimNode:
     def fishing(self, document: bytes, peer: str) -> Json:
         """Take another organisation's report; see `FishingWatch.receive`."""
         return self.watch.receive(document, peer)
+
+    def dispute(self, document: bytes, peer: str) -> Json:
+        """Take a step of a dispute; see `DisputeDesk.receive`; raises `UnavailableError` ``restore.*``."""
+        self._around.check_restored()
+        return self.disputes.receive(document, peer)
 
     def _check(self, document: Json) -> Json:
         """Ask whether invoices are claimed."""
@@ -202,7 +226,13 @@ def fulfilled_json(fulfilled: Fulfilled) -> Json:
     }
 
 
-def claim_node(node: DaemonNode, ground: Ground, register: InvoiceRegister, questions: Questions) -> ClaimNode:
+def claim_node(
+    node: DaemonNode,
+    ground: Ground,
+    register: InvoiceRegister,
+    questions: Questions,
+    patient_token: Callable[[str], str],
+) -> ClaimNode:
     """Put a daemon's side of claims together.
 
     Args:
@@ -210,6 +240,7 @@ def claim_node(node: DaemonNode, ground: Ground, register: InvoiceRegister, ques
         ground: of its other parts.
         register: its invoices.
         questions: its audit.
+        patient_token: gives the keyed token of a patient.
     """
     return ClaimNode(
         ClaimSurroundings(
@@ -222,6 +253,7 @@ def claim_node(node: DaemonNode, ground: Ground, register: InvoiceRegister, ques
             register=register,
             questions=questions,
             ways=HttpClaims(node.peers),
+            patient_token=patient_token,
             check_restored=ground.check_restored,
             clock=node.clock,
         )

@@ -183,6 +183,7 @@ class ErasureIntent:
 
 
 def forget_told(records: RecordStore, erasure: ErasureIntent) -> None:
-    """Destroy what an erased patient was told and asked for; again changes nothing."""
+    """Destroy what an erased patient was told and asked for, and what was said of claims; again changes nothing."""
     records.drop_notices(erasure.subjects, (erasure.patient,))
     records.drop_asks(erasure.patient)
+    records.drop_disputes(erasure.patient)

@@ -123,6 +123,10 @@ class ClaimService(Protocol):
         """Do what an insurer asks for with its part of an invoice, and tell the version, final; or raise why not."""
         ...
 
+    def dispute(self, document: bytes, peer: str) -> Json:
+        """Take what the other side says about a claim, and tell when it was heard; or raise why not."""
+        ...
+
     def fishing(self, document: bytes, peer: str) -> Json:
         """Take a hospital's word, as a regulator, that an insurer asked for too many invoices that are not there."""
         ...

@@ -37,6 +37,7 @@ from medchain.store.asks import AskTable
 from medchain.store.blobs import BlobStore
 from medchain.store.concerns import ConcernTable
 from medchain.store.custom import CustomTable
+from medchain.store.disputes import DisputeTable
 from medchain.store.engine import ONE, ZERO, Database, Statement, room, run
 from medchain.store.epochs import Epoch, EpochTable
 from medchain.store.exports import ExportTable
@@ -249,6 +250,7 @@ class RecordStore(
     AccessTable,
     AskTable,
     ConcernTable,
+    DisputeTable,
     NoticeTable,
     CustomTable,
     EpochTable,

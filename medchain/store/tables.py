@@ -467,6 +467,29 @@ sent_ask: Final = Table(
 
 sent_ask_by_until: Final = Index("sent_ask_by_until", sent_ask.c.until)
 
+claim_dispute: Final = Table(
+    "claim_dispute",
+    RECORDS,
+    Column("dispute", LargeBinary, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("peer", String(40), nullable=False),
+    Column("claim", LargeBinary, nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("heard", BigInteger, nullable=True),
+    Column("is_recorded", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+claim_dispute_by_peer: Final = Index(
+    "claim_dispute_by_peer", claim_dispute.c.peer, claim_dispute.c.number, claim_dispute.c.created
+)
+claim_dispute_by_heard: Final = Index("claim_dispute_by_heard", claim_dispute.c.heard)
+claim_dispute_by_recorded: Final = Index("claim_dispute_by_recorded", claim_dispute.c.is_recorded)
+claim_dispute_by_patient: Final = Index("claim_dispute_by_patient", claim_dispute.c.patient)
+
 told_concern: Final = Table(
     "told_concern",
     RECORDS,

@@ -13,6 +13,7 @@ import re
 from typing import Final
 
 from medchain.claims.deeds import MAX_DEED_BYTES
+from medchain.claims.dispute import MAX_DISPUTE_BYTES
 from medchain.claims.fishing import MAX_REPORT_BYTES as MAX_FISHING_BYTES
 from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, InputError
@@ -189,7 +190,7 @@ def attest_routes(service: AttestService) -> list[Route]:
 
 
 def claim_routes(service: ClaimService) -> list[Route]:
-    """Make the routes of claims (`docs/spec/claim-question.md`, `docs/spec/claim-deed.md`)."""
+    """Make the routes of claims (`docs/spec/claim-question.md`, `claim-deed.md`, `claim-dispute.md`)."""
 
     @callers(Caller.PEER)
     def question(request: Request) -> Response:
@@ -200,12 +201,17 @@ def claim_routes(service: ClaimService) -> list[Route]:
         return json_response(service.deed(request.body, request.peer))
 
     @callers(Caller.PEER)
+    def dispute(request: Request) -> Response:
+        return json_response(service.dispute(request.body, request.peer))
+
+    @callers(Caller.PEER)
     def fishing(request: Request) -> Response:
         return json_response(service.fishing(request.body, request.peer))
 
     return [
         Route("claims.question", "POST", "/claims/question", question, MAX_CLAIM_QUESTION_BYTES),
         Route("claims.deed", "POST", "/claims/deed", deed, MAX_DEED_BYTES, is_poll=True),
+        Route("claims.dispute", "POST", "/claims/dispute", dispute, MAX_DISPUTE_BYTES),
         Route("claims.fishing", "POST", "/claims/fishing", fishing, MAX_FISHING_BYTES),
     ]
 

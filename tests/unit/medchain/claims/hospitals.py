@@ -57,6 +57,10 @@ class Ways:
         answer = canonical(self.hospitals.nodes[org_id].deed(document, self.sender))
         return self.hospitals.on_deed(answer)
 
+    def dispute(self, org_id, document):
+        self.hospitals.federation.reach(self.sender, org_id)
+        return canonical(self.hospitals.nodes[org_id].dispute(document, self.sender))
+
     def fishing(self, org_id, document):
         self.hospitals.federation.reach(self.sender, org_id)
         self.hospitals.nodes[org_id].fishing(document, self.sender)
@@ -95,6 +99,7 @@ class Hospitals:
                 register=self.registers[org_id],
                 questions=self.audits.setdefault(org_id, Audit()),
                 ways=Ways(self, org_id),
+                patient_token=site.service.patient_token,
                 check_restored=self.restoring.check,
                 clock=clock,
             )

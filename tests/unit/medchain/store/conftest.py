@@ -26,6 +26,7 @@ _LATER = {
     29: "DROP TABLE dispatch",
     30: "ALTER TABLE ticket DROP COLUMN made",
     31: "DROP TABLE notice_choice",
+    32: "DROP TABLE claim_dispute",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -344,9 +344,9 @@ def test_the_daemon_answers_and_asks_about_invoices(node, monkeypatch):
         parts = daemon._parts(opened)  # noqa: SLF001  # what its process is made of
         for close in parts.close:
             close()
-        assert "claims.check" in parts.local.operations()
-        assert "fishing" in [job.name for job in parts.jobs]
-        assert {"claims.question", "claims.deed"} <= {route.name for route in peer_routes(parts)}
+        assert {"claims.check", "dispute.open"} <= {*parts.local.operations()}
+        assert {"fishing", "disputes", "dispute-records"} <= {job.name for job in parts.jobs}
+        assert {"claims.question", "claims.deed", "claims.dispute"} <= {route.name for route in peer_routes(parts)}
 
 
 def test_the_daemon_asks_witnesses_whose_certificates_come_from_the_authorities_in_its_settings(node, monkeypatch):

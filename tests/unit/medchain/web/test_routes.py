@@ -98,6 +98,9 @@ class Exchange:
     def deed(self, document, peer):
         return {"peer": peer, "size": len(document)}
 
+    def dispute(self, document, peer):
+        return {"peer": peer, "size": len(document)}
+
     def fishing(self, document, peer):
         return {"peer": peer, "size": len(document)}
 
@@ -280,6 +283,7 @@ def test_services_are_told_who_asks(router):
     assert orjson.loads(call(router, "POST", "/concerns", b"abc").body) == {"peer": "insurer", "size": 3}
     assert call(router, "POST", "/claims/question", b"x").body == b"insurerx"
     assert orjson.loads(call(router, "POST", "/claims/deed", b"abc").body) == {"peer": "insurer", "size": 3}
+    assert orjson.loads(call(router, "POST", "/claims/dispute", b"a").body) == {"peer": "insurer", "size": 1}
     assert orjson.loads(call(router, "POST", "/claims/fishing", b"ab").body) == {"peer": "insurer", "size": 2}
 
 

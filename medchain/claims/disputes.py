@@ -1,0 +1,343 @@
+"""Disputes: an insurer asks a hospital about a claim, the hospital answers by a day, and both keep every step, signed.
+
+Keeps true: what is said is on this node's disk before it leaves, and is brought as often as it takes; a step of the
+other side's is kept only if it is signed by it and follows what is here; a patient's go with an erasure. Trusts its
+callers, the node's own pages, for who of the staff speaks, and the server for which organisation calls.
+Source: `docs/spec/claim-dispute.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import Final, Protocol
+
+from medchain.claims.dispute import MAX_DISPUTE_BYTES, Dispute, DisputeStep, StepKind, Taken, check_follows
+from medchain.claims.issuing import ASKING_ROLES
+from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import Json, as_list, as_number, members, parse_canonical, unhex
+from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, VerificationError
+from medchain.ledger.members import Members, Organisation
+from medchain.ledger.signed_request import REQUEST_AHEAD_S, SignedRequest, read_request, sign_request
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
+from medchain.node.clock import Clock
+from medchain.node.log import Log
+from medchain.node.rounds import work_in_rounds
+from medchain.store.disputes import DisputeRow
+from medchain.store.records import RecordStore
+
+OPEN: Final = "dispute.open"
+"""Local operation: ask a hospital about a claim."""
+
+STEP: Final = "dispute.step"
+"""Local operation: answer, ask again or close."""
+
+LIST: Final = "dispute.list"
+"""Local operation: all disputes, or those about a claim."""
+
+SHOW: Final = "dispute.show"
+"""Local operation: one dispute with all that was said."""
+
+PERIOD_S: Final = 2.0
+"""How often it is looked whether something is to be brought."""
+
+_AT_ONCE: Final = 100
+_LONGEST_REST_S: Final = 60.0
+_MAX_HEARD_BYTES: Final = 256
+_LOG: Final = Log("disputes")
+
+
+class DisputeWays(Protocol):
+    """The way to the other side."""
+
+    def dispute(self, org_id: str, document: bytes) -> bytes:
+        """Bring a step; raises `UnavailableError`, or the error of the refusal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeParts:
+    """What the desk of disputes is made from.
+
+    Attributes:
+        org_id: this organisation.
+        ledger: ledger id, 32 bytes.
+        members: gives those of this moment.
+        records: keeps the steps, and knows whose a record is.
+        patient_token: gives the keyed token of a patient.
+        authentication: signs steps.
+        ways: to the other side.
+        clock: gives Unix seconds.
+        random: gives as many unpredictable bytes as it is asked for.
+    """
+
+    org_id: str
+    ledger: bytes
+    members: Callable[[], Members]
+    records: RecordStore
+    patient_token: Callable[[str], str]
+    authentication: Es384Signer
+    ways: DisputeWays
+    clock: Clock
+    random: Callable[[int], bytes]
+
+
+class DisputeDesk:
+    """Takes and brings steps. Threads of one daemon may share it."""
+
+    __slots__ = ("_lock", "_parts")
+
+    def __init__(self, parts: DisputeParts) -> None:
+        """Use parts."""
+        self._parts = parts
+        # Two steps at once are one after the other.
+        self._lock = Lock()
+
+    def operations(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the local operations."""
+        return {LIST: self._list, OPEN: self._open, SHOW: self._show, STEP: self._step}
+
+    def run(self, stop: Event) -> None:
+        """Bring until told to stop; whom nobody reaches is tried again, later each time."""
+        work_in_rounds(
+            self.round,
+            stop,
+            period_s=PERIOD_S,
+            longest_rest_s=_LONGEST_REST_S,
+            delayed=lambda code: _LOG.warning("disputes.delayed", code=code),
+        )
+
+    def round(self) -> int:
+        """Bring what the other side has not heard; returns how many steps are still to be brought."""
+        return sum(not self._brought(row) for row in self._parts.records.unheard_steps(_AT_ONCE))
+
+    def receive(self, document: bytes, peer: str) -> Json:
+        """Take a step of the other side's.
+
+        Args:
+            document: from `SignedRequest.encode`.
+            peer: org_id of who calls.
+
+        Returns:
+            When it was heard here; the same for one that was taken before.
+
+        Raises:
+            InputError: as `DisputeStep.read`.
+            AccessDeniedError: ``dispute.sender`` where another one calls, or it is not meant for this organisation;
+                ``dispute.role`` for who is no insurer; ``dispute.signature``; ``dispute.time``.
+            ConflictError: as `check_follows`.
+            UnavailableError: ``dispute.quota``.
+        """
+        signed = read_request(DisputeStep, parse_canonical(document, max_bytes=MAX_DISPUTE_BYTES))
+        step, now = signed.request, self._parts.clock()
+        self._check(signed, peer, now)
+        with self._lock:
+            rows = self._parts.records.dispute_steps(step.dispute)
+            before = [step_of(row) for row in rows]
+            known = next((row for row, one in zip(rows, before, strict=True) if one.hash == step.hash), None)
+            if known is not None:
+                return {"heard": known.created}
+            # What was said here and not heard there gives way to an answer: the hospital had given it by then.
+            is_late = bool(rows) and rows[-1].heard is None and rows[-1].number == step.number
+            is_crossed = is_late and step.step is StepKind.ANSWER
+            check_follows(step, before[: step.number - 1] if is_crossed else before)
+            self._settle(rows[: step.number - 1], now)
+            row = DisputeRow(
+                dispute=step.dispute,
+                number=step.number,
+                peer=peer,
+                claim=step.claim,
+                patient=rows[0].patient if rows else self._whose(step.records),
+                document=document,
+                author="",
+                created=now,
+                heard=now,
+            )
+            self._parts.records.put_dispute_step(row, displaces=is_crossed)
+        return {"heard": now}
+
+    def _check(self, signed: SignedRequest[DisputeStep], peer: str, now: int) -> None:
+        """See that a step is by who calls, for this organisation, and may be said at all."""
+        step, known = signed.request, self._parts.members()
+        active = {one.org_id: one for one in known.active}
+        sender, insurer = active.get(peer), known.organisations.get(step.insurer)
+        if sender is None or (step.asker, step.receiver) != (peer, self._parts.org_id):
+            raise AccessDeniedError("dispute.sender")
+        if not signed.is_of(sender, self._parts.ledger):
+            raise AccessDeniedError("dispute.signature")
+        if insurer is None or insurer.role not in ASKING_ROLES:
+            raise AccessDeniedError("dispute.role")
+        if step.time > now + REQUEST_AHEAD_S:
+            raise AccessDeniedError("dispute.time")
+
+    def _settle(self, rows: Sequence[DisputeRow], now: int) -> None:
+        """Note that the other side has heard what it follows: the answer that said so was lost."""
+        for row in rows:
+            if row.heard is None:
+                self._parts.records.note_heard(row, now)
+
+    def _whose(self, records: Sequence[str]) -> str:
+        """Return the keyed token of the patient whose the first record is that is here; empty for none."""
+        for record in records:
+            type_name, _, record_id = record.partition("/")
+            found = self._parts.records.get(type_name, record_id)
+            if found is not None and found.patient:
+                return found.patient
+        return ""
+
+    def _open(self, document: Json) -> Json:
+        """Ask a hospital about a claim."""
+        shape = dict.fromkeys(("by", "claim", "hospital", "patient", "text"), str)
+        top = members(document, shape | {"days": int, "records": list})
+        hospital, patient = str(top["hospital"]), str(top["patient"])
+        if self._own().role not in ASKING_ROLES:
+            raise AccessDeniedError("dispute.role")
+        if hospital not in {one.org_id for one in self._parts.members().active} - {self._parts.org_id}:
+            raise InputError("dispute.hospital")
+        first = DisputeStep(
+            ledger=self._parts.ledger,
+            nonce=self._parts.random(ID_BYTES),
+            time=self._parts.clock(),
+            dispute=self._parts.random(ID_BYTES),
+            number=1,
+            previous=None,
+            step=StepKind.QUESTION,
+            hospital=hospital,
+            insurer=self._parts.org_id,
+            claim=unhex(top["claim"], HASH_BYTES),
+            records=tuple(sorted({str(one) for one in as_list(top["records"])})),
+            days=as_number(top["days"]),
+            text=str(top["text"]),
+        )
+        with self._lock:
+            row = self._said(first, str(top["by"]), self._parts.patient_token(patient) if patient else "", [])
+        self._brought(row)
+        return {"id": first.dispute.hex(), "number": 1}
+
+    def _step(self, document: Json) -> Json:
+        """Answer, ask again or close."""
+        shape = dict.fromkeys(("by", "id", "step", "text"), str)
+        top = members(document, shape | {"days": int})
+        if top["step"] not in {one.value for one in StepKind}:
+            raise InputError("dispute.malformed")
+        with self._lock:
+            rows = self._rows(top["id"])
+            before = [step_of(row) for row in rows]
+            step = DisputeStep(
+                ledger=self._parts.ledger,
+                nonce=self._parts.random(ID_BYTES),
+                time=self._parts.clock(),
+                dispute=before[0].dispute,
+                number=len(before) + 1,
+                previous=before[-1].hash,
+                step=StepKind(str(top["step"])),
+                hospital=before[0].hospital,
+                insurer=before[0].insurer,
+                claim=before[0].claim,
+                records=(),
+                days=as_number(top["days"]),
+                text=str(top["text"]),
+            )
+            row = self._said(step, str(top["by"]), rows[0].patient, before)
+        self._brought(row)
+        return {"id": step.dispute.hex(), "number": step.number}
+
+    def _said(self, step: DisputeStep, author: str, patient: str, before: Sequence[DisputeStep]) -> DisputeRow:
+        """Keep a step of this organisation's; it is brought afterwards."""
+        if not step.is_well_formed:
+            raise InputError("dispute.malformed")
+        if step.asker != self._parts.org_id:
+            raise AccessDeniedError("dispute.sender")
+        check_follows(step, before)
+        row = DisputeRow(
+            dispute=step.dispute,
+            number=step.number,
+            peer=step.receiver,
+            claim=step.claim,
+            patient=patient,
+            document=sign_request(self._parts.authentication, step).encode(),
+            author=author,
+            created=self._parts.clock(),
+            heard=None,
+        )
+        self._parts.records.put_dispute_step(row)
+        return row
+
+    def _brought(self, row: DisputeRow) -> bool:
+        """Bring a step; tells whether the other side has it."""
+        step = step_of(row)
+        # Signed anew: the key under which it was said may have been exchanged since. What is signed stays the same.
+        signed = sign_request(self._parts.authentication, step)
+        try:
+            answer = self._parts.ways.dispute(row.peer, signed.encode())
+            heard = as_number(members(parse_canonical(answer, max_bytes=_MAX_HEARD_BYTES), {"heard": int})["heard"])
+        except MedchainError as error:
+            _LOG.warning("disputes.delayed", code=error.code, peer=row.peer)
+            return False
+        # The other side cannot have heard it before it was said, or later than now.
+        self._parts.records.note_heard(row, min(max(heard, row.created), self._parts.clock()))
+        return True
+
+    def _list(self, document: Json) -> Json:
+        """List disputes, those opened last at the top."""
+        top = members(document, {}, {"claim": str})
+        found = self._parts.records.disputes(unhex(top["claim"], HASH_BYTES) if "claim" in top else None)
+        return {"disputes": [self._shown(rows) for rows in found], "time": self._parts.clock()}
+
+    def _show(self, document: Json) -> Json:
+        """Show one."""
+        return self._shown(self._rows(members(document, {"id": str})["id"]))
+
+    def _rows(self, name: Json) -> list[DisputeRow]:
+        """Find the steps of a dispute; raises `NotFoundError` ``dispute.unknown``."""
+        rows = self._parts.records.dispute_steps(unhex(name, ID_BYTES))
+        if not rows:
+            raise NotFoundError("dispute.unknown")
+        return rows
+
+    def _shown(self, rows: Sequence[DisputeRow]) -> Json:
+        """Write a dispute for the node's own pages."""
+        dispute, first = dispute_of(rows), step_of(rows[0])
+        steps: list[Json] = [
+            {
+                "by": one.by,
+                "days": one.step.days,
+                "hash": one.step.hash.hex(),
+                "heard": one.heard,
+                "number": one.step.number,
+                "sender": one.step.asker,
+                "step": one.step.step.value,
+                "text": one.step.text,
+                "time": one.step.time,
+            }
+            for one in dispute.steps
+        ]
+        return {
+            "claim": first.claim.hex(),
+            "due": dispute.due,
+            "hospital": first.hospital,
+            "id": first.dispute.hex(),
+            "insurer": first.insurer,
+            "overdue": dispute.is_overdue(self._parts.clock()),
+            "records": [*first.records],
+            "state": dispute.last.step.step.value,
+            "steps": steps,
+        }
+
+    def _own(self) -> Organisation:
+        """Return this organisation, as the ledger has it now."""
+        return self._parts.members().organisations[self._parts.org_id]
+
+
+def step_of(row: DisputeRow) -> DisputeStep:
+    """Read a step that is kept; raises `VerificationError` ``dispute.kept`` for one that is damaged."""
+    try:
+        return read_request(DisputeStep, parse_canonical(row.document, max_bytes=MAX_DISPUTE_BYTES)).request
+    except InputError as error:
+        raise VerificationError("dispute.kept") from error
+
+
+def dispute_of(rows: Sequence[DisputeRow]) -> Dispute:
+    """Read a dispute that is kept; raises as `step_of`."""
+    return Dispute(tuple(Taken(step_of(row), row.author, row.heard) for row in rows))

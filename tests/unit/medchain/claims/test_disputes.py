@@ -1,0 +1,240 @@
+"""Disputes between an insurer's desk and a hospital's: what both have, over broken ways, crossings and attacks."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+from medchain.claims import dispute as dispute_format
+from medchain.claims.dispute import StepKind
+from medchain.claims.disputes import OPEN
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
+from medchain.ledger.transaction import ID_BYTES
+from medchain.store import disputes as store_disputes
+from tests.unit.medchain.claims.disputing import CLAIM, NOW, QUESTION, Dispute, signed, step
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TONGJI
+
+DAY = 86400
+
+
+@pytest.fixture
+def case(tmp_path):
+    made = Dispute(tmp_path)
+    yield made
+    made.close()
+
+
+def texts(case: Dispute, org_id: str, name: str) -> list[str]:
+    return [one["text"] for one in case.shown(org_id, name)["steps"]]
+
+
+def test_a_question_an_answer_another_question_and_the_end_are_the_same_at_both(case):
+    name = case.open()
+    case.time += 100
+    case.say(RENHE, name, "answer", "because")
+    case.say(ANXIN, name, "question", "and this?", 3)
+    case.say(RENHE, name, "answer", "a mistake")
+    case.say(ANXIN, name, "close", "")
+    for org_id in (ANXIN, RENHE):
+        assert texts(case, org_id, name) == ["why?", "because", "and this?", "a mistake", ""]
+        shown = case.shown(org_id, name)
+        assert (shown["state"], shown["due"], shown["overdue"]) == ("close", None, False)
+        assert (shown["claim"], shown["hospital"], shown["insurer"]) == (CLAIM, RENHE, ANXIN)
+        assert shown["records"] == ["Encounter/e1"]
+    ours, theirs = (case.shown(org_id, name)["steps"] for org_id in (ANXIN, RENHE))
+    assert [one["hash"] for one in ours] == [one["hash"] for one in theirs]
+    # Who of the staff spoke is each side's own.
+    assert [one["by"] for one in theirs] == ["", "Practitioner/x", "", "Practitioner/x", ""]
+    assert [one["by"] for one in ours] == ["Practitioner/w1", "", "Practitioner/x", "", "Practitioner/x"]
+
+
+def test_both_see_by_when_an_answer_is_due_and_that_it_is_overdue(case):
+    name = case.open(days=2)
+    for org_id in (ANXIN, RENHE):
+        assert (case.shown(org_id, name)["due"], case.shown(org_id, name)["overdue"]) == (NOW + 2 * DAY, False)
+    case.time += 2 * DAY + 1
+    for org_id in (ANXIN, RENHE):
+        assert [one["overdue"] for one in case.listed(org_id)] == [True]
+    case.say(RENHE, name, "answer")
+    assert [case.shown(org_id, name)["overdue"] for org_id in (ANXIN, RENHE)] == [False, False]
+
+
+def test_a_question_to_who_is_not_there_is_brought_later_and_its_days_run_from_then(case):
+    case.down.add(RENHE)
+    name = case.open(days=2)
+    assert (case.shown(ANXIN, name)["due"], case.listed(RENHE)) == (None, [])
+    case.time += 5 * DAY
+    assert case.desks[ANXIN].round() == 1
+    case.down.clear()
+    assert case.desk(ANXIN).round() == 0
+    for org_id in (ANXIN, RENHE):
+        assert (case.shown(org_id, name)["due"], case.shown(org_id, name)["overdue"]) == (NOW + 7 * DAY, False)
+    assert case.desks[ANXIN].round() == 0
+
+
+def test_where_the_answer_is_lost_on_the_way_the_same_is_brought_again_and_kept_once(case):
+    case.lost.add(RENHE)
+    name = case.open()
+    assert case.shown(ANXIN, name)["steps"][0]["heard"] is None
+    case.lost.clear()
+    case.time += 50
+    assert case.desks[ANXIN].round() == 0
+    assert [case.shown(org_id, name)["steps"][0]["heard"] for org_id in (ANXIN, RENHE)] == [NOW, NOW]
+    assert texts(case, RENHE, name) == ["why?"]
+
+
+def test_an_answer_to_what_was_not_heard_says_that_it_was(case):
+    case.lost.add(RENHE)
+    name = case.open()
+    case.say(RENHE, name, "answer", "because")
+    assert texts(case, ANXIN, name) == ["why?", "because"]
+    assert None not in [one["heard"] for one in case.shown(ANXIN, name)["steps"]]
+    assert case.desks[ANXIN].round() == 0
+
+
+def test_a_close_that_crosses_an_answer_gives_way_to_it(case):
+    name = case.open()
+    case.down |= {RENHE, ANXIN}
+    case.say(ANXIN, name, "close", "too late")
+    case.say(RENHE, name, "answer", "here it is")
+    case.down.clear()
+    # The hospital has taken its own answer first.
+    assert case.desks[ANXIN].round() == 1
+    assert case.desks[RENHE].round() == 0
+    for org_id in (ANXIN, RENHE):
+        assert texts(case, org_id, name) == ["why?", "here it is"]
+    assert case.desks[ANXIN].round() == 0
+    case.say(ANXIN, name, "close", "thanks")
+    assert case.shown(RENHE, name)["state"] == "close"
+
+
+def test_disputes_are_listed_by_claim(case):
+    first, second = case.open(), case.open(claim="c2" * 32)
+    assert {one["id"] for one in case.listed(ANXIN)} == {first, second}
+    assert [one["id"] for one in case.listed(RENHE, claim="c2" * 32)] == [second]
+
+
+def test_the_side_that_is_not_there_keeps_no_job_from_going_on(case):
+    stop = Event()
+    stop.set()
+    case.desks[ANXIN].run(stop)
+    assert case.listed(ANXIN) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "code"),
+    [
+        ({"hospital": ANXIN}, InputError, "dispute.hospital"),
+        ({"hospital": "nobody"}, InputError, "dispute.hospital"),
+        ({"days": 0}, InputError, "dispute.malformed"),
+        ({"text": " "}, InputError, "dispute.malformed"),
+        ({"records": ["x"]}, InputError, "dispute.malformed"),
+        ({"claim": "c1"}, InputError, "encoding.hex"),
+    ],
+)
+def test_what_cannot_be_asked_is_kept_by_nobody(case, changes, error, code):
+    with pytest.raises(error) as caught:
+        case.open(**changes)
+    assert caught.value.code == code
+    assert [case.listed(org_id) for org_id in (ANXIN, RENHE)] == [[], []]
+
+
+def test_only_an_insurer_asks(case):
+    with pytest.raises(AccessDeniedError, match=r"dispute\.role"):
+        case.call(RENHE, OPEN, **(QUESTION | {"hospital": TONGJI}))
+
+
+@pytest.mark.parametrize(("org_id", "kind"), [(ANXIN, "answer"), (RENHE, "close"), (RENHE, "question")])
+def test_nobody_speaks_for_the_other_side(case, org_id, kind):
+    name = case.open()
+    case.time += 1
+    with pytest.raises((AccessDeniedError, ConflictError)):
+        case.say(org_id, name, kind, days=3 if kind == "question" else 0)
+    assert len(case.shown(org_id, name)["steps"]) == 1
+
+
+def test_what_is_no_step_of_what_is_there_is_refused(case):
+    name = case.open()
+    with pytest.raises(InputError, match=r"dispute\.malformed"):
+        case.say(RENHE, name, "threat")
+    with pytest.raises(NotFoundError, match=r"dispute\.unknown"):
+        case.say(RENHE, "00" * ID_BYTES, "answer")
+    case.say(RENHE, name, "answer")
+    with pytest.raises(ConflictError, match=r"dispute\.state"):
+        case.say(RENHE, name, "answer")
+
+
+@pytest.mark.parametrize(
+    ("said", "by", "peer", "code"),
+    [
+        (step(), ANXIN, TONGJI, "dispute.sender"),
+        (step(hospital=TONGJI), ANXIN, ANXIN, "dispute.sender"),
+        (step(), TONGJI, ANXIN, "dispute.signature"),
+        (step(ledger=b"\x09" * 32), ANXIN, ANXIN, "dispute.signature"),
+        (step(insurer=TONGJI), TONGJI, TONGJI, "dispute.role"),
+        (step(insurer=COMMISSION), COMMISSION, COMMISSION, "dispute.role"),
+        (step(time=NOW + 61), ANXIN, ANXIN, "dispute.time"),
+        (step(insurer="nobody"), ANXIN, "nobody", "dispute.sender"),
+    ],
+)
+def test_attack_a_question_of_who_may_not_ask_or_did_not_sign_it_is_refused(case, said, by, peer, code):
+    with pytest.raises(AccessDeniedError) as caught:
+        case.desks[RENHE].receive(signed(said, by), peer)
+    assert caught.value.code == code
+    assert case.listed(RENHE) == []
+
+
+def test_attack_an_insurer_that_dates_its_question_back_shortens_no_deadline(case):
+    case.desks[RENHE].receive(signed(step(time=NOW - 300 * DAY, days=7)), ANXIN)
+    [shown] = case.listed(RENHE)
+    assert (shown["due"], shown["overdue"]) == (NOW + 7 * DAY, False)
+
+
+def test_attack_a_hospital_that_says_that_it_heard_later_gets_no_more_time_at_the_insurer(case):
+    heard = case.desks[RENHE].receive
+
+    def lies(document, peer):
+        return {"heard": heard(document, peer)["heard"] + 30 * DAY}
+
+    case.desks[RENHE] = type("Liar", (), {"receive": staticmethod(lies)})()
+    name = case.open(days=7)
+    assert case.shown(ANXIN, name)["due"] == NOW + 7 * DAY
+
+
+def test_attack_a_step_is_neither_left_out_nor_put_between_nor_changed(case):
+    first = step()
+    case.desks[RENHE].receive(signed(first), ANXIN)
+    later = {"number": 2, "step": StepKind.CLOSE, "days": 0, "records": (), "text": ""}
+    for changes in (
+        {"previous": b"\x09" * 32},
+        {"number": 3, "previous": first.hash},
+        {"previous": first.hash, "claim": b"\x02" * 32},
+    ):
+        with pytest.raises(ConflictError, match=r"dispute\.head"):
+            case.desks[RENHE].receive(signed(step(**(later | changes))), ANXIN)
+    with pytest.raises(ConflictError, match=r"dispute\.head"):
+        case.desks[RENHE].receive(signed(step(text="something else")), ANXIN)
+    assert len(case.listed(RENHE)[0]["steps"]) == 1
+
+
+def test_attack_one_organisation_opens_a_bounded_number(case, monkeypatch):
+    monkeypatch.setattr(store_disputes, "MAX_OF_PEER", 2)
+    for number in range(2):
+        case.desks[RENHE].receive(signed(step(dispute=bytes([number]) * 16)), ANXIN)
+    with pytest.raises(UnavailableError, match=r"dispute\.quota"):
+        case.desks[RENHE].receive(signed(step(dispute=b"\x09" * 16)), ANXIN)
+
+
+def test_what_is_damaged_on_disk_is_said_so(case, monkeypatch):
+    name = case.open()
+    monkeypatch.setattr(dispute_format, "MAX_TEXT", 1)
+    with pytest.raises(VerificationError, match=r"dispute\.kept"):
+        case.shown(RENHE, name)
