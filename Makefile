@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --max-worker-restart 0
 DATA ?=
 ARGS ?=
 
-.PHONY: help demo test check soak clean lint venv interop clients browser styles requirements
+.PHONY: help demo test check soak clean lint venv interop clients browser styles verify-page requirements
 
 help:
 	@echo "make demo         start the sample consortium: five nodes, sample data (DATA=folder, ARGS=--once)"
@@ -28,6 +28,7 @@ help:
 	@echo "make soak         long seeds, races, and new examples each time: takes some hours"
 	@echo "make clean        remove what make and the tools have made, the demo's data included"
 	@echo "make styles       compile the look of the pages anew (needs npm)"
+	@echo "make verify-page  build the page that verifies evidence offline anew (needs npm)"
 	@echo "make requirements compile requirements/*.in anew"
 
 demo: $(VENV)/base.stamp
@@ -68,6 +69,12 @@ browser:
 # The look of the pages anew, after a change of its source: with sass, from npm. A test compares the two.
 styles:
 	@tests/styles/build.sh && cp var/styles/pages.css medchain/web/static/pages.css
+
+# The page that verifies evidence offline, and the script of the patient's page that checks proofs, anew, after a change of
+# their source or of the words of verdicts: with esbuild and noble's curves, from npm. A test compares the two.
+verify-page: $(VENV)/base.stamp
+	@tests/verify/build.sh && cp var/verify/verify.html medchain/web/static/verify.html \
+		&& cp var/verify/proof.js consent/web/static/proof.js
 
 # FHIR clients of others, in Python, JavaScript and Java, that tests point at a running node. Debian's Java and Maven, where this
 # may install them; without them HAPI's client is left out, and its test says so.

@@ -606,15 +606,17 @@ PATIENT_WORDS: Final[Words] = {
     "verify.who": ("已核对联署：", "cosignatures checked: "),
     "verify.record": ("对象：", "object: "),
     "verify.newest": ("已有更新的版本：", "there is a newer version: "),
+    "verify.items": ("对象：共 @ 个", "objects: @"),
+    "verify.list": (
+        "清单本身未在此核验，请用命令 medchain verify",
+        "the list itself is not checked here; the command medchain verify does that",
+    ),
     "verify.registered": ("记入账本：", "accepted by the ledger: "),
     "verify.time": ("状态时间：", "state as of: "),
     "verify.policy": ("所用的公钥和规则（policy.txt）", "The keys and rules used (policy.txt)"),
     "verify.policy.hint": (
-        "可以粘贴您从别处得到的 policy.txt。浏览器只核对 Ed25519 联署；ML-DSA-44 联署请用命令行核对。",
-        (
-            "You can paste a policy.txt that you have from elsewhere. A browser checks Ed25519 cosignatures; those of "
-            "ML-DSA-44 are checked by the command line."
-        ),
+        "可以粘贴您从别处得到的 policy.txt。",
+        "You can paste a policy.txt that you have from elsewhere.",
     ),
     "verify.means": ("结果说明什么", "What the result means"),
     "verify.means.yes": (

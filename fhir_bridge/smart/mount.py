@@ -49,6 +49,7 @@ from medchain.web.pages import Pages, pages_blueprint, remember_reading
 from medchain.web.session import Site
 from medchain.web.sign_in import Floor, sign_in_blueprint
 from medchain.web.signed import Signed
+from medchain.web.verify_page import verify_blueprint
 
 _LIMITS: Final = Limits(timeout_s=2.0)
 _REMEMBER_S: Final = 1.0
@@ -147,6 +148,7 @@ def register(
         app.register_blueprint(RelyingParty(provider, pages, parts, fetcher, authorise.since).blueprint())
     app.register_blueprint(oauth_blueprint(server, site.place, site.deeds))
     app.register_blueprint(pages_blueprint(pages))
+    app.register_blueprint(verify_blueprint())
     app.register_blueprint(sign_in_blueprint(pages, floor))
     app.register_blueprint(authorise.blueprint())
     app.register_blueprint(client_blueprint(pages, parts, fetcher))

@@ -282,6 +282,15 @@ VERIFY_EXAMPLES: Final = Text(
     "medchain verify bundle.zip --policy trusted-policy.txt\n"
     "medchain verify bundle/ --policy trusted-policy.txt --current --max-age 300    # newest state, or exit code 3",
 )
+PAGE_SUMMARY: Final = Text("写出离线核验网页", "write the page that verifies evidence offline")
+PAGE_EXAMPLES: Final = Text(
+    "medchain verify-page verify.html    # 可放在 U 盘上，用浏览器打开",
+    "medchain verify-page verify.html    # may lie on a USB stick; open it in a browser",
+)
+PAGE_FILE: Final = Text("写到哪个文件；不覆盖已有文件", "file to write; one that is there is left as it is")
+PAGE_WRITTEN: Final = Text(
+    "已写出 {file}（{size} 字节，SHA-256 {sha256}）", "{file} is written ({size} bytes, SHA-256 {sha256})"
+)
 VERIFY_BUNDLE: Final = Text("证明包：文件夹或 zip 文件", "bundle: a folder or a zip file")
 VERIFY_POLICY: Final = Text(
     "您信任的 policy.txt，须来自包外", "policy.txt that you trust, from elsewhere than the bundle"

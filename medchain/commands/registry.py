@@ -71,6 +71,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "attest": ("attests",),
     "claims": ("claims", "claim_deeds"),
     "verify": ("checking",),
+    "verify-page": ("verify_page",),
     "log": ("log",),
     "witness": ("witnessing",),
     "org": ("membership", "proposing", "issuing"),

@@ -21,17 +21,21 @@ async function judge() {
   say(words.wait);
   try {
     const found = await check(new Uint8Array(await file.files[0].arrayBuffer()), policy.value.replace(/\n?$/, "\n"));
-    const lines = [words.entry.replace("@", found.index).replace("#", found.size), `${words.who}${found.who.join(", ")}`];
-    if (found.record) lines.push(`${words.record}${found.record.kind} · ${found.record.status} · v${found.record.version}`);
-    if (found.record && found.newest !== found.record.version) lines.push(`${words.newest}v${found.newest}`);
+    const lines = [words.entry.replace("@", found.position).replace("#", found.size), `${words.who}${found.who.join(", ")}`];
+    const { record } = found;
+    if (record) lines.push(`${words.record}${record.kind} · ${record.status} · v${record.version}`);
+    if (record && found.newest !== record.version) lines.push(`${words.newest}v${found.newest}`);
+    if (found.items.length) lines.push(words.items.replace("@", found.items.length));
     const told = (seconds) => new Date(seconds * 1000).toLocaleString(document.documentElement.lang);
     if (found.registered) lines.push(`${words.registered}${told(found.registered)}`);
-    if (found.time) lines.push(`${words.time}${told(found.time)}`);
+    if (found.answer !== "entry") lines.push(`${words.time}${told(found.time)}`);
+    // Such a list has rules of its own, which the command checks.
+    if (["disclosures", "looks"].includes(found.answer)) lines.push(words.list);
     verdict.dataset.verdict = "verified";
     say(words.verified, ...lines);
   } catch (error) {
     verdict.dataset.verdict = "refused";
-    say(error instanceof ProofError && error.message !== "bundle" ? words.refused : words.bundle, String(error.message));
+    say(error instanceof ProofError && error.isRefused ? words.refused : words.bundle, String(error.message));
   }
 }
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import zipfile
+from hashlib import sha256
 
 import pytest
 
 from medchain.commands import checking
 from medchain.commands.checking import read_bundle
+from medchain.commands.command import Exit
 from medchain.errors import InputError, NotFoundError
+from medchain.web.verify_page import verify_page
 
 FILES = {"entry.bin": b"leaf", "policies/01/policy.txt": b"log"}
 
@@ -140,3 +143,13 @@ def test_an_age_that_is_none_is_a_wrong_call(run, tmp_path, capsys, age):
     words = ("--policy", tmp_path / "p", f"--max-age={age}", "--lang", "en")
     assert run("verify", put(tmp_path / "b"), *words).code == 2
     assert f"--max-age: invalid seconds value: '{age}'" in capsys.readouterr().err
+
+
+def test_the_page_that_verifies_in_a_browser_is_written_whole_and_replaces_nothing(run, tmp_path):
+    path = tmp_path / "verify.html"
+    said = run("verify-page", path, "--json").document
+    assert path.read_bytes() == verify_page()
+    assert (said["sha256"], said["size"]) == (sha256(verify_page()).hexdigest(), len(verify_page()))
+    path.write_bytes(b"mine")
+    assert run("verify-page", path).code == Exit.CONFLICT
+    assert path.read_bytes() == b"mine"

@@ -1,0 +1,218 @@
+// Proof bundles: whether an answer holds, judged from public keys alone, as medchain/ledger/bundle.py judges.
+// Nothing in a bundle is believed before it is reached from the policy that the reader brought. Source: docs/spec/proof-bundle.md.
+import { canonical, hex, malformed, members, parseCanonical, refused, same, sha256, unbase64, utf8 } from "./encoding.js";
+import { ledgerOf, makes, readState } from "./entry.js";
+import { leafHash, verifyInclusion } from "./merkle.js";
+import { readRecords } from "./object.js";
+import { NOTHING, openContent } from "./opening.js";
+import { isFresh, membersText, readPolicy } from "./policy.js";
+import { readMap, verifyMap } from "./statemap.js";
+import { verifyGrowth, verifyProof } from "./tlogproof.js";
+import { MAX_BYTES } from "./zip.js";
+
+const MAX_AGE_S = 300;
+const MAX_ANSWER_BYTES = 4096;
+const MAX_BLOCK_BYTES = 16 * 1024;
+const ENTRY_FILES = ["answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"];
+const STATE_FILES = ["state.bin", "state.tlog-proof"];
+const RECORD_FILES = ["history.json", "looks.json", "opening.json", "record.json"];
+const OBJECT_FILES = [...RECORD_FILES, "absence.json", "askers.json", "block.json", "disclosures.json", "map.json"];
+const OPTIONAL_FILES = [...OBJECT_FILES, "checkpoint-old", "consistency.txt", "genesis.json", "policy-chain.json"];
+const ITEM = /^items\/(0|[1-9][0-9]{0,2})\/([a-z]+\.json)$/;
+const ITEM_FILES = ["absence.json", "block.json", "history.json", "map.json", "opening.json", "record.json"];
+
+/** Most files of a bundle. */
+export const MAX_FILES = 512;
+
+/**
+ * Judges a bundle.
+ * @param files name → bytes.
+ * @param policyText the reader's own trusted policy.
+ * @param now Unix seconds.
+ */
+export function verifyBundle(files, policyText, now, maxAgeS = MAX_AGE_S) {
+  checkNames(files);
+  const policy = readPolicy(policyText);
+  // Which members follow from a chain of changes is not replayed here: whoever reads needs the policy in force.
+  membersText(policy);
+  const leaf = files.get("entry.bin");
+  const entry = verifyProof(files.get("entry.tlog-proof"), leaf, policy);
+  const ledger = ledgerOf(leaf);
+  const { state, tree } = ended(files, policy, entry.tree);
+  const items = itemsOf(files);
+  const found = { entry: entry.index, files, ledger, state, tree };
+  let verdict;
+  if (items.length) verdict = itemsVerdict(found, items);
+  else if (files.has("map.json")) verdict = stateVerdict(found);
+  else if ([...RECORD_FILES, "absence.json", "askers.json", "disclosures.json"].some((name) => files.has(name))) throw malformed("bundle.files");
+  else verdict = { ...entryVerdict(found), current: false };
+  if (verdict.current === undefined) verdict.current = isFresh(tree, policy, now, maxAgeS);
+  checkGrowth(files, policy, tree);
+  const block = files.get("block.json");
+  verdict = { ...verdict, ledger, registered: block === undefined ? null : acceptedAt(block, entry.index, tree) };
+  checkAnswer(files.get("answer.json"), verdict);
+  return verdict;
+}
+
+function checkNames(files) {
+  const size = [...files.values()].reduce((sum, content) => sum + content.length, 0);
+  if (files.size > MAX_FILES || size > MAX_BYTES) throw malformed("bundle.too_large");
+  if (files.has("disclosures.json") && files.has("looks.json")) throw malformed("bundle.files");
+  if (!ENTRY_FILES.every((name) => files.has(name))) throw malformed("bundle.files");
+  if (!STATE_FILES.every((name) => files.has(name))) throw malformed("bundle.state");
+  const names = [...files.keys()];
+  const beside = names.some(isItem) ? OBJECT_FILES : [];
+  const allowed = [...ENTRY_FILES, ...STATE_FILES, ...OPTIONAL_FILES];
+  if (names.some((name) => beside.includes(name) || !(allowed.includes(name) || isItem(name)))) throw malformed("bundle.files");
+}
+
+const isItem = (name) => name.startsWith("items/");
+
+// The state leaf that ends the tree of both proofs, and is of the members whose quorum is counted.
+function ended(files, policy, ofEntry) {
+  const leaf = files.get("state.bin");
+  const { index, tree } = verifyProof(files.get("state.tlog-proof"), leaf, policy);
+  // Each proof holds, and together they prove a fork.
+  if (ofEntry.size === tree.size && !same(ofEntry.root, tree.root)) throw refused("bundle.split_view");
+  if (ofEntry.size !== tree.size || index !== tree.size - 1) throw refused("bundle.state");
+  let state;
+  try {
+    state = readState(leaf);
+  } catch (error) {
+    throw error.code === "policy.unnamed" ? error : malformed("bundle.state");
+  }
+  if (!same(sha256(utf8(membersText(policy))), state.policy)) throw refused("bundle.other_policy");
+  return { state, tree };
+}
+
+function entryVerdict({ entry, tree }) {
+  return {
+    answer: "entry",
+    cosigners: [...tree.cosigners.keys()],
+    items: [],
+    newest: null,
+    object: null,
+    position: entry,
+    record: null,
+    shown: NOTHING,
+    size: tree.size,
+    time: Math.min(...tree.cosigners.values(), ...(tree.cosigners.size ? [] : [0])),
+  };
+}
+
+function stateVerdict(found) {
+  const { entry, files, state, tree } = found;
+  const proof = readMap(files);
+  verifyMap(state.mapRoot, proof);
+  const records = readRecords(files, proof);
+  const [newest, record] = [records[0] ?? null, records.at(-1) ?? null];
+  if (record === null && RECORD_FILES.some((name) => files.has(name))) throw refused("bundle.record");
+  // What is not there has no entry but the one that ends the tree, which says as of when.
+  if (record === null && entry !== tree.size - 1) throw refused("bundle.entry");
+  if (record !== null && (record.since !== entry || !makes(files.get("entry.bin"), record, entry))) throw refused("bundle.entry");
+  const opening = files.get("opening.json");
+  return {
+    ...entryVerdict(found),
+    answer: answerOf(files, record),
+    newest: newest?.version ?? null,
+    object: hex(proof.key),
+    record,
+    shown: record === null || opening === undefined ? NOTHING : openContent(opening, record),
+    time: state.time,
+  };
+}
+
+// Lists of disclosures and of looks have rules of their own, which only the command checks.
+function answerOf(files, record) {
+  if (files.has("disclosures.json")) return "disclosures";
+  if (files.has("askers.json")) throw malformed("bundle.files");
+  if (record === null) return "absent";
+  return files.has("looks.json") ? "looks" : "record";
+}
+
+/** Takes the files of items out of a bundle's: name → bytes of each, in order. */
+export function itemsOf(files) {
+  const found = new Map();
+  for (const [name, content] of files) {
+    if (!isItem(name)) continue;
+    const match = ITEM.exec(name);
+    if (match === null || !ITEM_FILES.includes(match[2])) throw malformed("bundle.files");
+    const at = Number(match[1]);
+    found.set(at, (found.get(at) ?? new Map()).set(match[2], content));
+  }
+  return Array.from({ length: found.size }, (_, at) => {
+    if (!found.has(at)) throw malformed("bundle.files");
+    return found.get(at);
+  });
+}
+
+function itemsVerdict(found, items) {
+  // None of them has the entry; it is the one that ends the tree, which says as of when.
+  if (found.entry !== found.tree.size - 1) throw refused("bundle.entry");
+  return { ...entryVerdict(found), answer: "items", items: judgeItems(items, found.state.mapRoot, found.tree), time: found.state.time };
+}
+
+/** Judges each item under a state. */
+export function judgeItems(items, mapRoot, tree) {
+  const judged = new Map();
+  for (const files of items) {
+    const item = judgeItem(files, mapRoot, tree);
+    const key = hex(item.key);
+    if (judged.has(key)) throw refused("bundle.twice");
+    judged.set(key, item);
+  }
+  return [...judged.values()];
+}
+
+function judgeItem(files, mapRoot, tree) {
+  if (!files.has("map.json")) throw malformed("bundle.files");
+  const proof = readMap(files);
+  verifyMap(mapRoot, proof);
+  const records = readRecords(files, proof);
+  if (!records.length) {
+    if (["block.json", "history.json", "opening.json", "record.json"].some((name) => files.has(name))) throw refused("bundle.record");
+    return { key: proof.key, records, registered: null, shown: NOTHING };
+  }
+  const [record, opening, block] = [records.at(-1), files.get("opening.json"), files.get("block.json")];
+  const shown = opening === undefined ? NOTHING : openContent(opening, record);
+  const registered = block === undefined ? null : acceptedAt(block, record.since, tree);
+  return { key: proof.key, records, registered, shown };
+}
+
+/** When the entry at a position was accepted: docs/spec/proof-bundle.md 13. */
+export function acceptedAt(bytes, position, tree) {
+  const value = parseCanonical(bytes, MAX_BLOCK_BYTES);
+  const top = value !== null && typeof value === "object" && Object.keys(value).sort().join() === "after,before,type" ? value : {};
+  if (top.type !== "medchain/block/v1") throw malformed("bundle.block");
+  const after = blockEnd(top.after, tree);
+  const before = top.before === null ? null : blockEnd(top.before, tree);
+  const isIts =
+    before === null
+      ? position === 0 && after.state.height === 0
+      : before.position < position && position < after.position && after.state.height === before.state.height + 1;
+  if (!isIts) throw refused("bundle.block");
+  return after.state.time;
+}
+
+function blockEnd(value, tree) {
+  const { hashes, leaf, position } = members(value, "hashes:list leaf:str position:int");
+  const bytes = unbase64(leaf);
+  verifyInclusion(leafHash(bytes), position, tree.size, hashes.map((one) => unbase64(one)), tree.root);
+  return { position, state: readState(bytes) };
+}
+
+// The asker's earlier checkpoint is a beginning of the very tree that the answer is about.
+function checkGrowth(files, policy, tree) {
+  const [grown, old] = [files.get("consistency.txt"), files.get("checkpoint-old")];
+  if (grown === undefined && old === undefined) return;
+  if (grown === undefined || old === undefined) throw malformed("bundle.files");
+  const found = verifyGrowth(grown, old, policy);
+  if (found.origin !== tree.origin || found.size !== tree.size || !same(found.root, tree.root)) throw refused("bundle.consistency");
+}
+
+// The bundle's own words say what its proofs say.
+function checkAnswer(bytes, { answer, ledger, object, position, size }) {
+  parseCanonical(bytes, MAX_ANSWER_BYTES);
+  const said = canonical({ answer, ledger, object, position, size, type: "medchain/answer/v1" });
+  if (!same(said, bytes)) throw refused("bundle.answer");
+}

@@ -1,0 +1,91 @@
+// What a FHIR Claim or ExplanationOfBenefit says that a verdict needs, read to the letter: docs/spec/claim-verdict.md 2, 3.
+import { byText, malformed, text } from "../encoding.js";
+import { recordFields } from "../fields.js";
+import { lengthOf, spanOf } from "./content.js";
+import { amountOf } from "./invoice.js";
+
+const ORGANISATION_SYSTEM = "https://medchain.example/fhir/id/organization";
+const CITED =
+  /^(?:\/supportingInfo\/[0-9]+\/valueReference\/reference|\/diagnosis\/[0-9]+\/diagnosisReference\/reference|\/procedure\/[0-9]+\/procedureReference\/reference|\/item\/[0-9]+\/encounter\/[0-9]+\/reference|\/(?:originalPrescription|prescription|referral)\/reference)$/;
+const REFERENCE = /^(?:([^\n]+)\/)?([A-Z][A-Za-z]{0,63}\/[A-Za-z0-9.-]{1,64})(?:\/_history\/[A-Za-z0-9.-]{1,64})?$/;
+const ITEM = /^\/item\/([0-9]+)\/([^\n]+)$/;
+const SERVICE = /^\/item\/[0-9]+\/(?:servicedDate|servicedPeriod\/start|servicedPeriod\/end)$/;
+const SUBMITTED = /^\/total\/([0-9]+)\/category\/coding\/[0-9]+\/code$/;
+
+/** Fields of a record by JSON pointer, as JSON text. */
+export const toldOf = (content) => new Map(recordFields(content).map(([name, value]) => [name, text(value)]));
+
+/** A text of what was taken apart; null for anything else. */
+export function textOf(told, pointer) {
+  const value = told.get(pointer) ?? "";
+  return value.startsWith('"') ? JSON.parse(value) : null;
+}
+
+/** FHIR Money, from its digits; null for what is none. */
+export function moneyOf(told, pointer) {
+  const currency = textOf(told, `${pointer}/currency`);
+  if (currency === null) return null;
+  try {
+    return amountOf(told.get(`${pointer}/value`) ?? "", currency);
+  } catch {
+    return null;
+  }
+}
+
+/** The day of a date or dateTime as it is written; null for what names no day. */
+export const dayWritten = (written) => (written === null || lengthOf(written) < 10 || spanOf(written) === null ? null : written.slice(0, 10));
+
+/** Reads a claim. */
+export function readClaim(content) {
+  const told = toldOf(content);
+  if (!["Claim", "ExplanationOfBenefit"].includes(textOf(told, "/resourceType"))) throw malformed("evidence.claim");
+  const created = spanOf(textOf(told, "/created") ?? "");
+  const last = created === null ? null : Number((created[1] - 1n) / 1_000_000n);
+  const isMember = textOf(told, "/provider/identifier/system") === ORGANISATION_SYSTEM;
+  return {
+    cited: citedBy(told),
+    created: last === null ? null : Math.max(last, 0),
+    items: itemsOf(told),
+    provider: isMember ? textOf(told, "/provider/identifier/value") : null,
+    services: servicesOf(told),
+    total: totalOf(told),
+  };
+}
+
+function citedBy(told) {
+  const found = new Map();
+  for (const pointer of told.keys()) {
+    const match = CITED.test(pointer) ? REFERENCE.exec(textOf(told, pointer) ?? "") : null;
+    if (match !== null) found.set(`${match[1] ?? ""}\n${match[2]}`, { base: match[1] ?? "", reference: match[2] });
+  }
+  return [...found.values()].sort((one, other) => byText(one.reference, other.reference) || byText(one.base, other.base));
+}
+
+function servicesOf(told) {
+  const named = [...told.keys()].filter((pointer) => SERVICE.test(pointer));
+  const daysOf = (pointers) => pointers.map((pointer) => dayWritten(textOf(told, pointer))).filter((day) => day !== null);
+  const days = daysOf(named);
+  return [...new Set(days.length ? days : daysOf(["/billablePeriod/start", "/billablePeriod/end"]))].sort();
+}
+
+function itemsOf(told) {
+  const written = [...told.keys()].map((pointer) => ITEM.exec(pointer)?.[1]).filter((one) => one !== undefined);
+  const found = [...new Set(written.map((one) => String(BigInt(one))))].map((number) => moneyOf(told, `/item/${number}/net`));
+  const amounts = found.filter((one) => one !== null);
+  const isWhole = amounts.length > 0 && amounts.length === found.length && new Set(amounts.map(({ currency }) => currency)).size === 1;
+  return isWhole ? amounts : null;
+}
+
+function totalOf(told) {
+  const submitted = [...told.keys()].filter((pointer) => SUBMITTED.test(pointer) && textOf(told, pointer) === "submitted");
+  for (const pointer of ["/total", ...submitted.map((one) => `/total/${SUBMITTED.exec(one)[1]}/amount`)]) {
+    const found = moneyOf(told, pointer);
+    if (found !== null) return found;
+  }
+  return itemsSum(itemsOf(told));
+}
+
+/** The sum of amounts of one currency; null of none. */
+export function itemsSum(items) {
+  return items === null ? null : { currency: items[0].currency, minor: items.reduce((sum, { minor }) => sum + minor, 0) };
+}

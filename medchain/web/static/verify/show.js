@@ -1,0 +1,134 @@
+// What was found, as nodes of a page: every text is set as text, nothing is parsed as HTML.
+import { amountText } from "./claim/invoice.js";
+import { hex } from "./encoding.js";
+
+function made(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") node.className = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+const filled = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
+
+/** Builds the result: texts of the page in a language, and the words of verdicts. */
+export function shownVerdict(judged, texts, words, language) {
+  const told = new Teller(texts, words, language);
+  const { claim } = judged.verdict ?? {};
+  const state = claim?.colour ?? judged.state;
+  const look = { green: "green", verified: "green", amber: "amber", red: "red" }[state] ?? "refused";
+  const banner = made("div", { class: `card banner ${look}` }, made("p", { class: "word", id: "word", tabindex: "-1" }, texts[state]));
+  if (judged.code) banner.append(made("p", {}, `${texts.code}: `, made("span", { class: "code" }, judged.code)));
+  const print = made("button", { class: "tool", id: "print", type: "button" }, texts.print);
+  print.addEventListener("click", () => window.print());
+  const parts = [made("h2", {}, texts.result), banner, told.summary(judged)];
+  if (claim) parts.push(made("h2", {}, texts.lines), told.lines(judged.verdict));
+  else if (judged.verdict?.items.length) parts.push(made("h2", {}, texts.items), ...judged.verdict.items.map((item, at) => told.item(item, at)));
+  return [...parts, made("p", {}, print)];
+}
+
+const NAMED = ["names", "rule", "signed"];
+
+// In UTC, so that all who read one verdict read the same.
+function instant(seconds) {
+  const made = new Date(seconds * 1000);
+  const isShown = made.getUTCFullYear() >= 1 && made.getUTCFullYear() <= 9999;
+  return isShown ? `${made.toISOString().slice(0, 16).replace("T", " ")} UTC` : String(seconds);
+}
+
+function money(minor, currency) {
+  try {
+    return `${amountText({ currency, minor })} ${currency}`;
+  } catch {
+    return `${minor} ${currency}`;
+  }
+}
+
+class Teller {
+  constructor(texts, words, language) {
+    this.texts = texts;
+    this.rules = words;
+    this.words = words[language];
+    this.language = language;
+  }
+
+  time(seconds) {
+    return new Intl.DateTimeFormat(this.language === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "medium" }).format(new Date(seconds * 1000));
+  }
+
+  summary({ file, now, verdict, who }) {
+    const { texts } = this;
+    const rows = [[texts.file, file.name]];
+    if (verdict) {
+      const { claim, current, position, size, time } = verdict;
+      if (claim) rows.push([texts.claim, claim.claim], [texts.insurer, claim.insurer]);
+      else rows.push([texts.answer, texts[`answer_${verdict.answer}`]], ...this.object(verdict));
+      rows.push([texts.as_of, filled(texts.as_of_value, { position, size, time: this.time(time) })]);
+      if (verdict.answer !== "entry") rows.push([texts.current, current ? texts.is_current : texts.not_current]);
+      rows.push([texts.cosigners, who.join(", ")]);
+    }
+    rows.push([texts.checked, this.time(now)]);
+    return made("div", { class: "card" }, made("h3", {}, texts.summary), made("dl", {}, ...rows.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, value)])));
+  }
+
+  object({ newest, object, record, registered }) {
+    const rows = object === null ? [] : [[this.texts.object, object]];
+    if (record) rows.push(["", this.version(record, newest)]);
+    if (registered !== null) rows.push(["", filled(this.texts.registered, { time: this.time(registered) })]);
+    return rows;
+  }
+
+  version({ kind, since, status, version }, newest) {
+    return filled(this.texts.version, { kind, newest, position: since, status, version });
+  }
+
+  lines(verdict) {
+    const { claim, items } = verdict;
+    return made("ol", { class: "lines" }, ...claim.lines.map((line) => this.line(line, items)));
+  }
+
+  line({ colour, findings, line }, items) {
+    const head = made("div", { class: "head" }, made("h3", {}, this.words.lines[line]), this.badge(colour));
+    return made("li", { class: `line ${colour}`, "data-line": line }, head, made("ul", { class: "findings" }, ...findings.map((one) => this.finding(one, items))));
+  }
+
+  badge(colour) {
+    return made("span", { class: `badge ${colour}` }, this.texts[`colour_${colour}`]);
+  }
+
+  finding({ arguments: values, code, colour, items: numbers }, items) {
+    const how = made("details", {}, made("summary", {}, this.texts.how));
+    const why = this.words.how?.[code.split(".")[0]];
+    how.append(made("p", {}, ...(why ? [`${why} `] : []), made("span", { class: "code" }, code)));
+    how.append(...(numbers.length ? numbers.map((at) => this.item(items[at], at)) : [made("p", {}, this.texts.no_items)]));
+    return made("li", { "data-code": code }, this.sentence(code, values), " ", colour === "green" ? "" : this.badge(colour), how);
+  }
+
+  sentence(code, values) {
+    const written = Object.fromEntries(Object.keys(values).map((name) => [name, this.written(code, name, values)]));
+    return filled(this.words.sentences[code] ?? code, written);
+  }
+
+  // As medchain/claims/verdict_words.py writes an argument.
+  written(code, name, values) {
+    const value = values[name];
+    const isNumber = typeof value === "number";
+    if (isNumber && (this.rules.instants.includes(name) || (name === "first" && code === "source.registered"))) return value ? instant(value) : this.words.unshown;
+    if (isNumber && this.rules.money.includes(name)) return money(value, String(values.currency ?? ""));
+    if (!NAMED.includes(name)) return String(value);
+    return String(value).split(", ").map((one) => (Object.hasOwn(this.words.values, one) ? this.words.values[one] : one)).join(this.language === "zh" ? "、" : ", ");
+  }
+
+  item({ key, records, registered, shown }, at) {
+    const { texts } = this;
+    const record = records.at(-1);
+    const parts = [made("strong", {}, filled(texts.item, { number: at })), " ", made("span", { class: "mono" }, hex(key))];
+    const rows = [made("p", {}, ...parts), made("p", {}, record ? this.version(record, records[0].version) : texts.absent)];
+    if (registered !== null) rows.push(made("p", {}, filled(texts.registered, { time: this.time(registered) })));
+    if (shown.fields.size) rows.push(made("p", {}, `${texts.fields}:`), made("ul", {}, ...[...shown.fields].map(([name, value]) => made("li", { class: "mono" }, `${name} = ${value}`))));
+    return made("div", { class: "item" }, ...rows);
+  }
+}
