@@ -9,6 +9,7 @@ Source: IHE BALP 1.1.4, Privacy Disclosure; `docs/spec/audit.md` 9, 11, `docs/sp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from fhir_bridge.audit import MAX_ELSEWHERE, QUESTION, RECEIVE, RELEASE, JournalAudit
@@ -20,6 +21,7 @@ from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.wording import CODE_SYSTEM
 from medchain.encoding import digest
 from medchain.errors import InputError
+from medchain.ledger.citation import parse_posted
 from medchain.ledger.emergency_request import EmergencyRequest
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.request import ReleaseRequest
@@ -30,6 +32,9 @@ from medchain.store.records import FHIR_JSON, RecordStore
 
 GRANT: Final = "urn:medchain:grant"
 """System of grants: map key in hex, a slash and the version."""
+
+CLAIM: Final = "urn:medchain:claim"
+"""System of an insurer's claims for which fields of records are disclosed: digest in hexadecimal."""
 
 CONSENT: Final = "urn:medchain:consent"
 """System of the ledger's consents, likewise."""
@@ -85,6 +90,14 @@ class KeptDisclosures:
             basis = (*_basis(disclosure), *unnamed)
             self._keep(disclosure.request, disclosure.peer, Trail(RECEIVE, elsewhere=[*patient, *named], basis=basis))
 
+    def received_in_part(self, disclosure: Disclosure, records: Sequence[tuple[str, int]]) -> None:
+        """Keep what came for a claim; raises as `released`."""
+        base = base_of(disclosure.peer.org_id, disclosure.peer.origins)
+        named = [f"{base}/{reference}/_history/{version}" for reference, version in records]
+        for start in range(0, len(named), MAX_ELSEWHERE):
+            trail = Trail(RECEIVE, elsewhere=named[start : start + MAX_ELSEWHERE], basis=_basis(disclosure))
+            self._keep(disclosure.request, disclosure.peer, trail)
+
     def refused(self, refused: Refused) -> None:
         """Keep a refusal; raises as `released`."""
         found = self._records.by_patient(refused.patient, {_PATIENT}, limit=1) if refused.patient else []
@@ -124,12 +137,10 @@ class KeptDisclosures:
 
 def _asked(document: bytes) -> ReleaseRequest | EmergencyRequest | None:
     """Read what was asked for; None for what is no request."""
-    kind: type[ReleaseRequest | EmergencyRequest]
-    for kind in (ReleaseRequest, EmergencyRequest):
-        try:
-            return parse_request(kind, document).request
-        except InputError:
-            continue
+    with suppress(InputError):
+        return parse_posted(document).signed.request
+    with suppress(InputError):
+        return parse_request(EmergencyRequest, document).request
     return None
 
 
@@ -137,8 +148,11 @@ def _basis(disclosure: Disclosure) -> tuple[str, ...]:
     """Name grant, consent and access entry; or the emergency."""
     if isinstance(disclosure.request, EmergencyRequest):
         return (f"{EMERGENCY}|{disclosure.access.key.hex()}/{disclosure.access.version}",)
-    named = [(GRANT if ref.key == disclosure.request.grant else CONSENT, ref) for ref in disclosure.refs]
-    return tuple(f"{system}|{ref.key.hex()}/{ref.version}" for system, ref in [*named, (ACCESS, disclosure.access)])
+    request = disclosure.request
+    named = [(GRANT if ref.key == request.grant else CONSENT, ref) for ref in disclosure.refs]
+    claim = () if request.claim is None else (f"{CLAIM}|{request.claim.digest.hex()}",)
+    rows = [*named, (ACCESS, disclosure.access)]
+    return (*(f"{system}|{ref.key.hex()}/{ref.version}" for system, ref in rows), *claim)
 
 
 def _resource(record: ReceivedRecord) -> Resource:

@@ -37,6 +37,7 @@ _STATUSES: Final[Mapping[str, int]] = {
             "exchange.record",
             "exchange.records",
             "exchange.request",
+            "exchange.disclosure",
             "exchange.wraps",
         ),
         502,

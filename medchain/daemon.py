@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from consent.directive import ConsentDecision
 from consent.release import ReleaseRules
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.claim_case import NodeRecords
+from fhir_bridge.claim_facts import FhirClaimFacts
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.dispute_records import DisputeRecords
@@ -53,7 +56,8 @@ def _parts(node: DaemonNode) -> DaemonParts:
     org_id = node.config.org_id
     enforcement = Enforcement(org_id, searches, node.records, service, node.clock)
     emergencies = EmergencyRules(searches, enforcement) if node.config.emergency_release else None
-    releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies)
+    facts = FhirClaimFacts(NodeRecords(searches, node.records, service, ZoneInfo(node.config.time_zone)))
+    releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies, facts)
     invoices = FhirInvoices(searches, node.records, service)
 
     def claims_on(ground: Ground) -> ClaimNode:

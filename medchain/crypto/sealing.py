@@ -203,6 +203,38 @@ def open_release(
     ]
 
 
+def seal_disclosure(
+    public: bytes, request_hash: bytes, access_entry_id: bytes, recipient_key_id: str, document: bytes
+) -> bytes:
+    """Seal what is disclosed for a claim to the party that asked; arguments as in `wrap_release`.
+
+    Args:
+        public: its encryption key, 1,216 bytes.
+        request_hash: digest of its signed request.
+        access_entry_id: id of the access transaction on the ledger.
+        recipient_key_id: key id of ``public``, as the ledger has it.
+        document: what is disclosed.
+
+    Returns:
+        The sealed document.
+
+    Raises:
+        InputError: ``sealing.public``.
+    """
+    return seal_to(public, _disclosure_info(request_hash, access_entry_id, recipient_key_id), b"", document)
+
+
+def open_disclosure(
+    private: SealingPrivateKey, request_hash: bytes, access_entry_id: bytes, recipient_key_id: str, sealed: bytes
+) -> bytes:
+    """Open what was disclosed for a claim; arguments as in `open_release`.
+
+    Raises:
+        VerificationError: ``sealing.authentication`` for a wrong key, wrong context or changed bytes.
+    """
+    return bytes(open_sealed(private, _disclosure_info(request_hash, access_entry_id, recipient_key_id), b"", sealed))
+
+
 def _info(info: bytes, aad: bytes) -> bytes:
     """Put info and additional data into HPKE's info: the library's public API takes no additional data."""
     return digest("medchain/hpke-info/v1", info, aad)
@@ -211,6 +243,12 @@ def _info(info: bytes, aad: bytes) -> bytes:
 def _release_info(request_hash: bytes, access_entry_id: bytes, recipient_key_id: str) -> bytes:
     """Bind a release to request, access entry and key."""
     return digest("medchain/release/v1", request_hash, access_entry_id, recipient_key_id.encode("ascii"))
+
+
+def _disclosure_info(request_hash: bytes, access_entry_id: bytes, recipient_key_id: str) -> bytes:
+    """Bind a disclosure likewise, under a tag of its own."""
+    tag = "medchain/claim-disclosure-sealed/v1"
+    return digest(tag, request_hash, access_entry_id, recipient_key_id.encode("ascii"))
 
 
 def _dek_aad(binding: bytes, header: bytes, index: int) -> bytes:

@@ -102,6 +102,8 @@ class AskerParts:
         relies: checks a grant and its consent as a party; `medchain.node.relying.Reliance.check`.
         received: has the audit keep what was released to this node; raises `UnavailableError` where that cannot be
             done, and nobody may be given it then.
+        received_in_part: has the audit keep what was disclosed to it for a claim, by reference and version at the
+            custodian; raises likewise.
         clock: gives Unix seconds.
         wait_s: how long to wait until our own ledger has what an answer names.
     """
@@ -116,6 +118,7 @@ class AskerParts:
     custodians: Custodians
     relies: Callable[[Ref], None]
     received: Callable[[Disclosure, Sequence[ReceivedRecord]], None]
+    received_in_part: Callable[[Disclosure, Sequence[tuple[str, int]]], None]
     clock: Clock
     wait_s: float = WAIT_S
 

@@ -27,6 +27,7 @@ from medchain.errors import (
     NotFoundError,
     UnavailableError,
 )
+from medchain.ledger.citation import Citation, Posted, parse_posted
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds import permission
 from medchain.ledger.kinds.access import Access as AccessRow
@@ -34,15 +35,16 @@ from medchain.ledger.kinds.access import Accesses
 from medchain.ledger.members import Key
 from medchain.ledger.object import StateRecord, build_body
 from medchain.ledger.request import ReleaseRequest, access_id, access_key
-from medchain.ledger.signed_request import REQUEST_LIFE_S, SignedRequest, parse_request
+from medchain.ledger.signed_request import REQUEST_LIFE_S, SignedRequest
 from medchain.ledger.transaction import ID_BYTES, Ref
+from medchain.node.citing import Citing
 from medchain.node.log import Log
 from medchain.node.pending import AccessEntry, PendingReleases, Release, token_of
 from medchain.node.refusing import note_refusal
-from medchain.node.release import Answer, access_entry_id, wraps_hash
+from medchain.node.release import Answer, ClaimAnswer, access_entry_id, wraps_hash
 from medchain.node.release_ports import CustodianParts, Disclosure, Refused
 from medchain.node.requests import listed_keys, verified
-from medchain.node.standing import TOO_LARGE, Holdings, Standing, root_of, versions_of
+from medchain.node.standing import TOO_LARGE, Choice, Holdings, Standing, root_of, versions_of
 from medchain.store.accesses import Access
 
 GIVEN: Final = "given"
@@ -74,6 +76,7 @@ class _Waiting:
     """A request that waits for its entry."""
 
     signed: SignedRequest[ReleaseRequest]
+    citation: Citation | None
     key: Key
     release: Release | None = None
     error: MedchainError | None = None
@@ -92,7 +95,7 @@ class _Chain:
 class Custodian:
     """Releases records; fills `medchain.node.services.ReleaseService`. Threads may share it."""
 
-    __slots__ = ("_asked", "_chains", "_holdings", "_lock", "_parts", "_pending")
+    __slots__ = ("_asked", "_chains", "_citing", "_holdings", "_lock", "_parts", "_pending")
 
     def __init__(self, parts: CustodianParts) -> None:
         """Take up the releases whose answers were under way when the node ended.
@@ -105,6 +108,7 @@ class Custodian:
         """
         self._parts = parts
         self._holdings = Holdings(parts)
+        self._citing = Citing(parts, self._holdings)
         self._lock = Lock()
         self._asked: set[bytes] = set()
         self._chains: dict[bytes, _Chain] = {}
@@ -114,14 +118,14 @@ class Custodian:
         """Answer a request for records, after its access entry is final.
 
         Args:
-            document: from `medchain.ledger.signed_request.SignedRequest.encode`.
+            document: from `medchain.ledger.citation.Posted.encode`.
             peer: org_id of who calls.
 
         Returns:
-            `medchain.node.release.Answer.encode`.
+            `medchain.node.release.Answer.encode`; of a request for a claim `medchain.node.release.ClaimAnswer.encode`.
 
         Raises:
-            InputError: ``encoding.*``, ``content.*``, ``release.malformed``.
+            InputError: ``encoding.*``, ``content.*``, ``release.malformed``, ``release.citation``.
             AccessDeniedError: ``release.recipient``, ``.custodian``, ``.ledger``, ``.key``, ``.signature``, ``.time``:
                 what is wrong with the request itself.
             ConflictError: ``release.replayed``.
@@ -130,14 +134,15 @@ class Custodian:
         """
         asked = _Asked(document, peer)
         try:
-            signed = parse_request(ReleaseRequest, document)
+            posted = parse_posted(document)
+            signed = posted.signed
             key = verified(signed, peer, self._parts)
         except (InputError, AccessDeniedError) as error:
             self._refuse(asked, "", error.code)
             raise
         asked = replace(asked, request=signed.request)
         with self._once(signed.request.hash) as is_first:
-            release = self._entered(signed, key, asked) if is_first else self._again(signed, asked)
+            release = self._entered(posted, key, asked) if is_first else self._again(signed, asked)
         return self._hand_out(release, signed, asked)
 
     @contextmanager
@@ -177,9 +182,10 @@ class Custodian:
             raise NotFoundError(_NOTHING) from None
         return release
 
-    def _entered(self, signed: SignedRequest[ReleaseRequest], key: Key, asked: _Asked) -> Release:
+    def _entered(self, posted: Posted, key: Key, asked: _Asked) -> Release:
         """Have an access entry made for a request, together with others under the same grant."""
-        item = _Waiting(signed, key)
+        signed = posted.signed
+        item = _Waiting(signed, posted.citation, key)
         grant = signed.request.grant
         with self._turn(grant, item) as chain:
             if not item.is_done:
@@ -274,10 +280,13 @@ class Custodian:
         patient = self._holdings.patient_of(standing.permission)
         if patient is None:
             raise AccessDeniedError("release.patient")
-        choice = self._holdings.choose(request, standing, patient)
-        chosen = choice.records
-        wraps = self._holdings.wrapped(choice, request.hash, entry_id, item.key)
-        now = parts.clock()
+        if item.citation is None:
+            choice = self._holdings.choose(request, standing, patient)
+            wraps = self._holdings.wrapped(choice, request.hash, entry_id, item.key)
+        else:
+            sealed = self._citing.sealed(request, item.citation, standing, patient, (entry_id, item.key))
+            choice, wraps = Choice(sealed.records, None, 0), sealed.document
+        chosen, now = choice.records, parts.clock()
         row = AccessRow(request.hash, len(chosen), root_of(chosen), wraps_hash(wraps), request.purpose, now)
         records = versions_of(chosen)
         release = Release(
@@ -326,7 +335,7 @@ class Custodian:
             if standing.refs != entry.refs:
                 raise AccessDeniedError("release.grant")
             self._holdings.check_passing(signed.request, standing, release.patient, release.records)
-            records = self._holdings.sealed(release.records)
+            answer = self._answer(signed.request, release, entry.version)
             numbers = self._holdings.numbers(release.records)
         except UnavailableError:
             raise
@@ -338,13 +347,18 @@ class Custodian:
         peer = self._parts.ledger.members.organisations[signed.request.recipient]
         access = Ref(record.key, record.version)
         self._parts.released(Disclosure(signed.request, access, entry.refs, peer), numbers)
-        if not self._pending.finish(release.request_hash, self._note_of(record, release)):
+        if not self._pending.finish(release.request_hash, self._note_of(record, release, signed.request)):
             raise ConflictError("release.replayed")
-        _LOG.info("release.given", records=len(records), version=entry.version)
-        answer = Answer(
-            release.request_hash, entry.version, release.wraps, records, release.following, release.oversized
-        )
+        _LOG.info("release.given", records=len(release.records), version=entry.version)
         return answer.encode()
+
+    def _answer(self, request: ReleaseRequest, release: Release, version: int) -> Answer | ClaimAnswer:
+        """Write the answer, if what is in it may be shown still; raises as `Holdings.there`."""
+        if request.claim is not None:
+            self._holdings.there(release.records)
+            return ClaimAnswer(release.request_hash, version, release.wraps)
+        records = self._holdings.sealed(release.records)
+        return Answer(release.request_hash, version, release.wraps, records, release.following, release.oversized)
 
     def _listed(self, grant: bytes, entry: AccessEntry) -> StateRecord | None:
         """Return the state record of an entry, if it is final and holds this body."""
@@ -353,10 +367,12 @@ class Custodian:
         is_listed = record is not None and record.since < final and record.body_hash == entry.body.body_hash
         return record if is_listed else None
 
-    def _note_of(self, record: StateRecord, release: Release) -> Access:
+    def _note_of(self, record: StateRecord, release: Release, request: ReleaseRequest) -> Access:
         """Word that a release was given."""
+        claim = request.claim
         detail = canonical(
             {
+                **({} if claim is None else {"claim": claim.digest.hex()}),
                 "access": [record.key.hex(), record.version],
                 "grant": release.grant.hex(),
                 "records": [[object_id.hex(), version] for object_id, version in release.records],

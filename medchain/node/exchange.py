@@ -17,18 +17,22 @@ from typing import Final
 
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
+from medchain.ledger.citation import Citation, Posted
+from medchain.ledger.evidence.disclosure import SignedDisclosure
 from medchain.ledger.kinds import access as accesses
 from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.kinds.access import check_requests, signed_requests
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.object import ACTIVE, Body, StateRecord
-from medchain.ledger.request import ReleaseRequest, access_key
+from medchain.ledger.request import CitedClaim, ReleaseRequest, access_key
 from medchain.ledger.signed_request import SignedRequest, sign_request
 from medchain.ledger.transaction import Ref
 from medchain.node.asker import RECEIVED, AskerParts, Extent, access_of, again, common_of, listed, noting_rejected
+from medchain.node.disclosed import RecordOpening
+from medchain.node.disclosure_opening import DisclosureOpener
 from medchain.node.log import Log
 from medchain.node.opening import ReceivedRecord, Wrapped, answer_to, root_of
-from medchain.node.release import Answer, access_entry_id, wraps_hash
+from medchain.node.release import Answer, access_entry_id, parse_claim_answer, wraps_hash
 from medchain.node.release_ports import Disclosure
 
 _LOOK_S: Final = 0.05
@@ -52,6 +56,42 @@ class Received:
     records: tuple[ReceivedRecord, ...]
     following: int | None
     oversized: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimWish:
+    """What is asked for, for a claim.
+
+    Attributes:
+        custodian: org_id of the hospital.
+        grant: map key of its grant to us, 32 bytes.
+        digest: of the claim, 32 bytes.
+        citation: what the claim cites there, and asks.
+        purpose: purpose-of-use code.
+    """
+
+    custodian: str
+    grant: bytes
+    digest: bytes
+    citation: Citation
+    purpose: str = "HPAYMT"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedDisclosure:
+    """A disclosure that was opened and agrees with our ledger.
+
+    Attributes:
+        signed: what the hospital says.
+        openings: one for each of its records, in its order.
+        access: state record of the access entry.
+        request: our signed request, which the entry's body has.
+    """
+
+    signed: SignedDisclosure
+    openings: tuple[RecordOpening, ...]
+    access: StateRecord
+    request: SignedRequest[ReleaseRequest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +183,94 @@ class Asker:
         """Open an answer, however it came; arguments and errors as in `fetch`."""
         request = signed.request
         answer = answer_to(request.hash, data)
+        entry, row, wrapped = self._entered(signed, answer.access_version)
+        anchors = self._opener.anchors(request.custodian, answer)
+        self._compare(answer, row, anchors)
+        records = self._opener.records(answer, anchors, wrapped)
+        return Received(request.hash, entry, records, answer.following, answer.oversized)
+
+    def request_disclosure(self, wish: ClaimWish) -> ReceivedDisclosure:
+        """Ask for what a claim needs of records; arguments and errors as in the next two."""
+        return self.fetch_disclosure(self.prepare_disclosure(wish))
+
+    def prepare_disclosure(self, wish: ClaimWish) -> Posted:
+        """Sign a request for a claim, as `prepare` does.
+
+        Args:
+            wish: what is asked for.
+
+        Returns:
+            What is to be posted.
+
+        Raises:
+            UnavailableError: as `prepare`.
+        """
+        parts = self._parts
+        extent = Extent(wish.citation.resource_types)
+        request = ReleaseRequest(
+            **common_of(parts, wish.custodian, self._opener.key_of(parts.org_id), extent),
+            grant=wish.grant,
+            purpose=wish.purpose,
+            period=None,
+            claim=CitedClaim(wish.digest, wish.citation.hash),
+        )
+        return Posted(sign_request(parts.authentication, request), wish.citation)
+
+    def fetch_disclosure(self, posted: Posted) -> ReceivedDisclosure:
+        """Send a request for a claim, open the answer and compare it with our own ledger.
+
+        Args:
+            posted: from `prepare_disclosure`.
+
+        Returns:
+            What was disclosed.
+
+        Raises:
+            VerificationError: as `fetch`, and ``exchange.disclosure`` with the ``reason`` for what is said of another
+                claim or request, or is not signed as it should be.
+            MedchainError: as `fetch`.
+        """
+        signed = posted.signed
+        request, custodian = signed.request, signed.request.custodian
+        data = again(lambda: self._parts.custodians.release(custodian, posted.encode()), custodian)
+        with noting_rejected(custodian, partial(self._note, request, None)):
+            received = self.open_disclosure(posted, data)
+        shown: list[Json] = [[one.object_id.hex(), one.version] for one in received.openings]
+        claim = "" if request.claim is None else request.claim.digest.hex()
+        self._note(request, received.access, RECEIVED, {"claim": claim, "records": shown})
+        access, peer = received.access, self._parts.ledger.members.organisations[custodian]
+        disclosure = Disclosure(request, Ref(access.key, access.version), access.refs, peer)
+        rows = zip(received.signed.disclosure.records, received.openings, strict=True)
+        self._parts.received_in_part(disclosure, [(row.reference, one.version) for row, one in rows])
+        return received
+
+    def open_disclosure(self, posted: Posted, data: bytes) -> ReceivedDisclosure:
+        """Open an answer to a request for a claim, however it came; arguments and errors as in `fetch_disclosure`."""
+        signed = posted.signed
+        try:
+            answer = parse_claim_answer(data)
+        except InputError as error:
+            raise VerificationError("exchange.format", reason=error.code) from error
+        if answer.request_hash != signed.request.hash:
+            raise VerificationError("exchange.request")
+        entry, row, wrapped = self._entered(signed, answer.access_version)
+        if wraps_hash(answer.sealed) != row.wraps_hash:
+            raise VerificationError("exchange.wraps")
+        opener = DisclosureOpener(self._parts.ledger, self._parts.encryption)
+        disclosed = opener.open(posted, answer.sealed, wrapped, row)
+        return ReceivedDisclosure(disclosed.signed, disclosed.openings, entry, signed)
+
+    def _entered(self, signed: SignedRequest[ReleaseRequest], version: int) -> tuple[StateRecord, AccessRow, Wrapped]:
+        """Find our request in an access entry that our own ledger has, under a grant that holds; waits for both."""
+        request = signed.request
         key = access_key(request.grant, request.custodian)
-        entry = self._entry(key, answer.access_version)
+        entry = self._entry(key, version)
         grant = next((ref for ref in entry.refs if ref.key == request.grant), None)
         if grant is None:
             raise VerificationError("exchange.access", reason="grant")
         self._rely(grant)
         row = self._row(signed, entry)
-        anchors = self._opener.anchors(request.custodian, answer)
-        self._compare(answer, row, anchors)
-        wrapped = Wrapped(request.hash, access_entry_id(key, entry.version), request.encryption_key)
-        records = self._opener.records(answer, anchors, wrapped)
-        return Received(request.hash, entry, records, answer.following, answer.oversized)
+        return entry, row, Wrapped(request.hash, access_entry_id(key, entry.version), request.encryption_key)
 
     def _entry(self, key: bytes, version: int) -> StateRecord:
         """Wait until our own final ledger has the access entry."""

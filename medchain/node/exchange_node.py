@@ -42,7 +42,7 @@ from medchain.node.opening import ReceivedRecord
 from medchain.node.own_consents import OwnConsents
 from medchain.node.patient_view import PatientView
 from medchain.node.records import RecordService
-from medchain.node.release_ports import CustodianParts, SubmittedAccess
+from medchain.node.release_ports import ClaimSide, CustodianParts, SubmittedAccess
 from medchain.node.releasing import Releasing
 from medchain.node.relying import Reliance
 from medchain.node.statements import StatementBook
@@ -331,7 +331,7 @@ class ExchangeNode:
 
 def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianParts:
     """Put together what a custodian is made from."""
-    side, ledger = around.side, around.side.replica.store
+    side, ledger, signer = around.side, around.side.replica.store, around.authentication
     return CustodianParts(
         org_id=identity.org_id,
         ledger_id=side.replica.ledger,
@@ -352,6 +352,7 @@ def _releases(identity: Identity, around: ExchangeSurroundings) -> CustodianPart
         zone=around.zone,
         selection=around.releasing.selection,
         emergencies=around.releasing.emergencies,
+        claims=None if around.releasing.claim_facts is None else ClaimSide(around.releasing.claim_facts, signer),
     )
 
 
@@ -368,6 +369,7 @@ def _asking(identity: Identity, around: ExchangeSurroundings) -> AskerParts:
         custodians=around.custodians,
         relies=Reliance(around.side.judge, around.side.verdicts).check,
         received=around.releasing.disclosures.received,
+        received_in_part=around.releasing.disclosures.received_in_part,
         clock=around.clock,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,7 +20,7 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import short_text
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES, parse_envelope
-from medchain.node.records import RecordService
+from medchain.node.records import OpenedRecord, RecordService
 from medchain.node.replica import Replica
 from medchain.node.segments import prove_part
 from medchain.node.trace import (
@@ -234,15 +234,29 @@ def opening_of_fields(service: RecordService, stored: RecordVersion, pointers: S
     if opened.field_root == NO_FIELDS:
         raise InputError("record.no_fields")
     fields = record_fields(opened.content)
+    return show_fields(opened, fields, {place for pointer in pointers for place in _pointed(fields, pointer)})
+
+
+def show_fields(opened: OpenedRecord, fields: Sequence[tuple[bytes, bytes]], shown: Collection[int]) -> bytes:
+    """Write ``opening.json`` that shows some fields of an opened record.
+
+    Args:
+        opened: a record whose fields are committed to one by one.
+        fields: all of them (`medchain.crypto.fields.record_fields`).
+        shown: places of those that are shown, at least one.
+
+    Returns:
+        Canonical JSON.
+    """
     leaves = record_field_leaves(opened.salt, fields)
-    places = sorted({place for pointer in pointers for place in _pointed(fields, pointer)}, key=fields.__getitem__)
+    places = sorted(shown, key=fields.__getitem__)
     salts = record_field_salts(opened.salt, len(fields))
-    shown = [
+    rows = [
         ShownField(fields[place][0].decode(), fields[place][1], salts[place * HASH_BYTES :][:HASH_BYTES])
         for place in places
     ]
     proof = prove_fields(leaves, [leaves[place] for place in places])
-    return field_opening(whole_digest(opened.salt, opened.content), opened.field_root, shown, proof)
+    return field_opening(whole_digest(opened.salt, opened.content), opened.field_root, rows, proof)
 
 
 def _pointed(fields: Sequence[tuple[bytes, bytes]], pointer: str) -> list[int]:

@@ -21,7 +21,11 @@ MAX_RECORDS: Final = 1000
 MAX_ANSWER_BYTES: Final = 48 << 20
 """Largest answer; records beyond it are for a further request."""
 
+MAX_DISCLOSURE_BYTES: Final = 16 << 20
+"""Largest answer to a request for a claim."""
+
 _ANSWER_TYPE: Final = "medchain/release-answer/v1"
+_CLAIM_ANSWER_TYPE: Final = "medchain/claim-release-answer/v1"
 _LENGTH_BYTES: Final = 4
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_CONTENT_TYPE: Final = 100
@@ -34,6 +38,7 @@ _HEADER: Final = {
     "type": str,
     "wraps": int,
 }
+_CLAIM_HEADER: Final = {"access": int, "request": str, "sealed": int, "type": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,45 @@ def parse_answer(data: bytes) -> Answer:
         _natural(top["following"]) or None,
         _natural(top["oversized"]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """What a custodian answers to a request for a claim.
+
+    Attributes:
+        request_hash: of the request answered, 32 bytes.
+        access_version: version of the access object that lists it.
+        sealed: what is disclosed, sealed (`medchain.crypto.sealing.seal_disclosure`).
+    """
+
+    request_hash: bytes
+    access_version: int
+    sealed: bytes
+
+    def encode(self) -> bytes:
+        """Write the answer: length of the header (u32) ‖ header ‖ what is sealed."""
+        header = canonical(
+            {
+                "access": self.access_version,
+                "request": self.request_hash.hex(),
+                "sealed": len(self.sealed),
+                "type": _CLAIM_ANSWER_TYPE,
+            }
+        )
+        return b"".join((len(header).to_bytes(_LENGTH_BYTES, "big"), header, self.sealed))
+
+
+def parse_claim_answer(data: bytes) -> ClaimAnswer:
+    """Read an answer to a request for a claim strictly; errors as in `parse_answer`."""
+    size = int.from_bytes(data[:_LENGTH_BYTES], "big")
+    at = _LENGTH_BYTES + size
+    if len(data) > MAX_DISCLOSURE_BYTES or size > _MAX_HEADER_BYTES or len(data) < at:
+        raise InputError("release.malformed", size=len(data))
+    top = members(parse_canonical(data[_LENGTH_BYTES:at], max_bytes=_MAX_HEADER_BYTES), _CLAIM_HEADER)
+    if top["type"] != _CLAIM_ANSWER_TYPE or _natural(top["sealed"], least=1) != len(data) - at:
+        raise InputError("release.malformed", size=len(data))
+    return ClaimAnswer(unhex(top["request"], HASH_BYTES), _natural(top["access"], least=1), data[at:])
 
 
 def access_entry_id(key: bytes, version: int) -> bytes:

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Protocol
 
+from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError
+from medchain.ledger.citation import Citation
 from medchain.ledger.emergency_request import EmergencyRequest
+from medchain.ledger.evidence.disclosure import Row
+from medchain.ledger.evidence.statements import Fact
 from medchain.ledger.kind import BodySource
 from medchain.ledger.kinds.content import Period
 from medchain.ledger.members import Organisation
-from medchain.ledger.object import Body, map_key
+from medchain.ledger.object import Body, StateRecord, map_key
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.clock import Clock
@@ -25,7 +29,7 @@ from medchain.node.pending import AccessEntry
 from medchain.node.records import RecordService
 from medchain.node.submit import FINAL_TIMEOUT_S, Draft, Submitter
 from medchain.store.ledger import LedgerStore
-from medchain.store.records import RecordStore
+from medchain.store.records import RecordStore, RecordVersion
 
 
 class AccessLedger(Protocol):
@@ -287,6 +291,90 @@ class Refused:
     types: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CitedRecord:
+    """A record that a claim cites and that may be disclosed in part.
+
+    Attributes:
+        reference: ``Type/id``.
+        shown: the version of which fields are opened, as it is stored.
+        states: what the ledger says of each version, from 1 to the newest final one.
+        versions: each as it is stored, None for one that cannot be opened any more.
+    """
+
+    reference: str
+    shown: RecordVersion
+    states: tuple[StateRecord, ...]
+    versions: tuple[RecordVersion | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCase:
+    """For what a hospital tells of records in part.
+
+    Attributes:
+        citation: what the claim cites and asks.
+        patient: keyed token of the patient.
+        records: what is disclosed, by reference.
+        time: of the request, Unix seconds.
+        counts: tells whether a record, by its newest version, may be counted in statements about it.
+    """
+
+    citation: Citation
+    patient: str
+    records: Sequence[CitedRecord]
+    time: int
+    counts: Callable[[RecordVersion], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSaid:
+    """What a hospital tells of records.
+
+    Attributes:
+        rows: of each record, in the order of the case.
+        facts: derived statements, sorted.
+        openings: ``opening.json`` of each record, None for one whose fields are not committed to one by one.
+    """
+
+    rows: tuple[Row, ...]
+    facts: tuple[Fact, ...]
+    openings: tuple[bytes | None, ...]
+
+
+class ClaimFacts(Protocol):
+    """Tells of records what a claim needs, and no more; their meaning lies on the FHIR floor, the roof passes it in."""
+
+    def tell(self, case: ClaimCase) -> ClaimSaid:
+        """Tell.
+
+        Args:
+            case: what is asked, and what may be told of.
+
+        Returns:
+            What is said.
+
+        Raises:
+            NotFoundError: ``record.erased`` for a record whose key was destroyed meanwhile.
+            VerificationError: a record is damaged.
+            UnavailableError: the index of records is not ready.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSide:
+    """What a custodian discloses with for a claim.
+
+    Attributes:
+        facts: tells of records.
+        signer: signs what is disclosed, with this organisation's authentication key.
+    """
+
+    facts: ClaimFacts
+    signer: Es384Signer
+
+
 class Patients(Protocol):
     """Who a subject of the ledger is in this node's records."""
 
@@ -332,6 +420,7 @@ class CustodianParts:
         zone: of dates in records that name none.
         selection: understands searches.
         emergencies: what emergencies of other organisations open; None where this one answers none.
+        claims: discloses parts of records for claims; None where this organisation discloses none.
     """
 
     org_id: str
@@ -353,3 +442,4 @@ class CustodianParts:
     zone: tzinfo = UTC
     selection: Selection = field(default_factory=NoSelection)
     emergencies: Emergencies | None = None
+    claims: ClaimSide | None = None

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from medchain.node.opening import ReceivedRecord
-from medchain.node.release_ports import Disclosure, Emergencies, NoSelection, Refused, ReleaseDecision, Selection
+from medchain.node.release_ports import (
+    ClaimFacts,
+    Disclosure,
+    Emergencies,
+    NoSelection,
+    Refused,
+    ReleaseDecision,
+    Selection,
+)
 
 
 class Disclosures(Protocol):
@@ -29,6 +37,10 @@ class Disclosures(Protocol):
         """Keep what came; see `medchain.node.asker.AskerParts.received`."""
         ...
 
+    def received_in_part(self, disclosure: Disclosure, records: Sequence[tuple[str, int]]) -> None:
+        """Keep what came for a claim; see `medchain.node.asker.AskerParts.received_in_part`."""
+        ...
+
 
 class NoDisclosures:
     """Keeps nothing: for parts whose caller keeps it."""
@@ -42,6 +54,9 @@ class NoDisclosures:
     def received(self, _disclosure: Disclosure, _records: Sequence[ReceivedRecord]) -> None:
         """Do nothing."""
 
+    def received_in_part(self, _disclosure: Disclosure, _records: Sequence[tuple[str, int]]) -> None:
+        """Do nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Releasing:
@@ -52,9 +67,11 @@ class Releasing:
         selection: understands searches.
         disclosures: the audit.
         emergencies: what emergencies of other organisations open; None where this one answers none.
+        claim_facts: what is told of records for claims; None where this organisation discloses none in part.
     """
 
     rules: ReleaseDecision
     selection: Selection = field(default_factory=NoSelection)
     disclosures: Disclosures = field(default_factory=NoDisclosures)
     emergencies: Emergencies | None = None
+    claim_facts: ClaimFacts | None = None

@@ -26,8 +26,16 @@ from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import Ref
 from medchain.node.own_consents import is_kept
 from medchain.node.release import MAX_ANSWER_BYTES, MAX_RECORDS, ReleasedRecord, commitments_root
-from medchain.node.release_ports import ConsentInForce, CustodianParts, Question, Ruling, Selected
-from medchain.node.telling import DEPENDENT, Telling, Told
+from medchain.node.release_ports import (
+    ConsentInForce,
+    ConsentRuling,
+    CustodianParts,
+    Question,
+    Ruling,
+    Selected,
+)
+from medchain.node.sieve import Sieve
+from medchain.node.telling import Telling
 from medchain.store.records import NO_RESOURCES, RecordVersion
 
 TOO_LARGE: Final = "release.too_large"
@@ -80,53 +88,6 @@ class Choice:
     records: list[Chosen]
     following: int | None
     oversized: int
-
-
-class _Sieve:
-    """Judges records for one request: each is opened where more than its type matters, else each type is judged once.
-
-    A decision without a record's content says the same of every record of a type, but for one that is as the records
-    that it stands beside.
-    """
-
-    __slots__ = ("_by_type", "_is_by_type", "_parts", "_period", "_ruling", "_telling", "_wanted")
-
-    def __init__(
-        self,
-        parts: CustodianParts,
-        telling: Telling,
-        period: Period | None,
-        ruling: Ruling,
-        wanted: Selected | None,
-    ) -> None:
-        """Prepare for what a request asks for and the decision lets pass."""
-        self._parts, self._period, self._ruling, self._wanted = parts, period, ruling, wanted
-        self._telling = telling
-        self._is_by_type = period is None and wanted is None and not ruling.needs_content
-        self._by_type: dict[str, bool] = {}
-
-    def passes(self, stored: RecordVersion) -> bool:
-        """Judge one record."""
-        if not self._is_by_type or stored.type in DEPENDENT:
-            return self._passes_opened(stored)
-        if stored.type not in self._by_type:
-            self._by_type[stored.type] = self._ruling.passes(stored.type, None, None)
-        return self._by_type[stored.type]
-
-    def _passes_opened(self, stored: RecordVersion) -> bool:
-        """Judge one record by its content."""
-        told = self._telling.of(stored, self._parts.zone)
-        return bool(told) and self._is_wanted(told[0]) and all(map(self._is_permitted, told))
-
-    def _is_wanted(self, told: Told) -> bool:
-        """Tell whether a record is one that was asked for."""
-        # A date that nobody can tell is outside every limit, the asker's own included.
-        within = self._period is None or (told.span is not None and self._period.contains(told.span))
-        return within and (self._wanted is None or (told.content is not None and self._wanted.finds(told.content)))
-
-    def _is_permitted(self, told: Told) -> bool:
-        """Tell whether the decision lets a record pass."""
-        return self._ruling.passes(told.type, told.span, told.content, told.meant)
 
 
 class Holdings:
@@ -215,7 +176,7 @@ class Holdings:
             AccessDeniedError: the decision's reason, ``release.types`` or ``release.period``.
             InputError: what is wrong with the request's search.
         """
-        types, ruling = self._ruled(request, standing, patient)
+        types, ruling = self.ruled(request, standing, patient)
         return self.pick(request, types, patient, ruling)
 
     def check_passing(
@@ -234,19 +195,26 @@ class Holdings:
         """
         if not self._hidings(standing, patient):
             return
-        _, ruling = self._ruled(request, standing, patient)
-        sieve = _Sieve(self._parts, self._telling, None, ruling, None)
-        rows = self._parts.records.by_objects(versions)
+        _, ruling = self.ruled(request, standing, patient)
+        sieve, rows = self.sieve(ruling), self._parts.records.by_objects(versions)
+        if request.claim is not None:
+            # What is shown in part may be an earlier version: what the newest one says can hide it as well.
+            rows += [self._parts.records.by_object(object_id) for object_id, _ in versions]
         if ruling.denial is not None or not all(row is not None and sieve.passes(row) for row in rows):
             raise AccessDeniedError("release.no_record")
 
-    def _ruled(self, request: ReleaseRequest, standing: Standing, patient: str) -> tuple[tuple[str, ...], Ruling]:
+    def sieve(self, ruling: Ruling) -> Sieve:
+        """Make what judges records by a decision alone."""
+        return Sieve(self._parts, self._telling, None, ruling, None)
+
+    def ruled(self, request: ReleaseRequest, standing: Standing, patient: str) -> tuple[tuple[str, ...], ConsentRuling]:
         """Ask the decision; returns the types that may leave as well. Arguments and errors as of `choose`."""
         types = types_of_both(request.resource_types, standing.grant.resource_types)
         now = self._now()
         if not types or not standing.grant.period.contains(Period(now, now)):
             raise AccessDeniedError("release.period" if types else "release.types")
-        question = Question(request.custodian, request.recipient, request.purpose, now, types)
+        claim = None if request.claim is None else request.claim.digest
+        question = Question(request.custodian, request.recipient, request.purpose, now, types, claim)
         given = ConsentInForce(standing.grant.consent, _version_of(standing), standing.content)
         return types, self._parts.decision.rule(question, [given], self._hidings(standing, patient))
 
@@ -275,7 +243,7 @@ class Holdings:
         if ruling.denial is not None:
             raise AccessDeniedError(ruling.denial)
         wanted = self._parts.selection.of(types[0], request.query) if request.query else None
-        sieve = _Sieve(self._parts, self._telling, request.period, ruling, wanted)
+        sieve = Sieve(self._parts, self._telling, request.period, ruling, wanted)
         most = MAX_RECORDS if request.count is None else min(MAX_RECORDS, request.count)
         final = self.final_size()
         chosen: list[Chosen] = []
@@ -289,7 +257,7 @@ class Holdings:
             for newest in page:
                 if not _may_be(newest, wanted):
                     continue
-                found = self._anchored(newest, final) if self._is_alive(newest.epoch_id, alive) else None
+                found = self.anchored(newest, final) if self.is_alive(newest.epoch_id, alive) else None
                 if found is None or not sieve.passes(found.stored):
                     continue
                 if found.stored.sealed_size > MAX_ANSWER_BYTES - _MARGIN_BYTES:
@@ -327,14 +295,14 @@ class Holdings:
         deks = self._parts.service.data_keys([row.stored for row in choice.records])
         return wrap_release(key.public, request_hash, entry_id, key.id, deks)
 
-    def _is_alive(self, epoch_id: bytes, known: dict[bytes, bool]) -> bool:
+    def is_alive(self, epoch_id: bytes, known: dict[bytes, bool]) -> bool:
         """Tell whether a key still exists; what was sealed under a destroyed one is no record any more."""
         if epoch_id not in known:
             epoch = self._parts.records.epoch(epoch_id)
             known[epoch_id] = epoch is not None and epoch.wrapped_key is not None
         return known[epoch_id]
 
-    def _anchored(self, newest: RecordVersion, final: int) -> Chosen | None:
+    def anchored(self, newest: RecordVersion, final: int) -> Chosen | None:
         """Find the newest final version of a record, if it is one to show and was not taken back since."""
         anchor = self._final_head(map_key("record", self._parts.org_id, newest.object_id), final)
         if anchor is None or anchor.status != ACTIVE:
@@ -368,29 +336,37 @@ class Holdings:
             AccessDeniedError: ``release.no_record`` for one that was deleted meanwhile.
             NotFoundError: ``record.erased`` for one whose key was destroyed meanwhile.
         """
+        return tuple(self._released(row, anchor) for row, anchor in self.there(versions))
+
+    def there(self, versions: Sequence[tuple[bytes, int]]) -> list[tuple[RecordVersion, StateRecord]]:
+        """See that versions of records may be shown still; returns each with its record's final head. As `sealed`."""
         final = self.final_size()
         rows = [row for row in self._parts.records.by_objects(versions) if row is not None]
         if len(rows) != len(versions):
             raise AccessDeniedError("release.no_record")
         alive: dict[bytes, bool] = {}
-        if not all(self._is_alive(row.epoch_id, alive) for row in rows):
+        if not all(self.is_alive(row.epoch_id, alive) for row in rows):
             raise NotFoundError("record.erased")
         newest = self._parts.records.newest_of([row.object_id for row in rows])
-        return tuple(self._released(row, final, newest[row.object_id]) for row in rows)
+        return [(row, self._standing_head(row, final, newest[row.object_id])) for row in rows]
 
     def numbers(self, versions: Sequence[tuple[bytes, int]]) -> list[int]:
         """Return by which numbers the records file knows versions; arguments as in `sealed`."""
         return [row.seq for row in self._parts.records.by_objects(versions) if row is not None]
 
-    def _released(self, stored: RecordVersion, final: int, newest: tuple[int, int]) -> ReleasedRecord:
-        """Write one record with its place on the ledger."""
+    def _standing_head(self, stored: RecordVersion, final: int, newest: tuple[int, int]) -> StateRecord:
+        """Return a record's final head, if it is one to show and was not taken back since."""
         key = map_key("record", self._parts.org_id, stored.object_id)
         anchor = self._final_head(key, final)
         if anchor is None or anchor.status != ACTIVE:
             raise AccessDeniedError("release.no_record")
         if newest[0] != anchor.version and self._narrows(newest[1], key):
             raise AccessDeniedError("release.no_record")
-        position = anchor.since if anchor.version == stored.version else self._since(key, stored.version)
+        return anchor
+
+    def _released(self, stored: RecordVersion, anchor: StateRecord) -> ReleasedRecord:
+        """Write one record with its place on the ledger."""
+        position = anchor.since if anchor.version == stored.version else self._since(anchor.key, stored.version)
         envelope = self._parts.service.envelope(stored)
         return ReleasedRecord(stored.object_id, stored.version, stored.content_type, position, envelope)
 
@@ -430,8 +406,12 @@ def versions_of(chosen: Sequence[Chosen]) -> tuple[tuple[bytes, int], ...]:
 
 def _may_be(newest: RecordVersion, wanted: Selected | None) -> bool:
     """Tell by its name whether a record may be one that is to be released."""
-    if wanted is not None and wanted.ids is not None and newest.id not in wanted.ids:
-        return False
+    is_named = wanted is None or wanted.ids is None or newest.id in wanted.ids
+    return is_named and may_leave(newest)
+
+
+def may_leave(newest: RecordVersion) -> bool:
+    """Tell by its name whether a record is one that may be released to anybody."""
     # Whom else the patient permits what is told to the parties, by the ledger; what a patient complains of to nobody.
     return newest.type not in NO_RESOURCES and not is_kept(newest.type, newest.id)
 

@@ -21,7 +21,14 @@ from medchain.node.custodian import Custodian
 from medchain.node.exchange import Asker, Wish
 from medchain.node.opening import ReceivedRecord
 from medchain.node.records import NewRecord, NewStream
-from medchain.node.release_ports import ConsentInForce, CustodianParts, Disclosure, Refused, SubmittedAccess
+from medchain.node.release_ports import (
+    ClaimSide,
+    ConsentInForce,
+    CustodianParts,
+    Disclosure,
+    Refused,
+    SubmittedAccess,
+)
 from medchain.node.relying import Reliance
 from tests.unit.medchain.ledger.world import fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation, Patient, Site, grant, keys_of
@@ -59,6 +66,8 @@ class Exchange:
     on_released: Callable[[Disclosure, Sequence[int]], None] = lambda _disclosure, _numbers: None
     on_refused: Callable[[Refused], None] = lambda _refused: None
     on_received: Callable[[Disclosure, Sequence[ReceivedRecord]], None] = lambda _disclosure, _records: None
+    on_received_in_part: Callable[[Disclosure, Sequence[tuple[str, int]]], None] = lambda _disclosure, _records: None
+    claims: ClaimSide | None = None
     before_keep: Callable[[], None] = lambda: None
     before_place: Callable[[], None] = lambda: None
     after_place: Callable[[], None] = lambda: None
@@ -147,6 +156,7 @@ class Exchange:
             refused=self.on_refused,
             clock=self.federation.clock,
             random=fresh,
+            claims=self.claims,
         )
 
     def asker(self, org_id: str = ANXIN) -> Asker:
@@ -165,6 +175,7 @@ class Exchange:
                     custodians=Way(self, org_id),
                     relies=Reliance(site.node.judge, site.node.verdicts).check,
                     received=self.on_received,
+                    received_in_part=self.on_received_in_part,
                     clock=self.federation.clock,
                     wait_s=5.0,
                 )
