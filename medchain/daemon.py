@@ -17,6 +17,7 @@ from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.claim_case import NodeRecords
 from fhir_bridge.claim_facts import FhirClaimFacts
+from fhir_bridge.claim_shelf import FhirClaims
 from fhir_bridge.consent_records import ConsentRecords
 from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.dispute_records import DisputeRecords
@@ -28,7 +29,7 @@ from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.selecting import SearchSelection
-from medchain.claims.claim_node import ClaimNode, claim_node
+from medchain.claims.claim_node import Above, ClaimNode, claim_node
 from medchain.ledger.looks import roots_key
 from medchain.node.assembly import DaemonNode, DaemonParts, Ground, daemon_parts
 from medchain.node.daemon import Job
@@ -58,10 +59,11 @@ def _parts(node: DaemonNode) -> DaemonParts:
     emergencies = EmergencyRules(searches, enforcement) if node.config.emergency_release else None
     facts = FhirClaimFacts(NodeRecords(searches, node.records, service, ZoneInfo(node.config.time_zone)))
     releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies, facts)
-    invoices = FhirInvoices(searches, node.records, service)
+    invoices, claims = FhirInvoices(searches, node.records, service), FhirClaims(node.records, service)
+    above = Above(invoices, disclosures, service.patient_token, claims)
 
     def claims_on(ground: Ground) -> ClaimNode:
-        return claim_node(node, ground, invoices, disclosures, service.patient_token)
+        return claim_node(node, ground, above)
 
     parts = daemon_parts(node, ConsentDecision(), releasing, claims_on)
     audit = AuditDrain(node.config.folder, key, node.records, service, node.clock, org_id)

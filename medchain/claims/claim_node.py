@@ -15,6 +15,9 @@ from typing import Protocol
 from medchain.claims.answering import QuestionDesk
 from medchain.claims.asking import CHECK, MAX_CHECKED, AskingParts, Checked, ClaimAsker, Hospitals, HttpClaims
 from medchain.claims.batch import CURRENCY
+from medchain.claims.case_book import CaseBook
+from medchain.claims.case_desk import CaseDesk, for_insurers
+from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
@@ -59,6 +62,8 @@ class ClaimSurroundings:
         patient_token: gives the keyed token of a patient.
         check_restored: raises `UnavailableError` while a restore is under way.
         clock: gives Unix seconds.
+        shelf: finds claims among the records.
+        ask: asks a patient; the local operation ``ask.send``.
     """
 
     org_id: str
@@ -73,6 +78,8 @@ class ClaimSurroundings:
     patient_token: Callable[[str], str]
     check_restored: Callable[[], None]
     clock: Clock
+    shelf: ClaimShelf
+    ask: Callable[[Json], Json]
 
 
 class ClaimNode:
@@ -114,7 +121,7 @@ class ClaimNode:
             )
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
-
+        self._cases = CaseDesk(self._case_parts(), CaseBook(around.records, lambda: ledger.members))
         self.disputes = DisputeDesk(
             DisputeParts(
                 org_id=around.org_id,
@@ -143,7 +150,27 @@ class ClaimNode:
             RESERVE: self._reserve,
             REVERSE: self._reverse,
             SETTLE: self._settle,
+            **self._of_insurers(),
         }
+
+    def _case_parts(self) -> CaseParts:
+        """Say what cases are made from."""
+        around, ledger = self._around, self._around.side.replica.store
+        return CaseParts(
+            org_id=around.org_id,
+            members=lambda: ledger.members,
+            records=around.records,
+            shelf=around.shelf,
+            fulfil=self._hand.fulfil,
+            ask=around.ask,
+            clock=around.clock,
+            random=secrets.token_bytes,
+        )
+
+    def _of_insurers(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the operations on cases."""
+        ledger = self._around.side.replica.store
+        return for_insurers(self._cases.operations(), self._around.org_id, lambda: ledger.members)
 
     def question(self, document: bytes, peer: str) -> bytes:
         """Answer another organisation's question as `QuestionDesk.answer`; raises `UnavailableError` ``restore.*``."""
@@ -226,21 +253,30 @@ def fulfilled_json(fulfilled: Fulfilled) -> Json:
     }
 
 
-def claim_node(
-    node: DaemonNode,
-    ground: Ground,
-    register: InvoiceRegister,
-    questions: Questions,
-    patient_token: Callable[[str], str],
-) -> ClaimNode:
+@dataclass(frozen=True, slots=True)
+class Above:
+    """What the floors above give a daemon's side of claims.
+
+    Attributes:
+        register: its invoices.
+        questions: its audit.
+        patient_token: gives the keyed token of a patient.
+        shelf: finds claims among the records.
+    """
+
+    register: InvoiceRegister
+    questions: Questions
+    patient_token: Callable[[str], str]
+    shelf: ClaimShelf
+
+
+def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
     """Put a daemon's side of claims together.
 
     Args:
         node: the opened node.
         ground: of its other parts.
-        register: its invoices.
-        questions: its audit.
-        patient_token: gives the keyed token of a patient.
+        above: from the floors above.
     """
     return ClaimNode(
         ClaimSurroundings(
@@ -250,12 +286,14 @@ def claim_node(
             authentication=node.web_keys.authentication,
             vrf=node.daemon_keys.vrf,
             alarms=ground.alarms,
-            register=register,
-            questions=questions,
+            register=above.register,
+            questions=above.questions,
             ways=HttpClaims(node.peers),
-            patient_token=patient_token,
+            patient_token=above.patient_token,
             check_restored=ground.check_restored,
             clock=node.clock,
+            shelf=above.shelf,
+            ask=ground.asks.send,
         )
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.commands import attest_texts, claim_texts, demo_texts, proposal_texts, witnessing_texts
+from medchain.commands import attest_texts, case_texts, claim_texts, demo_texts, proposal_texts, witnessing_texts
 from medchain.commands.command import Text
 from medchain.errors import (
     AccessDeniedError,
@@ -47,6 +47,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "concern.uncorrected": Text("该记录尚无更正后的版本。", "The record has no later version that corrects it yet."),
     "concern.unknown": Text("本机构没有这项诉求。", "There is no such concern of this organisation."),
     **attest_texts.ERRORS,
+    **case_texts.ERRORS,
     **claim_texts.ERRORS,
     **demo_texts.ERRORS,
     **proposal_texts.ERRORS,

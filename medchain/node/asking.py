@@ -255,7 +255,7 @@ class AskDesk:
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
-        return {SEND: self._send, SENT: self._sent, LIST: self._list, ANSWER: self._answer}
+        return {SEND: self.send, SENT: self._sent, LIST: self._list, ANSWER: self._answer}
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Take an ask.
@@ -280,8 +280,8 @@ class AskDesk:
         self._parts.records.put_ask(AskRow(ask.id, peer, token, document, now, now + WAITS_S))
         return {"taken": True}
 
-    def _send(self, document: Json) -> Json:
-        """Ask a patient."""
+    def send(self, document: Json) -> Json:
+        """Ask a patient; the operation `SEND`."""
         texts = dict.fromkeys(("custodian", "patient", "person", "purpose", "reason"), str)
         top = members(document, texts | {"days": int, "resource_types": list}, {"claim": dict})
         custodian = str(top["custodian"])

@@ -161,11 +161,13 @@ class Ground:
         side: the node's ledger side.
         alarms: keeps alarms.
         check_restored: raises `UnavailableError` while a restore is under way.
+        asks: asks patients.
     """
 
     side: LedgerNode
     alarms: AlarmBook
     check_restored: Callable[[], None]
+    asks: AskDesk
 
 
 ClaimsOn: TypeAlias = Callable[[Ground], ClaimSide]
@@ -361,7 +363,7 @@ def daemon_parts(
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     concerns, attests = _concern_book(node, exchange), _attest_desk(node, side)
-    claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check))
+    claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check, asks))
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,

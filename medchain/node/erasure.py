@@ -187,3 +187,4 @@ def forget_told(records: RecordStore, erasure: ErasureIntent) -> None:
     records.drop_notices(erasure.subjects, (erasure.patient,))
     records.drop_asks(erasure.patient)
     records.drop_disputes(erasure.patient)
+    records.drop_cases(erasure.patient)

@@ -35,6 +35,7 @@ from medchain.store.accesses import AccessTable
 from medchain.store.accounts import AccountStore
 from medchain.store.asks import AskTable
 from medchain.store.blobs import BlobStore
+from medchain.store.cases import CaseTable
 from medchain.store.concerns import ConcernTable
 from medchain.store.custom import CustomTable
 from medchain.store.disputes import DisputeTable
@@ -249,6 +250,7 @@ class Writer(Protocol):
 class RecordStore(
     AccessTable,
     AskTable,
+    CaseTable,
     ConcernTable,
     DisputeTable,
     NoticeTable,

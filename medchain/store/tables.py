@@ -489,6 +489,29 @@ claim_dispute_by_peer: Final = Index(
 claim_dispute_by_heard: Final = Index("claim_dispute_by_heard", claim_dispute.c.heard)
 claim_dispute_by_recorded: Final = Index("claim_dispute_by_recorded", claim_dispute.c.is_recorded)
 claim_dispute_by_patient: Final = Index("claim_dispute_by_patient", claim_dispute.c.patient)
+claim_case: Final = Table(
+    "claim_case",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("claim", String(100), nullable=False),
+    Column("patient", String(128), nullable=False),
+    Column("number", String(200), nullable=False),
+    Column("hospital", String(40), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("amount", BigInteger, nullable=True),
+    Column("status", String(16), nullable=False),
+    Column("colour", String(8), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("judged", BigInteger, nullable=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("verdict", LargeBinary, nullable=False),
+    Column("bundle", LargeBinary, nullable=False),
+)
+
+claim_case_by_digest: Final = Index("claim_case_by_digest", claim_case.c.digest, unique=True)
+claim_case_by_created: Final = Index("claim_case_by_created", claim_case.c.created)
+claim_case_by_patient: Final = Index("claim_case_by_patient", claim_case.c.patient)
 
 told_concern: Final = Table(
     "told_concern",

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fhir_bridge.claim_shelf import FhirClaims
 from medchain.claims.claim_node import ClaimNode, ClaimSurroundings
 from medchain.crypto.es384 import Es384Signer
-from medchain.encoding import canonical
+from medchain.encoding import Json, canonical
 from medchain.errors import UnavailableError
 from medchain.ledger.members import organisation_content
 from medchain.node.alarms import AlarmBook
@@ -77,6 +78,12 @@ class Hospitals:
     before_deed: Callable[[], None] = lambda: None
     on_deed: Callable[[bytes], bytes] = lambda data: data
     restoring: Restoring = field(default_factory=Restoring)
+    asked: list[Json] = field(default_factory=list)
+
+    def asks(self, document: Json) -> Json:
+        """Take note of what a patient is asked."""
+        self.asked.append(document)
+        return {"id": "07" * 16}
 
     def __post_init__(self) -> None:
         """Put the nodes together."""
@@ -102,6 +109,8 @@ class Hospitals:
                 patient_token=site.service.patient_token,
                 check_restored=self.restoring.check,
                 clock=clock,
+                shelf=FhirClaims(site.records, site.service),
+                ask=self.asks,
             )
         )
 

@@ -27,6 +27,7 @@ _LATER = {
     30: "ALTER TABLE ticket DROP COLUMN made",
     31: "DROP TABLE notice_choice",
     32: "DROP TABLE claim_dispute",
+    33: "DROP TABLE claim_case",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

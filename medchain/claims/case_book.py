@@ -1,0 +1,78 @@
+"""Cases as they are kept: found, changed together with what they hold, and told to the node's own processes.
+
+Keeps true: a case and what it holds change in one transaction. Trusts the store.
+Source: `docs/spec/claim-case.md` 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from medchain.claims.case_content import CaseContent, case_json, full_json
+from medchain.claims.claim_file import ClaimFile, read_claim
+from medchain.encoding import Json, unhex
+from medchain.errors import InputError, NotFoundError
+from medchain.ledger.members import Members
+from medchain.ledger.transaction import ID_BYTES
+from medchain.store.cases import CaseRow
+from medchain.store.records import RecordStore
+
+Change = Callable[[CaseRow, CaseContent], tuple[CaseRow, CaseContent]]
+"""Makes the new state of a case, and of what it holds, from the newest ones."""
+
+
+class CaseBook:
+    """The cases of one node. Threads may share it.
+
+    Attributes:
+        progress: tells how far the gathering of a case's evidence is, None where none is under way.
+    """
+
+    def __init__(self, records: RecordStore, known: Callable[[], Members]) -> None:
+        """Prepare.
+
+        Args:
+            records: keeps the cases.
+            known: gives the members of this moment.
+        """
+        self._records = records
+        self._known = known
+        self.progress: Callable[[bytes], Json] = lambda _case_id: None
+
+    def read(self, row: CaseRow) -> tuple[CaseContent, ClaimFile]:
+        """Read what a case holds."""
+        content = CaseContent.decode(row.document)
+        return content, read_claim(content.content, self._known(), row.hospital)
+
+    def find(self, case_id: Json) -> CaseRow:
+        """Find a case by its id in hexadecimal; raises `NotFoundError` ``case.unknown``."""
+        return self._records.case(id_of(case_id))
+
+    def changed(self, case_id: bytes, change: Change) -> CaseRow:
+        """Change a case and what it holds; errors as `medchain.store.cases.CaseTable.change_case`."""
+
+        def changed(row: CaseRow) -> CaseRow:
+            made, content = change(row, CaseContent.decode(row.document))
+            return replace(made, document=content.encode())
+
+        return self._records.change_case(case_id, changed)
+
+    def listed(self, row: CaseRow) -> dict[str, Json]:
+        """Write a case for a list."""
+        return case_json(row, self.progress(row.id))
+
+    def told(self, row: CaseRow) -> dict[str, Json]:
+        """Write all of a case."""
+        content, claim = self.read(row)
+        cited: dict[str, Json] = {org_id: [*rows] for org_id, rows in claim.cited.items()}
+        more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside]}
+        return {**self.listed(row), **full_json(row, content, more)}
+
+
+def id_of(value: Json) -> bytes:
+    """Read the id of a case; raises `NotFoundError` ``case.unknown`` for what is none."""
+    with suppress(InputError):
+        return unhex(value, ID_BYTES)
+    raise NotFoundError("case.unknown")

@@ -1,0 +1,192 @@
+"""What a case holds beside its claim: the document that is kept with it, and how the node's own processes see it.
+
+Keeps true: a document has one spelling; what is added to it is bounded. Pure. Trusts the store for what it reads.
+Source: `docs/spec/claim-case.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from medchain.claims.claim_file import read_policy
+from medchain.encoding import (
+    Json,
+    as_list,
+    as_object,
+    as_objects,
+    base64_text,
+    canonical,
+    members,
+    parse_canonical,
+    unbase64,
+    unhex,
+)
+from medchain.errors import ConflictError, InputError
+from medchain.ledger.claim_question import AskedRow, read_row
+from medchain.ledger.evidence.disclosure import checked_reference
+from medchain.ledger.evidence.document import Held, InsurancePolicy
+from medchain.ledger.kinds.content import count, short_text
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.store.cases import CaseRow
+
+MAX_DOCUMENT_BYTES: Final = 48 << 20
+"""Largest document of a case."""
+
+MAX_NOTES: Final = 200
+"""Most notes of a case."""
+
+MAX_NOTE: Final = 2000
+"""Longest note, in characters."""
+
+MAX_HELD: Final = 400
+"""Most copies of records that are compared."""
+
+GATHERING: Final = "gathering"
+"""Shown in the place of the status while evidence is being gathered."""
+
+_HELD: Final = {"commitment": str, "hospital": str, "reference": str, "version": int}
+
+
+class Status(StrEnum):
+    """What was done with a case."""
+
+    NEW = "new"
+    ASKED = "asked"
+    """The patient was asked for a permission."""
+    JUDGED = "judged"
+    RESERVED = "reserved"
+    SETTLED = "settled"
+    REFUSED = "refused"
+    """This insurer does not pay."""
+    DISPUTED = "disputed"
+    """The hospital is to answer a question about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseContent:
+    """What a case holds.
+
+    Attributes:
+        content: the claim's bytes.
+        row: the invoice, as the insurer holds it; None for none.
+        policy: what of the policy decides; None where it is not known.
+        patients: org_id → id of the patient there, as far as it is known.
+        held: copies of records that the insurer holds, in the order of the evidence.
+        notes: of the desk: ``by``, ``text``, ``time``.
+        asks: sent to the patient: ``cited``, ``hospital``, ``id``, ``time``.
+        deeds: done on the ledger: ``action``, ``amount``, ``currency``, ``key``, ``position``, ``time``, ``version``.
+        gathered: what others have answered, to judge again without asking them: `medchain.claims.gathering`.
+    """
+
+    content: bytes
+    row: AskedRow | None
+    policy: InsurancePolicy | None
+    patients: Mapping[str, str] = field(default_factory=dict)
+    held: tuple[Held, ...] = ()
+    notes: tuple[dict[str, Json], ...] = ()
+    asks: tuple[dict[str, Json], ...] = ()
+    deeds: tuple[dict[str, Json], ...] = ()
+    gathered: Json = None
+
+    def encode(self) -> bytes:
+        """Write it as canonical JSON."""
+        lists = {name: [*getattr(self, name)] for name in ("asks", "deeds", "notes")}
+        document: dict[str, Json] = {
+            "content": base64_text(self.content),
+            "gathered": self.gathered,
+            "held": [one.to_json() for one in self.held],
+            "patients": dict(self.patients),
+            "policy": None if self.policy is None else self.policy.to_json(),
+            "row": None if self.row is None else self.row.to_json(),
+            **lists,
+        }
+        return canonical(document)
+
+    @classmethod
+    def decode(cls, data: bytes) -> CaseContent:
+        """Read it; raises `InputError`."""
+        top = parse_canonical(data, max_bytes=MAX_DOCUMENT_BYTES)
+        if not isinstance(top, dict):
+            raise InputError("encoding.members", member="content")
+        lists = {name: tuple(as_objects(top.get(name))) for name in ("asks", "deeds", "notes")}
+        row = top.get("row")
+        return cls(
+            content=unbase64(top.get("content"), max_bytes=len(data)),
+            row=None if row is None else read_row(row),
+            policy=read_policy(top.get("policy")),
+            patients={org_id: str(one) for org_id, one in as_object(top.get("patients")).items()},
+            held=read_held(top.get("held")),
+            gathered=top.get("gathered"),
+            **lists,
+        )
+
+    def noted(self, by: str, text: str, time: int) -> CaseContent:
+        """Add a note.
+
+        Raises:
+            InputError: ``case.note`` for an empty or too long text; ``content.*`` for who wrote it.
+            ConflictError: ``case.notes`` where there are too many.
+        """
+        if not 0 < len(text.strip()) <= MAX_NOTE:
+            raise InputError("case.note", limit=MAX_NOTE)
+        if len(self.notes) >= MAX_NOTES:
+            raise ConflictError("case.notes", limit=MAX_NOTES)
+        note: dict[str, Json] = {"by": short_text(by), "text": text.strip(), "time": time}
+        return replace(self, notes=(*self.notes, note))
+
+
+def read_held(value: Json) -> tuple[Held, ...]:
+    """Read which copies of records an insurer holds; raises `InputError` ``case.held`` and those of their texts."""
+    rows = as_list(value)
+    read = {(one.hospital, one.reference, one.version): one for one in map(_held, rows)}
+    if len(rows) > MAX_HELD or len(read) != len(rows):
+        raise InputError("case.held", limit=MAX_HELD)
+    return tuple(one for _, one in sorted(read.items()))
+
+
+def _held(value: Json) -> Held:
+    """Read one copy."""
+    row = members(value, _HELD)
+    version, commitment = count(row["version"]), unhex(row["commitment"], HASH_BYTES)
+    return Held(short_text(row["hospital"]), checked_reference(row["reference"]), version, commitment)
+
+
+def case_json(row: CaseRow, progress: Json) -> dict[str, Json]:
+    """Write a case for lists.
+
+    Args:
+        row: as it is kept.
+        progress: how far the gathering of its evidence is; None where none is under way.
+    """
+    amount: Json = None if row.amount is None else {"currency": row.currency, "minor": row.amount}
+    return {
+        "amount": amount,
+        "claim": row.claim,
+        "colour": row.colour,
+        "created": row.created,
+        "digest": row.digest.hex(),
+        "hospital": row.hospital or None,
+        "id": row.id.hex(),
+        "judged_at": row.judged,
+        "number": row.number,
+        "progress": progress,
+        "status": row.status if progress is None else GATHERING,
+    }
+
+
+def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:
+    """Write what only a case that is looked at shows beside `case_json`."""
+    verdict = parse_canonical(row.verdict, max_bytes=len(row.verdict)) if row.verdict else None
+    shown: Sequence[str] = ("asks", "deeds", "notes")
+    return {
+        **{name: [*getattr(content, name)] for name in shown},
+        "content": base64_text(content.content),
+        "patients": dict(content.patients),
+        "policy": None if content.policy is None else content.policy.to_json(),
+        "row": None if content.row is None else content.row.to_json(),
+        "verdict": verdict,
+        **more,
+    }

@@ -1,0 +1,86 @@
+"""What cases are made from: claims among the records, and the ways to patients and hospitals.
+
+Source: `docs/spec/claim-case.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from medchain.claims.claim_file import ClaimFile
+from medchain.claims.wishes import Fulfilled, Wish
+from medchain.encoding import Json
+from medchain.ledger.claim_question import AskedRow
+from medchain.ledger.evidence.document import InsurancePolicy
+from medchain.ledger.members import Members
+from medchain.node.clock import Clock
+from medchain.store.records import RecordStore
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClaim:
+    """A claim among the records of this node.
+
+    Attributes:
+        content: its FHIR JSON.
+        patient: keyed token of the patient whose record it is; empty for nobody's.
+    """
+
+    content: bytes
+    patient: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is known of a claim beside what it says.
+
+    Attributes:
+        hospital: org_id of who provided the services; empty where it is not known.
+        policy: what of the policy decides; None where it is not known.
+        row: the invoice; None where it is not known.
+        patients: references to who the patient is elsewhere, as they are written.
+    """
+
+    hospital: str = ""
+    policy: InsurancePolicy | None = None
+    row: AskedRow | None = None
+    patients: tuple[str, ...] = ()
+
+
+class ClaimShelf(Protocol):
+    """Claims among the records of this node; the FHIR floor fills it."""
+
+    def stored(self, reference: str) -> StoredClaim:
+        """Return the newest version of a record ``Type/id``; raises `NotFoundError` ``record.unknown``."""
+        ...
+
+    def beside(self, claim: ClaimFile, *, is_stored: bool) -> Beside:
+        """Find what a claim refers to: what it contains, and of one that is stored here also what lies beside it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CaseParts:
+    """What the desk is made from.
+
+    Attributes:
+        org_id: this organisation.
+        members: gives those of this moment.
+        records: keeps the cases.
+        shelf: finds claims among the records.
+        fulfil: has a hospital do something with an invoice; `medchain.claims.wishes.ClaimHand.fulfil`.
+        ask: asks a patient; the local operation ``ask.send``.
+        clock: gives Unix seconds.
+        random: gives as many unpredictable bytes as it is asked for.
+    """
+
+    org_id: str
+    members: Callable[[], Members]
+    records: RecordStore
+    shelf: ClaimShelf
+    fulfil: Callable[[Wish], Fulfilled]
+    ask: Callable[[Json], Json]
+    clock: Clock
+    random: Callable[[int], bytes]

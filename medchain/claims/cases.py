@@ -1,0 +1,146 @@
+"""Cases as the node's own processes ask the daemon for them: names of the operations, and a client for web workers.
+
+Keeps true: what the daemon answers is handed on as it is. Trusts this node's daemon, and callers for having authorised
+who asks.
+Source: `docs/spec/claim-case.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from medchain.encoding import Json, as_number, as_object, as_objects, base64_text, members
+from medchain.node.exchange_client import Local
+from medchain.node.local import MAX_LOCAL_BYTES
+from medchain.node.peers import Limits
+
+OPEN: Final = "case.open"
+"""Local operation: begin to look into a claim, or find the case of it."""
+
+SHOW: Final = "case.show"
+"""Local operation: tell all of a case."""
+
+LIST: Final = "case.list"
+"""Local operation: list cases."""
+
+ASK: Final = "case.ask"
+"""Local operation: ask the patient for a permission for exactly this claim."""
+
+RESERVE: Final = "case.reserve"
+"""Local operation: reserve a part of the invoice for a case."""
+
+SETTLE: Final = "case.settle"
+"""Local operation: settle what was reserved."""
+
+RELEASE: Final = "case.release"
+"""Local operation: give it up."""
+
+REFUSE: Final = "case.refuse"
+"""Local operation: note that this insurer does not pay."""
+
+NOTE: Final = "case.note"
+"""Local operation: add a note to a case."""
+
+DELETE: Final = "case.delete"
+"""Local operation: destroy a case with its evidence."""
+
+_READ: Final = Limits(timeout_s=30.0, max_bytes=MAX_LOCAL_BYTES)
+_DEED: Final = Limits(timeout_s=180.0, max_bytes=MAX_LOCAL_BYTES)
+
+Case = dict[str, Json]
+"""A case, as `docs/spec/claim-case.md` 3 writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list of cases.
+
+    Attributes:
+        cases: as they are listed.
+        total: how many there are in all.
+    """
+
+    cases: list[Case]
+    total: int
+
+
+class CaseClient:
+    """Asks the daemon for cases. Threads may share it."""
+
+    __slots__ = ("_local",)
+
+    def __init__(self, local: Local) -> None:
+        """Use the way to the daemon."""
+        self._local = local
+
+    def list(self, wanted: Mapping[str, Json], limit: int, offset: int = 0) -> Page:
+        """List cases.
+
+        Args:
+            wanted: perhaps ``statuses``, ``colours``, ``hospital``, ``number`` (how it begins) and ``order``.
+            limit: most cases, at most 200.
+            offset: how many to pass over.
+        """
+        asked: Json = {"filter": dict(wanted), "limit": limit, "offset": offset}
+        top = members(self._local.call(LIST, asked, _READ), {"cases": list, "total": int})
+        return Page(as_objects(top["cases"]), as_number(top["total"]))
+
+    def open(self, claim: str, given: Mapping[str, Json] | None = None) -> Case:
+        """Begin to look into a claim that is stored here, or find its case.
+
+        Args:
+            claim: ``Type/id``.
+            given: perhaps ``row``, ``policy``, ``held`` and ``hospital``.
+        """
+        return self._case(OPEN, {**(given or {}), "claim": claim})
+
+    def take(self, content: bytes, given: Mapping[str, Json] | None = None) -> Case:
+        """Begin to look into a claim that is not stored here; arguments as of `open`, with its FHIR JSON."""
+        return self._case(OPEN, {**(given or {}), "content": base64_text(content)})
+
+    def show(self, case_id: str) -> Case:
+        """Tell all of a case; raises `NotFoundError` ``case.unknown``."""
+        return self._case(SHOW, {"id": case_id})
+
+    def ask(self, case_id: str, days: int, reason: str, *, person: str = "", hospital: str = "") -> Case:
+        """Ask the patient for a permission for exactly this claim.
+
+        Args:
+            case_id: of the case.
+            days: for how long, 1 to 30.
+            reason: why, in words for the patient.
+            person: who asks, in words.
+            hospital: of which hospital's records; empty for who provided the services.
+        """
+        asked: dict[str, Json] = {"days": days, "hospital": hospital, "id": case_id, "person": person, "reason": reason}
+        return self._case(ASK, asked)
+
+    def reserve(self, case_id: str, amount: str = "", days: int = 7) -> Case:
+        """Reserve a part of the invoice; without an amount what is claimed."""
+        return self._case(RESERVE, {"amount": amount, "days": days, "id": case_id}, _DEED)
+
+    def settle(self, case_id: str, amount: str = "") -> Case:
+        """Settle what was reserved, or less."""
+        return self._case(SETTLE, {"amount": amount, "id": case_id}, _DEED)
+
+    def release(self, case_id: str) -> Case:
+        """Give a part up."""
+        return self._case(RELEASE, {"id": case_id}, _DEED)
+
+    def refuse(self, case_id: str, by: str, reason: str) -> Case:
+        """Note that this insurer does not pay, and why."""
+        return self._case(REFUSE, {"by": by, "id": case_id, "reason": reason})
+
+    def note(self, case_id: str, by: str, text: str) -> Case:
+        """Add a note."""
+        return self._case(NOTE, {"by": by, "id": case_id, "text": text})
+
+    def delete(self, case_id: str) -> None:
+        """Destroy a case with its evidence; not while a part is reserved for it."""
+        self._local.call(DELETE, {"id": case_id}, _READ)
+
+    def _case(self, operation: str, document: dict[str, Json], limits: Limits = _READ) -> Case:
+        """Have the daemon do something with a case."""
+        return as_object(self._local.call(operation, document, limits))
