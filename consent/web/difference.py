@@ -56,7 +56,8 @@ def earlier_of(given: Iterable[Given], ask: Mapping[str, Json]) -> Given | None:
         ask: what is asked for.
     """
     wanted = ask["asker"], ask["purpose"]
-    return next((one for one in given if one.is_in_force and (one.recipient, one.purpose) == wanted), None)
+    alike = (one for one in given if (one.recipient, one.purpose) == wanted)
+    return next((one for one in alike if one.is_in_force and one.claim is None), None)
 
 
 def difference_of(before: Given, types: Collection[str], choice: Choice, until: int) -> Difference:

@@ -97,7 +97,7 @@ def sensitive_rows(
             "kind": kind,
             "name": site.pages.say(f"sensitive.{kind}"),
             "is_chosen": kind in choice.sensitive,
-            **_some(site, found.get(kind, []), shown),
+            **some_of(site, found.get(kind, []), shown),
         }
         for kind in SENSITIVE
     ]
@@ -137,8 +137,8 @@ def renewed_row(site: PatientSite, renewal: Renewal, shown: Shown) -> dict[str, 
         "signed": site.day(earlier.signed_at),
         "more": worded(found.more, "kind") + worded([(one, False) for one in found.more_sensitive], "sensitive"),
         "less": worded(found.less, "kind") + worded([(one, False) for one in found.less_sensitive], "sensitive"),
-        "more_records": _some(site, renewal.more, shown),
-        "less_records": _some(site, renewal.less, shown),
+        "more_records": some_of(site, renewal.more, shown),
+        "less_records": some_of(site, renewal.less, shown),
         "until": site.day(found.until),
         "before": say("access.no_end") if earlier.until is None else site.day(earlier.until),
         "is_later": found.is_later,
@@ -149,12 +149,17 @@ def renewed_row(site: PatientSite, renewal: Renewal, shown: Shown) -> dict[str, 
 def unless_row(site: PatientSite, me: Patient, ask: Mapping[str, Json], replay: Replay) -> dict[str, object]:
     """Say what who asks could see if the patient says no: what is permitted already, or demanded by law."""
     standing = [one for one in given_of(site.consents(me)) if one.is_in_force and one.recipient == ask["asker"]]
-    permitted = [one for one in standing if one.law is None]
+    # Under what is for one claim no record is seen whole.
+    permitted = [one for one in standing if one.law is None and one.claim is None]
     seen = {record.reference for one in permitted for record in replay.passing(site.content(me, one.key))}
-    return {"count": len(seen), "is_permitted": bool(permitted), "is_by_law": len(permitted) < len(standing)}
+    return {
+        "count": len(seen),
+        "is_permitted": bool(permitted),
+        "is_by_law": any(one.law is not None for one in standing),
+    }
 
 
-def _some(site: PatientSite, records: Sequence[Resource], shown: Shown) -> dict[str, object]:
+def some_of(site: PatientSite, records: Sequence[Resource], shown: Shown) -> dict[str, object]:
     """Give how many records there are, and the first of them by name and date."""
     examples = [(title_of(site, one), when_of(site, one)) for one in opened(records[:EXAMPLES], shown)]
     return {"count": len(records), "examples": examples, "has_more": len(records) > len(examples)}

@@ -47,6 +47,7 @@ from consent.web.offer import (
     sensitive_in,
     terms_of,
 )
+from consent.web.one_claim import asked_claim, chosen_in, claim_in, claim_row, claim_values
 from consent.web.proofs import ProofPages
 from consent.web.receipt import consent_receipt
 from consent.web.record import RecordPages, record_row
@@ -74,6 +75,7 @@ from medchain.ledger.kinds.content import DAY_S, names
 from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
+from medchain.node.asking import AskClaim
 from medchain.web.pages import attached, language, redirected
 from medchain.web.routing import Caller, callers
 
@@ -184,6 +186,7 @@ class PatientPages:
             "consent.html",
             me,
             given=self._given_row(me, given),
+            told="looked.records" if given.claim is None else "claim.told",
             is_new=request.args.get("new") == "1",
             is_open=self._is_open(me, key),
             releases=[
@@ -239,6 +242,9 @@ class PatientPages:
         signed = joint.find(self._site.pages.site.accounts, name, self._site.pages.site.clock())
         if signed is not None:
             return self._joint(me, ask, signed)
+        claim = claim_in(ask)
+        if claim is not None:
+            return self._offer_claim(me, ask, claim)
         kinds = kinds_within(ask, me.types)
         return self._offer(me, ask, Choice(frozenset(kinds), frozenset(), choices_of(ask)[1][-1]))
 
@@ -255,6 +261,9 @@ class PatientPages:
         if signed is not None:
             # What others have signed is signed as it is, or not at all.
             return self._signing.join(me, ask, signed) if form.get("step") == "sign" else self._joint(me, ask, signed)
+        claim = claim_in(ask)
+        if claim is not None:
+            return self._signing.give_claim(me, ask, claim, chosen_in(form.getlist("sensitive")))
         choice = choice_of(ask, form.getlist("kind"), form.getlist("sensitive"), form.get("days", ""))
         if form.get("step") == "sign":
             return self._signing.give(me, ask, choice)
@@ -342,6 +351,7 @@ class PatientPages:
             "joint.html",
             me,
             ask=self._ask_row(me, ask),
+            claim=self._claim_asked(me, ask),
             kinds=kinds,
             sensitive=[self._site.pages.say(f"sensitive.{kind}") for kind in sensitive_of(dict(content.fhir))],
             end="" if content.period.end is None else self._site.day(content.period.end),
@@ -351,6 +361,12 @@ class PatientPages:
             may_sign=me.may(CONSENT) and who in signed.missing,
             may_decide=me.may(CONSENT),
         )
+
+    def _offer_claim(self, me: Patient, ask: Mapping[str, Json], claim: AskClaim) -> Response:
+        """Show an ask for one claim: what would be told for it, and of which records."""
+        given = given_of(self._site.consents(me))
+        values = claim_values(self._site, me, ask, claim, given)
+        return self._site.render("ask_claim.html", me, ask=self._ask_row(me, ask), **values)
 
     def _offer(self, me: Patient, ask: Mapping[str, Json], choice: Choice) -> Response:
         """Show an ask with a choice and what that would let through."""
@@ -419,7 +435,21 @@ class PatientPages:
             "ends": self._site.day(int(str(ask["until"]))),
             "is_whole": types == ["*"],
             "kinds": [self._site.pages.say(f"kind.{kind}") for kind in kinds],
+            "claim": self._claim_asked(me, ask),
         }
+
+    def _claim_asked(self, me: Patient, ask: Mapping[str, Json]) -> dict[str, object] | None:
+        """Word for which claim something is asked; None for an ask for records."""
+        claim = claim_in(ask)
+        return None if claim is None else claim_row(self._site, me, claim)
+
+    def _claim_given(self, me: Patient, given: Given) -> dict[str, object] | None:
+        """Word for which claim a consent is, by its ask or else by its digest; None for any other consent."""
+        if given.claim is None:
+            return None
+        asked = asked_claim(self._site.asks(me), given)
+        row = {"number": "", "amount": "", "count": len(given.claim.cited)}
+        return {**(row if asked is None else claim_row(self._site, me, asked)), "digest": given.claim.digest.hex()}
 
     def _notice_row(self, row: Mapping[str, Json]) -> dict[str, object]:
         """Word a notice."""
@@ -442,6 +472,7 @@ class PatientPages:
             "purpose": self._site.purpose(given.purpose),
             "kinds": [say(f"kind.{kind}") for kind in given.kinds],
             "is_whole": given.is_whole,
+            "claim": self._claim_given(me, given),
             "sensitive": [say(f"sensitive.{kind}") for kind in given.sensitive],
             "since": self._site.moment(given.signed_at),
             "until": say("access.no_end") if given.until is None else self._site.day(given.until),
@@ -494,7 +525,7 @@ class PatientPages:
             "times": say("looked.times", count=event.times) if event.times > 1 else "",
             "organisation": self._site.organisation(me, event.organisation),
             "purpose": self._site.purpose(event.purpose) if event.purpose else "",
-            "what": self._what(event),
+            "what": self._what(event, given),
             "kinds": self._kinds_said(event.kinds),
             "is_refused": event.is_refused,
             "position": event.position,
@@ -506,9 +537,11 @@ class PatientPages:
             "name": event.name,
         }
 
-    def _what(self, event: Event) -> str:
+    def _what(self, event: Event, given: Sequence[Given]) -> str:
         """Word how much was seen, or that an invoice was asked for; empty where neither is told."""
         say = self._site.pages.say
+        if event.count is not None and any(one.claim is not None and one.key == event.consent for one in given):
+            return say("claim.told", count=event.count)
         if event.is_question:
             return say("looked.question.refused" if event.is_refused else "looked.question")
         return "" if event.count is None else say("looked.records", count=event.count)

@@ -8,7 +8,7 @@ Source: `docs/spec/patient-pages.md` 5, 18; `docs/spec/consent.md` C13, D18; `do
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Final
 
@@ -18,6 +18,7 @@ from consent.facts import facts_told
 from consent.hiding import Hidden, decide_hidden
 from consent.web.ports import PatientRecord
 from medchain.encoding import Json
+from medchain.ledger.one_claim import one_claim_in
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.event_time import event_span
 
@@ -41,7 +42,7 @@ class Replay:
     zone: tzinfo
 
     def passing(self, content: Mapping[str, Json]) -> list[Resource]:
-        """List what the content of a consent object would let through if it were in force.
+        """List what the content of a consent object would let through if it were in force; for one claim, in part.
 
         Args:
             content: of its body; what stops it may be left out, which is told to no page and matters to no decision.
@@ -55,6 +56,9 @@ class Replay:
             purpose=str(content["purpose"]),
             custodian=f"Organization/{custodians[0]}" if isinstance(custodians, list) else None,
         )
+        one = one_claim_in(content)
+        if one is not None:
+            asked = replace(asked, action=one.digest.hex())
         decision = compile_content({"stop": _NO_STOP, **content}, "", "", zone=self.zone).decide(asked)
         if decision.denial is not None:
             return []

@@ -10,7 +10,7 @@ Source: `docs/spec/consent.md` 7, 8; `docs/spec/patient-pages.md` 6;
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,7 @@ from consent.web import ticket
 from consent.web.acting import NOTHING
 from consent.web.joint import Joint
 from consent.web.offer import Choice, check_limits, terms_of
+from consent.web.one_claim import claim_in, claim_terms, signed_names
 from consent.web.ports import Local
 from consent.web.site import QUICK, SLOW, Patient, PatientSite
 from consent.web.ticket import Act, Ticket
@@ -40,6 +41,7 @@ from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import ACTIVE, Body
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking
+from medchain.node.asking import AskClaim
 from medchain.node.log import Log
 from medchain.store.accounts import Role
 from medchain.web.pages import TEXT_SIZES, is_large, language, redirected
@@ -136,6 +138,17 @@ class Signing:
         """Draft the permission that the patient has chosen, and lead to where it is signed."""
         signer = self.signer(me)
         terms = terms_of(ask, choice, self._site.org_id, signer.hex(), self._site.pages.site.clock())
+        return self._give(me, ask, terms, {})
+
+    def give_claim(self, me: Patient, ask: Mapping[str, Json], claim: AskClaim, sensitive: Collection[str]) -> Response:
+        """Draft the permission for one claim, and lead to where it is signed."""
+        signer = self.signer(me)
+        terms = claim_terms(ask, claim, sensitive, signer.hex(), self._site.pages.site.clock())
+        return self._give(me, ask, terms, signed_names(self._site, me, claim))
+
+    def _give(self, me: Patient, ask: Mapping[str, Json], terms: dict[str, Json], more: Mapping[str, str]) -> Response:
+        """Draft a permission within an ask, and lead to where it is signed; named are the parties, and what more is."""
+        signer = self.signer(me)
         check_limits(terms, me.types)
         if me.acting is not None:
             terms["acting_for"] = me.acting.delegation.person.hex()
@@ -143,6 +156,7 @@ class Signing:
         draft = self._site.local.call("consent.draft", terms, QUICK)
         parties = (str(ask["asker"]), self._site.org_id)
         names = {org_id: self._site.organisation(me, org_id) for org_id in parties} | self._named(self._site.beside(me))
+        names |= more
         name = str(ask["id"])
         return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
 
@@ -153,6 +167,8 @@ class Signing:
         parties = (str(ask["asker"]), self._site.org_id)
         names = {org_id: self._site.organisation(me, org_id) for org_id in parties}
         names |= self._named([unhex(one, HASH_BYTES) for one in signed.signers])
+        claim = claim_in(ask)
+        names |= {} if claim is None else signed_names(self._site, me, claim)
         return self.lead(me, signer, draft, Act.GIVE, Way(f"/my/asks/{name}", name=name, deed=CONSENT, names=names))
 
     def _named(self, subjects: Sequence[bytes]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from consent.web.ports import Look
 from medchain.encoding import Json, as_objects, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
+from medchain.ledger.one_claim import OneClaim, one_claim_in
 from medchain.node.ending import Ending
 from medchain.store.accesses import Access
 
@@ -115,6 +116,7 @@ class Given:
         withdrawn_by: map key of the subject that signed its end, hexadecimal; empty where none did.
         law: what it rests on where it is no consent; None for a consent.
         hides: what it hides; None for what permits something.
+        claim: for which one claim it is; None for what permits records whole.
         grants: under it, those that this node knows.
     """
 
@@ -145,6 +147,7 @@ class Given:
     withdrawn_by: str = ""
     law: Law | None = None
     hides: Hidden | None = None
+    claim: OneClaim | None = None
     grants: tuple[Grant, ...] = ()
 
     def grants_of(self, org_id: str) -> list[str]:
@@ -387,6 +390,7 @@ def _given(row: Mapping[str, Json], content: Mapping[str, Json]) -> Given:
         withdrawn_by=str(row.get("withdrawn_by") or ""),
         law=_law(content.get("basis")),
         hides=hidden_in(content),
+        claim=one_claim_in(content),
         grants=tuple(Grant(str(one.get("key")), str(one.get("custodian"))) for one in as_objects(row.get("grants"))),
     )
 

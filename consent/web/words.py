@@ -14,6 +14,7 @@ from consent.web.contact_words import CONTACT_WORDS
 from consent.web.custody_words import CUSTODY_WORDS
 from consent.web.hiding_words import HIDING_WORDS
 from consent.web.leave_words import LEAVE_WORDS
+from consent.web.one_claim_words import ONE_CLAIM_WORDS
 from consent.web.person_words import PERSON_WORDS
 from consent.web.purpose_words import PURPOSE_WORDS
 from consent.web.sign_words import SIGN_WORDS
@@ -26,6 +27,7 @@ PATIENT_WORDS: Final[Words] = {
     **CUSTODY_WORDS,
     **HIDING_WORDS,
     **LEAVE_WORDS,
+    **ONE_CLAIM_WORDS,
     **PERSON_WORDS,
     **PURPOSE_WORDS,
     **SIGN_WORDS,

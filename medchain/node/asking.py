@@ -8,13 +8,13 @@ Source: `docs/spec/ask.md`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from medchain.encoding import Json, as_list, as_number, as_object, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.invoice import checked_minor, exponent_of
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
 from medchain.ledger.one_claim import MAX_DAYS as MAX_CLAIM_DAYS
 from medchain.ledger.one_claim import PURPOSE, read_cited, types_of
@@ -33,9 +33,6 @@ MAX_ASK_BYTES: Final = 64 * 1024
 
 MAX_PLAIN_BYTES: Final = 16 * 1024
 """Largest document that is for no claim."""
-
-MAX_AMOUNT: Final = 10**15
-"""Largest amount of a claim, in the smallest unit of its currency (`docs/spec/claim.md` 4)."""
 
 MAX_DAYS: Final = 3650
 """Longest permission that can be asked for."""
@@ -64,7 +61,6 @@ DECLINED: Final = "declined"
 _LIMITS: Final = Limits(timeout_s=15.0)
 _TEXTS: Final = dict.fromkeys(("id", "ledger", "patient", "person", "purpose", "reason", "type"), str)
 _CLAIM: Final = {"amount": int, "cited": list, "currency": str, "digest": str, "hospital": str, "number": str}
-_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +99,15 @@ def parse_claim(value: Json) -> AskClaim:
     """Read for which claim something is asked.
 
     Raises:
-        InputError: ``encoding.*``, ``content.*``, ``claim.cited``, ``ask.malformed``.
+        InputError: ``encoding.*``, ``content.*``, ``claim.cited``, ``invoice.amount``, ``invoice.currency``.
     """
     top = members(value, _CLAIM)
-    amount, currency = as_number(top["amount"]), str(top["currency"])
-    if not 0 <= amount <= MAX_AMOUNT or _CURRENCY.fullmatch(currency) is None:
-        raise InputError("ask.malformed")
+    currency = str(top["currency"])
+    exponent_of(currency)
     return AskClaim(
         digest=unhex(top["digest"], HASH_BYTES),
         number=short_text(top["number"]),
-        amount=amount,
+        amount=checked_minor(top["amount"]),
         currency=currency,
         hospital=short_text(top["hospital"]),
         cited=read_cited(top["cited"]),

@@ -395,6 +395,61 @@ def test_a_record_is_hidden_and_released_with_a_signature_each(phone, home, pict
     assert found == []
 
 
+FOR_ONE_CLAIM = {
+    "zh": ("请求为一笔理赔核实病历", "AX-2026-0317，1,234.50 元", "为一笔理赔告知部分内容", "只为这一笔理赔"),
+    "en": (
+        "asks to check your record for one claim",
+        "AX-2026-0317, 1,234.50 CNY",
+        "Let parts of your record be told for one claim",
+        "in force, for this one claim",
+    ),
+}
+
+
+def asked_for_claim(demo, consortium, cited: list[str], digest: str) -> str:
+    """Have the insurer ask for one claim that cites records of the person; returns the ask's id."""
+    claim = {"amount": 123_450, "cited": sorted(cited), "currency": "CNY", "digest": digest, "hospital": HOSPITAL}
+    wish = {"custodian": HOSPITAL, "days": 30, "patient": demo.said["person"]["patient"], "person": "王晓梅"}
+    wish |= {"purpose": "HPAYMT", "reason": "三月住院的费用", "claim": claim | {"number": "AX-2026-0317"}}
+    wish |= {"resource_types": sorted({one.partition("/")[0] for one in cited})}
+    return str(consortium.nodes[RECIPIENT].local.call("ask.send", wish, SLOW)["id"])
+
+
+def test_a_person_permits_one_claim_and_sees_what_for(demo, consortium, phone, home, pictures):
+    cited, found = [], []
+    for place in ("/record", "/record/kinds/tests"):
+        phone.open(f"{home}{place}?lang=en")
+        named = phone.script("return document.querySelector('.mc-line a').getAttribute('href')")
+        cited.append(named.partition("/my/record/")[2])
+    for number, language in enumerate(("zh", "en")):
+        title, named, heading, given = FOR_ONE_CLAIM[language]
+        ask = asked_for_claim(demo, consortium, cited, f"{number:02}" * 32)
+        phone.open(f"{home}?lang={language}")
+        phone.wait_until(named)
+        found += looks(phone, f"claim-home-{language}", pictures, (390, 1280))
+        follow(phone, f"/my/asks/{ask}")
+        assert named in phone.wait_until(title)
+        found += looks(phone, f"claim-ask-{language}", pictures, (320, 390, 1280))
+        with phone.without_scripts():
+            found += faults_of(phone, f"{home}/asks/{ask}", pictures, f"claim-ask-plain-{language}")
+        phone.open(f"{home}/asks/{ask}?lang={language}")
+        phone.click("button[name=step][value=sign]")
+        phone.wait_for("[data-passkey=sign] button")
+        # The page reads claim and records in the draft itself.
+        assert heading in phone.text
+        assert f"{number:02}" * 32 in phone.text
+        phone.click("dl summary")
+        assert all(one in phone.text for one in cited)
+        found += looks(phone, f"claim-sign-{language}", pictures, (320, 390, 1280))
+        confirm(phone)
+        assert named in phone.wait_until(given)
+        found += looks(phone, f"claim-given-{language}", pictures, (390, 1280))
+    phone.open(f"{home}/access?lang=en")
+    assert "for one claim" in phone.text
+    found += looks(phone, "claim-access-en", pictures, (390, 1280))
+    assert found == []
+
+
 def notices(browser: Browser, home: str) -> str:
     """Read what the first page says."""
     browser.open(f"{home}?lang=en")

@@ -1,5 +1,5 @@
 // The page on which a patient signs: shows what stands in the draft itself, and has the passkey sign that and no more.
-import { check, hidden, keptBack } from "./signed.js";
+import { check, forOneClaim, hidden, keptBack } from "./signed.js";
 import { arm, assertion, DiffersError, post, say } from "./webauthn.js";
 
 const page = document.querySelector("#sign");
@@ -34,6 +34,17 @@ function passing(kept) {
   return listed(sensitive.filter(([, codes]) => !codes.every((one) => kept.includes(one))).map(([word]) => word));
 }
 
+// A list that a person may open: on a phone fifty records would hide the rest.
+function listOf([title, rows]) {
+  const details = document.createElement("details");
+  details.className = "mc-details";
+  details.appendChild(document.createElement("summary")).textContent = title;
+  const all = details.appendChild(document.createElement("ul"));
+  all.className = "nhsuk-list nhsuk-list--bullet";
+  for (const row of rows) all.appendChild(document.createElement("li")).textContent = row;
+  return details;
+}
+
 const named = (names, id) => (names[id] ? names[id] + bracket(id) : id);
 const short = (id) => `${id.slice(0, 12)}…`;
 
@@ -45,11 +56,22 @@ function consent({ content }, names) {
     const what = hiding.reference ? ["hides", named(names, hiding.reference)] : ["hides_kind", kindsOf(hiding.types)];
     return [what, ["hides_from", words.others], ["seen_by", named(names, content.recipient)], until];
   }
+  const one = forOneClaim(content);
+  const parts =
+    one === null
+      ? []
+      : [
+          ["claim", names[one.digest]],
+          ["digest", one.digest],
+          ["told", words.parts],
+          ["cited", [`${one.cited.length} ${words.records}`, one.cited.map((record) => named(names, record))]],
+        ];
   return [
     ["recipient", named(names, content.recipient)],
     ["purpose", purposes[content.purpose] ?? content.purpose],
+    ...parts,
     ["kinds", kindsOf(content.resource_types)],
-    ["sensitive", passing(keptBack(content)) || words.none],
+    ["sensitive", passing(one === null ? keptBack(content) : one.kept) || words.none],
     ["custodians", listed(content.custodians.map((one) => named(names, one)))],
     until,
     // Guardians who disagree sign the same, and each is shown who else must.
@@ -108,12 +130,15 @@ async function show(begun) {
     for (const [tag, part, said] of [["dt", "key", words[name]], ["dd", "value", value]]) {
       const cell = row.appendChild(document.createElement(tag));
       cell.className = `nhsuk-summary-list__${part}`;
-      cell.textContent = said;
+      if (Array.isArray(said)) cell.append(listOf(said));
+      else cell.textContent = said;
     }
   }
   const heading = page.querySelector("h1");
   const hiding = operation === "consent/create" ? hidden(found.content) : null;
-  heading.textContent = hiding === null ? operations[operation] : hiding.reference ? words.hide : words.hide_kind;
+  const isForOneClaim = operation === "consent/create" && hiding === null && forOneClaim(found.content) !== null;
+  const usual = isForOneClaim ? words.one_claim : operations[operation];
+  heading.textContent = hiding === null ? usual : hiding.reference ? words.hide : words.hide_kind;
   page.querySelector("[data-shown]").hidden = false;
   heading.focus();
   return found;

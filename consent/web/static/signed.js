@@ -93,6 +93,42 @@ export function hidden({ custodians, fhir, recipient }) {
   return reference === undefined ? { types } : { reference };
 }
 
+// For which one claim a consent is, of which records, and the labels that it keeps back; null for any other consent.
+// One of any other form could say more than a page shows: docs/spec/consent.md D21.
+export function forOneClaim({ custodians, data_period, fhir, period, purpose, resource_types }) {
+  const { action, data = [], provision } = fhir.provision ?? {};
+  if (action === undefined) return null;
+  const coded = (code, system) => ({ coding: [{ code, system }] });
+  const terminology = "http://terminology.hl7.org/CodeSystem/";
+  const digest = action[0]?.coding?.[0]?.code;
+  const cited = data.map((one) => one.reference?.reference);
+  const kept = (provision ?? []).flatMap((one) => (one.securityLabel ?? []).map((label) => label.code));
+  const inside = kept.length
+    ? { provision: [{ securityLabel: kept.map((code) => ({ code, system: `${terminology}v3-ActCode` })), type: "deny" }] }
+    : {};
+  const form = {
+    category: [coded("59284-0", "http://loinc.org")],
+    provision: {
+      action: [coded(digest, "urn:medchain:claim-disclosure")],
+      data: cited.map((reference) => ({ meaning: "instance", reference: { reference } })),
+      ...inside,
+      type: "permit",
+    },
+    resourceType: "Consent",
+    scope: coded("patient-privacy", `${terminology}consentscope`),
+    status: "active",
+  };
+  const isNamed = /^[0-9a-f]{64}$/.test(digest) && cited.every((one) => /^[A-Z][A-Za-z]+\/[A-Za-z0-9.-]{1,64}$/.test(one));
+  const types = [...new Set(cited.map((one) => `${one}`.split("/")[0]))].sort();
+  const isBounded =
+    cited.length > 0 && cited.length <= 400 && new Set(cited).size === cited.length &&
+    canonical([...cited].sort()) === canonical(cited) && custodians.length === 1 &&
+    period.end !== null && period.end - period.start <= 30 * 86400 + 60 && purpose === "HPAYMT" && data_period === null;
+  const isWhole = isNamed && isBounded && canonical(types) === canonical(resource_types);
+  if (!isWhole || canonical(fhir) !== canonical(form)) throw new DiffersError("fhir");
+  return { cited, digest, kept };
+}
+
 // Works out what the passkey will sign, on a ledger; throws DiffersError where that is not what the server asks it to
 // sign. Returns the content, the root over it, and the document that is signed.
 export async function check(begun, ledger) {

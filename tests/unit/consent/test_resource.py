@@ -17,6 +17,7 @@ from fhir_bridge.document import parse
 from fhir_bridge.validation.check import Mode
 from medchain.ledger.kinds.consent import read
 from medchain.ledger.kinds.content import Period
+from medchain.ledger.one_claim import OneClaim, one_claim_in
 from tests.unit.consent.test_directive import BASE, DAY, END, REQUEST, START
 from tests.unit.consent.writing import ACT, SCOPE, provision
 
@@ -120,6 +121,27 @@ def test_it_is_a_valid_consent_with_what_searches_look_for_at_its_root(given: di
     assert root["actor"][0]["reference"]["reference"] == "Organization/anxin-insurance"
     assert root["purpose"] == [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HPAYMT"}]
     assert root["period"] == {"start": "1972-09-27T00:00:00+00:00", "end": "1973-01-04T23:59:59+00:00"}
+
+
+ONE = OneClaim(b"\x0c" * 32, ("Condition/r", "Observation/r"), ("PSY",))
+FOR_ONE_CLAIM = {
+    "custodians": ["renhe-hospital"],
+    "fhir": ONE.fhir(),
+    "period": {"end": START + 30 * DAY, "start": START},
+    "resource_types": ["Condition", "Observation"],
+}
+
+
+def test_a_consent_for_one_claim_is_written_as_it_is_and_read_again_permits_nothing_without_its_action() -> None:
+    content = {**BASE, **FOR_ONE_CLAIM}
+    assert one_claim_in(content) == ONE
+    for_claim = replace(REQUEST, action=ONE.digest.hex(), now=(START + 5) * 1_000_000)
+    others = [replace(for_claim, action=None), replace(for_claim, action="0d" * 32)]
+    others.append(replace(for_claim, now=(START + 30 * DAY + 1) * 1_000_000))
+    assert {both(content, for_claim, record) for record in RECORDS} == {(True, True), (False, False)}
+    assert {both(content, one, record) for one, record in product(others, RECORDS)} == {(False, False)}
+    made = written(read(content), KEY, "Patient/p1", is_in_force=True)
+    resources.check(parse(orjson.dumps({**made, "id": KEY.hex()})), "Consent", Mode.LENIENT)
 
 
 def test_who_signs_for_another_is_not_named_and_a_patient_who_is_not_here_neither() -> None:

@@ -20,16 +20,17 @@ from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import signing
 from medchain.ledger.kinds.content import names, period
 from medchain.ledger.object import build_body
+from medchain.ledger.one_claim import OneClaim
 from medchain.node.drafts import Target, ToSign
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, TIME, fresh, genesis, seed
 
-HARNESS = """import { check, hidden, keptBack } from "./signed.js";
+HARNESS = """import { check, forOneClaim, hidden, keptBack } from "./signed.js";
 import { readFileSync } from "node:fs";
 const told = [];
 for (const [begun, ledger] of JSON.parse(readFileSync("cases.json", "utf8"))) {
   try {
     const { content, root, signed } = await check(begun, ledger);
-    const says = () => hidden(content) ?? keptBack(content);
+    const says = () => hidden(content) ?? forOneClaim(content) ?? keptBack(content);
     told.push(signed.operation === "consent/create" ? [root, says()] : [root]);
   }
   catch (error) { told.push(`${error.constructor.name} ${error.message}`); }
@@ -253,3 +254,59 @@ def test_a_hiding_of_a_kind_is_told_with_all_its_types(judged):
 )
 def test_attack_a_hiding_of_another_form_is_not_signed(judged, changes):
     assert judged((begun(hiding(**changes)), LEDGER)) == ["DiffersError fhir"]
+
+
+CLAIM = OneClaim(b"\x0c" * 32, ("Encounter/e1", "Invoice/i-1", "Procedure/o.3"), ("HIV", "PSY"))
+CLAIM_TERMS = {
+    "custodians": [RENHE],
+    "fhir": CLAIM.fhir(),
+    "period": {"end": TIME + 30 * DAY_S, "start": TIME - 60},
+    "purpose": "HPAYMT",
+    "resource_types": ["Encounter", "Invoice", "Procedure"],
+}
+
+
+def for_one_claim(**changes: object) -> dict[str, Any]:
+    """Make the draft of a consent for one claim."""
+    consent = consent_of()
+    return drafted(consent.to_content() | CLAIM_TERMS | changes, consent.signed()[0])
+
+
+def of_claim(**changes: object) -> dict[str, Any]:
+    """Write the FHIR Consent with something else in its root."""
+    fhir = deepcopy(CLAIM.fhir())
+    return {**fhir, "provision": {**fhir["provision"], **changes}}
+
+
+def test_a_consent_for_one_claim_is_told_with_claim_records_and_what_it_keeps_back(judged):
+    ((_, told),) = judged((begun(for_one_claim()), LEDGER))
+    assert told == {"cited": list(CLAIM.cited), "digest": "0c" * 32, "kept": ["HIV", "PSY"]}
+    ((_, told),) = judged((begun(for_one_claim(fhir=OneClaim(CLAIM.digest, CLAIM.cited).fhir())), LEDGER))
+    assert told["kept"] == []
+
+
+ACTION = {"coding": [{"code": "0c" * 32, "system": "urn:medchain:claim-disclosure"}]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"custodians": [ANXIN, RENHE]},
+        {"period": {"end": TIME + 30 * DAY_S + 1, "start": TIME - 60}},
+        {"period": {"end": None, "start": TIME}},
+        {"purpose": "CLMATTCH"},
+        {"resource_types": ["*"]},
+        {"fhir": {**CLAIM.fhir(), "policyRule": {"coding": [{"code": "OPTIN"}]}}},
+        {"fhir": of_claim(action=[])},
+        {"fhir": of_claim(action=[ACTION, ACTION])},
+        {"fhir": of_claim(action=[{"coding": [{"code": "access"}]}])},
+        {"fhir": of_claim(data=[])},
+        {"fhir": of_claim(data=list(reversed(CLAIM.fhir()["provision"]["data"])))},
+        {"fhir": of_claim(data=CLAIM.fhir()["provision"]["data"] * 2)},
+        {"fhir": of_claim(data=[{"meaning": "dependents", "reference": {"reference": "Encounter/e1"}}])},
+        {"fhir": of_claim(provision=[{"type": "permit"}])},
+        {"fhir": of_claim(purpose=[{"code": "HPAYMT"}])},
+    ],
+)
+def test_attack_a_consent_for_one_claim_of_another_form_is_not_signed(judged, changes):
+    assert judged((begun(for_one_claim(**changes)), LEDGER)) == ["DiffersError fhir"]
