@@ -167,15 +167,21 @@ class CaseReader:
         return None if span is None or span.low < 0 else span.low // SECOND_US
 
     def event(self, resource: Resource, row: RecordVersion) -> Period | None:
-        """Tell when what a record tells of happened; of an illness, when the visit was at which it was written down."""
+        """Tell when what a record tells of happened.
+
+        Of an illness, when the visit was at which it was written down, or when it began where that was later, but not
+        after it was written down: what shows itself weeks after a visit can still be of it.
+        """
+        own = event_span(orjson.dumps(resource), row.created, self.node.zone)
         if row.type not in OF_VISIT:
-            return event_span(orjson.dumps(resource), row.created, self.node.zone)
-        visit = self.find(object_of(resource.get("encounter")).get("reference"))
+            return own
+        entered, visit = self.entered(resource), self.find(object_of(resource.get("encounter")).get("reference"))
         if visit is not None and visit[0].patient == row.patient and self.case.counts(visit[0]):
             span = event_span(orjson.dumps(visit[1]), visit[0].created, self.node.zone)
             if span is not None:
-                return Period(span.start, span.start)
-        entered = self.entered(resource)
+                began = span.start if own is None else max(span.start, own.start)
+                start = began if entered is None or began <= entered else span.start
+                return Period(start, start)
         return None if entered is None else Period(entered, entered)
 
 
