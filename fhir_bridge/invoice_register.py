@@ -8,7 +8,7 @@ Source: FHIR R4 Invoice (§13.11); `docs/spec/claim-question.md` 5, 6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -75,9 +75,10 @@ class FhirInvoices:
             for one in self._reader.numbered(self._numbers(asked.number, fields.number))
             if one is not None and (issued := self._issued(one, fields)) is not None
         ]
-        # What two systems have stored is one invoice, as long as they agree on which.
-        named = {(one.invoice, one.check_codes) for one in found}
-        return found[0] if len(named) == 1 else None
+        # What two systems have stored is one invoice, as long as they agree on which, and on how much it comes to; it
+        # counts as long as none of them says otherwise.
+        named = {(one.invoice, one.check_codes, one.amount) for one in found}
+        return replace(found[0], is_issued=all(one.is_issued for one in found)) if len(named) == 1 else None
 
     def _numbers(self, *written: str) -> list[int]:
         """List the record versions of invoices with a number, as it was written or in its one spelling."""

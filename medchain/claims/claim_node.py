@@ -108,7 +108,7 @@ class ClaimNode:
             clock=around.clock,
         )
         self._desk = QuestionDesk(issuing, around.questions, self.watch)
-        self._deeds = DeedDesk(issuing, self.watch, around.side, secrets.token_bytes)
+        self._deeds = DeedDesk(issuing, around.questions, self.watch, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
             AskingParts(
                 org_id=around.org_id,

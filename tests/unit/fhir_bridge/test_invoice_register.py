@@ -131,6 +131,17 @@ def test_an_invoice_that_two_systems_have_stored_is_one_unless_they_disagree(reg
     assert register(id="i3", date="2025-09-07").find(row()) is None
 
 
+def test_attack_an_invoice_that_is_there_with_two_amounts_is_not_there(register):
+    register()
+    assert register(id="i2", totalGross={"value": 9999, "currency": "CNY"}).find(row()) is None
+
+
+def test_an_invoice_of_two_systems_counts_only_if_it_does_in_both(register):
+    register()
+    assert register(id="i2").find(row()).is_issued
+    assert not register(id="i2", status="cancelled").find(row()).is_issued
+
+
 def test_the_day_is_the_one_that_is_written(register):
     assert register(date="2025-09-05T23:30:00Z").find(row()).invoice.day == day_of("2025-09-05")
 
