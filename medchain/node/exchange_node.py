@@ -202,16 +202,17 @@ class ExchangeNode:
 
     def _grants(self, document: Json) -> Json:
         """Ask another organisation which of its grants to this one are about a record."""
-        top = members(document, {"about": str, "custodian": str, "purpose": str, "resource_types": list})
+        required = {"about": str, "custodian": str, "purpose": str, "resource_types": list}
+        top = members(document, required, {"claim": str})
         custodian, about, purpose = str(top["custodian"]), str(top["about"]), str(top["purpose"])
-        found = self.finder.about(custodian, about, purpose, names(top["resource_types"]))
+        found = self.finder.about(custodian, about, purpose, names(top["resource_types"]), _claim_of(top))
         return {"grants": [{"grant": key.hex(), "patient": self.finder.patient_of(key)} for key in found]}
 
     def _grants_of_patient(self, document: Json) -> Json:
         """List the grants of other organisations to this one about a patient of this node."""
-        top = members(document, {"patient": str, "purpose": str, "resource_types": list})
+        top = members(document, {"patient": str, "purpose": str, "resource_types": list}, {"claim": str})
         token, types = self._service.patient_token(str(top["patient"])), names(top["resource_types"])
-        found = self.finder.of_patient(token, str(top["purpose"]), types)
+        found = self.finder.of_patient(token, str(top["purpose"]), types, _claim_of(top))
         return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": token} for custodian, key in found]}
 
     def _grants_of_mandate(self, document: Json) -> Json:
@@ -372,6 +373,11 @@ def _asking(identity: Identity, around: ExchangeSurroundings) -> AskerParts:
         received_in_part=around.releasing.disclosures.received_in_part,
         clock=around.clock,
     )
+
+
+def _claim_of(top: Mapping[str, Json]) -> bytes | None:
+    """Read for which claim grants are looked for; None for records."""
+    return unhex(top["claim"], HASH_BYTES) if "claim" in top else None
 
 
 def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
