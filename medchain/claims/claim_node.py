@@ -243,6 +243,7 @@ def fulfilled_json(fulfilled: Fulfilled) -> Json:
     return {
         "amount": fulfilled.amount.text,
         "claim_id": fulfilled.claim_id.hex(),
+        "differs": [*fulfilled.differs],
         "hospital": fulfilled.hospital,
         "key": record.key.hex(),
         "position": record.since,

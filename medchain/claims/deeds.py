@@ -23,6 +23,7 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import ClaimRequest
+from medchain.ledger.invoice import InvoiceFields, Scope
 from medchain.ledger.kinds.claim import CLAIM, request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
 from medchain.ledger.kinds.content import count
@@ -50,6 +51,9 @@ MAX_DONE_BYTES: Final = 1024
 
 HEAD: Final = "claim.head"
 """Refusal of a request whose insurer has not seen the newest version."""
+
+REVERSED: Final = "reversed"
+"""Status of the claims on an invoice that its hospital took back."""
 
 UNKNOWN: Final = "claim.unknown"
 """Refusal of who does not hold an invoice that is here, and know its id."""
@@ -132,7 +136,8 @@ class DeedDesk:
             NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here, or its check code is
                 not shown by who has no part of it.
             ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
-                others of `medchain.node.submit.Submitter.submit`.
+                ``claim.replaced`` for one in the place of another that was not reversed; others of
+                `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
             UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum; the disk,
                 or the audit.
@@ -206,7 +211,7 @@ class DeedDesk:
         proven = self._issuing.prove(issued.invoice)
         key = map_key(CLAIM, self._issuing.org_id, proven.claim_id)
         with self._turn(key):
-            yield self._held(key) or _begun(issued, proven)
+            yield self._held(key) or self._begun(issued, proven)
 
     def _joined(self, standing: _Standing | None, row: AskedRow, request: ClaimRequest) -> _Standing:
         """Return the claims of an invoice, or begin them, for who shows that it holds the invoice."""
@@ -230,7 +235,32 @@ class DeedDesk:
             raise NotFoundError(UNKNOWN)
         if not issued.is_issued:
             raise ConflictError("claim.cancelled")
-        return standing or _begun(issued, proven)
+        return standing or self._begun(issued, proven)
+
+    def _begun(self, issued: Issued, proven: Proven) -> _Standing:
+        """Begin the claims of an invoice.
+
+        Raises:
+            NotFoundError: for one that says no total, or has no check code.
+            ConflictError: ``claim.replaced`` for one in the place of another that was not reversed.
+        """
+        if issued.amount is None or not issued.check_codes:
+            raise NotFoundError(UNKNOWN)
+        replaced = None if issued.replaced is None else self._reversed(issued.replaced)
+        if issued.invoice.scope is not Scope.INVOICE:
+            # An item stands in the place of no item: of the invoices it is said.
+            replaced = None
+        code, currency = issued.check_codes[0], issued.amount.currency
+        bill = Bill(issued.invoice, proven.key, proven.proof, code, currency, replaced)
+        return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)
+
+    def _reversed(self, invoice: InvoiceFields) -> bytes:
+        """Return the map key of a reversed invoice's claims; of one that is not, both would be claimed."""
+        key = map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
+        record = self._side.replica.store.record(key)
+        if record is None or record.status != REVERSED:
+            raise ConflictError("claim.replaced")
+        return key
 
     def _tell_of(self, standing: _Standing, request: ClaimRequest) -> None:
         """Tell the patient of a deed of who has a part already, whatever invoice it shows beside its request."""
@@ -282,11 +312,3 @@ def read_done(value: Json) -> Done:
     """Read it strictly; raises `InputError`."""
     top = members(value, {"key": str, "version": int})
     return Done(unhex(top["key"], HASH_BYTES), count(top["version"]))
-
-
-def _begun(issued: Issued, proven: Proven) -> _Standing:
-    """Begin the claims of an invoice; raises `NotFoundError` for one that says no total, or has no check code."""
-    if issued.amount is None or not issued.check_codes:
-        raise NotFoundError(UNKNOWN)
-    bill = Bill(issued.invoice, proven.key, proven.proof, issued.check_codes[0], issued.amount.currency)
-    return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)

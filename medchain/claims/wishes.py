@@ -89,6 +89,7 @@ class Fulfilled:
         record: the version that tells it, final.
         share: this insurer's part after it.
         currency: ISO 4217 code of amounts.
+        differs: what this insurer's copy says otherwise than the hospital's invoice, sorted.
     """
 
     hospital: str
@@ -96,6 +97,7 @@ class Fulfilled:
     record: StateRecord
     share: Share
     currency: str
+    differs: tuple[str, ...]
 
     @property
     def amount(self) -> Amount:
@@ -176,7 +178,7 @@ class ClaimHand:
         else:
             # Ordered, perhaps not final yet: asked for again it would be refused as done already.
             self._side.submitter.wait_final(key, done[0].version, WAIT_S)
-        return Fulfilled(org_id, known.claim_id, *done, wish.amount.currency)
+        return Fulfilled(org_id, known.claim_id, *done, wish.amount.currency, known.differs)
 
     def _new(self, org_id: str, key: bytes, known: Known, wish: Wish) -> tuple[StateRecord, Share]:
         """Ask for what is not done yet, and see that it is done."""
