@@ -22,7 +22,7 @@ from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
 from medchain.ledger.object import Body, StateRecord, in_force
-from medchain.ledger.one_claim import OneClaim, one_claim_in
+from medchain.ledger.one_claim import PURPOSE, OneClaim, one_claim_in
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
@@ -230,6 +230,7 @@ class GrantFinder:
         ways: the way to others.
         clock: gives Unix seconds.
         mandates: as for `GrantDesk`.
+        of_claim: lists the consents for one claim (digest), in force or not.
     """
 
     org_id: str
@@ -241,6 +242,7 @@ class GrantFinder:
     ways: GrantWays
     clock: Clock
     mandates: Callable[[], Sequence[bytes]] = tuple
+    of_claim: Callable[[bytes], Sequence[bytes]] = lambda _digest: ()
 
     def about(
         self, custodian: str, about: str, purpose: str, resource_types: Sequence[str], claim: bytes | None = None
@@ -314,6 +316,19 @@ class GrantFinder:
             As `of_patient`.
         """
         return self._under({mandate} & set(self.mandates()), purpose, resource_types)
+
+    def for_claim(self, claim: bytes) -> list[tuple[str, bytes]]:
+        """List the grants for one claim alone whose consent is in force, by what this node holds.
+
+        Args:
+            claim: its digest, 32 bytes.
+
+        Returns:
+            As `of_patient`.
+        """
+        heads = ((key, self.ledger.record(key)) for key in self.of_claim(claim))
+        living = {key for key, head in heads if head is not None and in_force(head, self.clock() // DAY_S)}
+        return self._under(living, PURPOSE, (ANY_TYPE,), claim)
 
     def _under(
         self, permitting: Collection[bytes], purpose: str, resource_types: Sequence[str], claim: bytes | None = None

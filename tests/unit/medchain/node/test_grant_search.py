@@ -210,3 +210,10 @@ def test_what_is_for_one_claim_is_found_for_that_claim_alone_and_first(desks):
     assert {row["grant"] for row in both} == {general, for_claim}
     with pytest.raises(InputError):
         found(desks, **named, claim="0c")
+    here = desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"]
+    assert here == [{"custodian": RENHE, "grant": for_claim}]
+    assert desks.local(ANXIN).call("exchange.claim", {"claim": "0d" * 32})["grants"] == []
+    assert desks.local(TONGJI).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
+    desks.withdraw(phone, narrow)
+    desks.settle(narrow, 2)
+    assert desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
