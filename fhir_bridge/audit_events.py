@@ -33,6 +33,7 @@ _ATTESTATION: Final = "urn:medchain:attestation"
 _OBJECT: Final = "urn:medchain:object"
 _DEED: Final = "urn:medchain:deed"
 _CONCERN: Final = "urn:medchain:concern"
+_CLAIM: Final = "urn:medchain:claim-handling"
 _RECEIPT: Final = "urn:medchain:decision-receipts"
 _ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _LIFECYCLE: Final = f"{_TERMS}iso-21089-lifecycle"
@@ -85,6 +86,8 @@ _DEEDS: Final = {
     "mandate-stopped": ("110113", "110135", "E", _OBJECT),
     "permission-asked": ("110113", "110135", "E", _OBJECT),
     "permission-stopped": ("110113", "110135", "E", _OBJECT),
+    "claim-handled": ("110110", "110132", "U", _CLAIM),
+    "claim-viewed": ("110110", "110132", "R", _CLAIM),
     "recovery-announced": ("110113", "110137", "E", _OBJECT),
     "recovery-carried-out": ("110113", "110137", "E", _OBJECT),
 }

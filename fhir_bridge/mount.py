@@ -19,6 +19,7 @@ from consent.web.site import PatientSite
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
+from fhir_bridge.claims_desk.mount import claims_blueprints
 from fhir_bridge.deeds import KeptDeeds
 from fhir_bridge.labelling import label_sets
 from fhir_bridge.patient_records import RecordsOfPatients
@@ -97,7 +98,8 @@ def mount(
     app.register_blueprint(OversightPages(pages, node.local).blueprint())
     app.register_blueprint(ConcernAnswers(ConcernDesk(pages, node.local, node.records, audit)).blueprint())
     site = patient_site(node, genesis, pages, core)
-    for blueprint in desk_blueprints(Counter(site, core)):
+    counter = Counter(site, core)
+    for blueprint in (*desk_blueprints(counter), *claims_blueprints(counter)):
         app.register_blueprint(blueprint)
     for blueprint in patient_blueprints(site):
         app.register_blueprint(blueprint)

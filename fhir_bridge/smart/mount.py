@@ -16,6 +16,7 @@ from flask import Flask
 
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.claims_desk.words import CLAIM_WORDS
 from fhir_bridge.references import API
 from fhir_bridge.smart.assertions import AssertionCheck, ClientKeys
 from fhir_bridge.smart.authorisation import parse_authorisation
@@ -134,7 +135,8 @@ def register(
     app: Flask, site: Site, parts: Parts, patients: Patients, fetcher: Fetcher, provider: Provider | None = None
 ) -> Pages:
     """Register the endpoints and the pages of a site; arguments as their modules say, answer as `mount_smart`."""
-    server, pages = SmartServer(parts), Pages(site, {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
+    words = {**SMART_WORDS, **BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS, **CLAIM_WORDS}
+    server, pages = SmartServer(parts), Pages(site, words)
     authorise = AuthorisePages(pages, server, patients)
     has_provider = provider is not None
     floor = Floor(

@@ -18,6 +18,7 @@ from medchain.claims.batch import CURRENCY
 from medchain.claims.case_book import CaseBook
 from medchain.claims.case_desk import CaseDesk, for_insurers
 from medchain.claims.case_ports import CaseParts, ClaimShelf
+from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
@@ -89,6 +90,7 @@ class ClaimNode:
         watch: counts who fishes, and tells.
         asker: asks others.
         disputes: what is said about claims.
+        checks: batches that are checked while nobody waits.
     """
 
     def __init__(self, around: ClaimSurroundings) -> None:
@@ -122,6 +124,7 @@ class ClaimNode:
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
         self._cases = CaseDesk(self._case_parts(), CaseBook(around.records, lambda: ledger.members))
+        self.checks = CheckBook(self.asker.check, checked_json, self._reached, around.clock)
         self.disputes = DisputeDesk(
             DisputeParts(
                 org_id=around.org_id,
@@ -138,11 +141,12 @@ class ClaimNode:
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return Job("fishing", self.watch.run), Job("disputes", self.disputes.run)
+        return Job("fishing", self.watch.run), Job("disputes", self.disputes.run), Job("checks", self.checks.run)
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
         return {
+            **self.checks.operations(),
             **self.disputes.operations(),
             CHECK: self._check,
             REFUND: self._refund,
@@ -197,11 +201,14 @@ class ClaimNode:
         if not 0 < len(rows) <= MAX_CHECKED:
             raise InputError("claim.malformed")
         checked = self.asker.check([read_row(row) for row in rows])
+        reached = self._reached()
+        return {"checked": [checked_json(one) for one in checked], "final_size": reached.size, "time": reached.time}
+
+    def _reached(self) -> Reached:
+        """Tell how far the ledger is final."""
         store = self._around.side.replica.store
         final = store.final()
-        size = 0 if final is None else final.size
-        time = 0 if final is None else store.block_of_size(final.size).time
-        return {"checked": [checked_json(one) for one in checked], "final_size": size, "time": time}
+        return Reached(0, 0) if final is None else Reached(final.size, store.block_of_size(final.size).time)
 
     def _reserve(self, document: Json) -> Json:
         """Reserve a part of an invoice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from medchain.claims import check_words
 from medchain.commands.command import Text
 
 CLAIM_GROUP: Final = Text("发票是否已理赔", "whether invoices are claimed")
@@ -29,27 +30,8 @@ SUMMARY: Final = Text(
     "{all} rows: {counts}. As this node's ledger is final at {time}, with {size} entries.",
 )
 MEANING: Final = Text("说明", "meaning")
-DIFFERS: Final = Text("{meaning}；与发票不符：{differs}", "{meaning}; other than on the invoice: {differs}")
-DIFFERENCES: Final[Mapping[str, Text]] = {
-    "amount": Text("金额", "amount"),
-    "date": Text("日期", "date"),
-    "number": Text("票据代码或号码（纸质件另有编号）", "code or number (those of a paper copy are others)"),
-    "status": Text("状态", "state"),
-}
-"""What differs → its word."""
-BETWEEN: Final = Text("、", ", ")
-FINDINGS: Final[Mapping[str, Text]] = {
-    "free": Text("真实，未理赔", "genuine, not claimed"),
-    "malformed": Text("此行无法读取", "this row cannot be read"),
-    "outside": Text("开票单位不是联盟成员，无法核查", "issued by no member: it cannot be checked"),
-    "refused": Text("医院拒绝答复，或其答复有误", "the hospital refuses to answer, or its answer does not hold"),
-    "reserved": Text("真实，已有机构预留理赔", "genuine, reserved for a claim"),
-    "reversed": Text("真实，但医院已冲红作废", "genuine, but the hospital has taken it back"),
-    "settled": Text("真实，已理赔（部分或全部）", "genuine, paid in part or whole"),
-    "stopped": Text("今日查无此票的次数过多，医院停止答复", "the hospital answers no more today: many were unknown"),
-    "unknown": Text("医院没有此发票，或校验码有误", "the hospital has no such invoice, or the check code is wrong"),
-    "unreachable": Text("医院节点暂时无法连接", "the hospital does not answer now"),
-}
+BETWEEN: Final = Text(*check_words.BETWEEN)
+FINDINGS: Final[Mapping[str, Text]] = {name: Text(*words) for name, words in check_words.FINDINGS.items()}
 """Finding → what it means."""
 
 RESERVE_SUMMARY: Final = Text(

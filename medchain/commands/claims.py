@@ -16,6 +16,8 @@ from typing import Final
 
 from medchain.claims.asking import CHECK, MAX_CHECKED
 from medchain.claims.batch import Table, read_table, write_report
+from medchain.claims.check_words import meaning_of
+from medchain.claims.checks import MALFORMED
 from medchain.commands import claim_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.commands.new_file import write_new
@@ -24,9 +26,6 @@ from medchain.errors import InputError
 from medchain.ledger.claim_question import AskedRow
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
-
-MALFORMED: Final = "malformed"
-"""Finding of a row that cannot be asked for."""
 
 MAX_BYTES: Final = 64 << 20
 """Largest table."""
@@ -94,10 +93,7 @@ def _show(context: Context, done: int, total: int) -> None:
 def _worded(context: Context, row: Mapping[str, Json]) -> dict[str, str]:
     """Word what came of a row."""
     differs = [str(one) for one in as_list(row.get("differs"))]
-    meaning = context.say(texts.FINDINGS[str(row["finding"])])
-    if differs:
-        said = context.say(texts.BETWEEN).join(context.say(texts.DIFFERENCES[one]) for one in differs)
-        meaning = context.say(texts.DIFFERS, differs=said, meaning=meaning)
+    meaning = meaning_of(str(row["finding"]), differs, context.language)
     named = {name: str(row.get(name) or "") for name in ("claim_id", "finding", "hospital", "reason")}
     return {**named, "differs": " ".join(differs), "meaning": meaning}
 

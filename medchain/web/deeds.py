@@ -42,6 +42,8 @@ class Kind(StrEnum):
     MANDATE = "mandate-entered"
     MANDATE_GRANT = "mandate-granted"
     MANDATE_STOP = "mandate-stopped"
+    CLAIM = "claim-handled"
+    CLAIM_LOOK = "claim-viewed"
     RECOVERY = "recovery-announced"
     CARRYING_OUT = "recovery-carried-out"
 
@@ -55,7 +57,8 @@ class Deed:
         client: by which application.
         user: by which person, as the audit names people; empty for none.
         role: of that person, or empty.
-        subject: id of the client, account or attestation, or map key of the object that is changed; or empty.
+        subject: id of the client, account, attestation, case or dispute, or map key of the object that is changed; or
+            empty.
     """
 
     kind: Kind

@@ -23,6 +23,7 @@ WORDS: Final[Words] = {
     "menu.permissions": ("患者许可", "Permissions"),
     "menu.desk": ("登记窗口", "Desk"),
     "menu.emergency": ("紧急访问", "Emergency"),
+    "menu.claims": ("理赔", "Claims"),
     "menu.corrections": ("更正请求", "Corrections"),
     "menu.complaints": ("投诉", "Complaints"),
     "menu.reviews": ("紧急访问复核", "Reviews"),

@@ -21,6 +21,8 @@ from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.claims_desk.mount import claims_blueprints
+from fhir_bridge.claims_desk.words import CLAIM_WORDS
 from fhir_bridge.deeds import KeptDeeds
 from fhir_bridge.mount import desk_blueprints, seen_by
 from fhir_bridge.patient_records import RecordsOfPatients
@@ -150,7 +152,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         clock=clock,
         deeds=KeptDeeds(audit, clock),
     )
-    pages = Pages(web, {**BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS})
+    pages = Pages(web, {**BROWSE_WORDS, **PATIENT_WORDS, **STAFF_WORDS, **CLAIM_WORDS})
     pages.assets |= {name: read_asset("consent.web", name) for name in PATIENT_ASSETS}
     desk = EmergencyDesk(org_id, site.records, service, clock, fresh)
     ward = Ward(pages, desk, Patients(service, search, seen_by(audit)), site.records, local)
@@ -166,7 +168,8 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     patients = PatientSite(
         pages, local, RecordsOfPatients(core), site.records, service.patient_token, genesis(), "/fhir"
     )
-    for blueprint in (*desk_blueprints(Counter(patients, core)), *patient_blueprints(patients)):
+    counter = Counter(patients, core)
+    for blueprint in (*desk_blueprints(counter), *claims_blueprints(counter), *patient_blueprints(patients)):
         app.register_blueprint(blueprint)
     remember_reading(app)
     check_callers(app)

@@ -1,0 +1,142 @@
+"""What the pages of claims share: who may see and do what, at which organisation, and what of it is on the audit.
+
+Keeps true: the desk acts, an auditor sees and changes nothing; an insurer's pages are an insurer's alone, whatever an
+address says; what is seen and done of a case or dispute is on the audit, the latter before it is done. Trusts the
+session for who it is, and the daemon for what the ledger says that this organisation is.
+Source: `docs/spec/smart.md` 36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Blueprint, Response
+
+from consent.web.site import QUICK, organisation_name
+from fhir_bridge.browse.pages import showing_refusals
+from fhir_bridge.browse.reading import access_of
+from fhir_bridge.staff.counter import Counter
+from medchain.claims.issuing import ASKING_ROLES
+from medchain.encoding import Json, as_object
+from medchain.errors import AccessDeniedError
+from medchain.node.peers import Limits
+from medchain.store.accounts import Role
+from medchain.web.deeds import Ending, Kind, by
+from medchain.web.pages import Pages, add_views
+from medchain.web.session import SignedIn
+
+CLAIMS: Final = "/claims"
+"""Where the pages are."""
+
+ACTING: Final = (Role.DESK,)
+"""Who does something."""
+
+SEEING: Final = (Role.DESK, Role.AUDITOR)
+"""Who sees it."""
+
+HOSPITAL: Final = "hospital"
+"""Role on the ledger of who is asked about claims."""
+
+INSURER_TABS: Final = ("check", "disputes")
+"""Parts of an insurer's pages; a hospital's have the last one alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who looks, and what the organisation is.
+
+    Attributes:
+        me: the session.
+        organisations: the members, as the daemon tells them.
+        is_insurer: whether it is an insurer's.
+    """
+
+    me: SignedIn
+    organisations: Json
+    is_insurer: bool
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this person does something here."""
+        return self.me.account.role in ACTING
+
+    @property
+    def author(self) -> str:
+        """Who it is, as the audit names people."""
+        return access_of(self.me).user
+
+    def name(self, org_id: str) -> str:
+        """Name an organisation in the reader's language."""
+        return organisation_name(self.organisations, org_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the pages are made from.
+
+    Attributes:
+        counter: what the pages of the desk share.
+    """
+
+    counter: Counter
+
+    @property
+    def pages(self) -> Pages:
+        """Renders them."""
+        return self.counter.site.pages
+
+    def blueprint(self, name: str, rows: Iterable[tuple[str, Callable[..., Response], str]]) -> Blueprint:
+        """Make the routes of some pages; rows as of `add_views`."""
+        blueprint = Blueprint(name, __name__, template_folder="templates")
+        return showing_refusals(self.pages, add_views(blueprint, rows))
+
+    def seen_by(self, *, insurer: bool) -> Standing:
+        """Return who looks; raises `AccessDeniedError` ``session.*``, ``claims.role``.
+
+        Args:
+            insurer: whether the page is an insurer's alone.
+        """
+        return self._standing(self.pages.site.require(*SEEING), insurer=insurer)
+
+    def done_by(self, *, insurer: bool) -> Standing:
+        """Return who sends a form that counts once; raises as `seen_by` and `Counter.check_form`."""
+        return self._standing(self.counter.check_form(*ACTING), insurer=insurer)
+
+    def asked_by(self, *, insurer: bool) -> Standing:
+        """Return who sends a form that changes nothing; raises as `seen_by`, ``session.form``."""
+        return self._standing(self.pages.site.check_form(*SEEING), insurer=insurer)
+
+    def call(self, operation: str, document: Json, limits: Limits = QUICK) -> dict[str, Json]:
+        """Have the daemon do something."""
+        return as_object(self.counter.site.local.call(operation, document, limits))
+
+    def viewing(self, standing: Standing, subject: str = "") -> AbstractContextManager[Ending]:
+        """Keep on the audit that somebody looks, at one case or dispute, or at a list."""
+        return self.pages.site.deeds.doing(by(standing.me.account, Kind.CLAIM_LOOK, subject=subject))
+
+    def handling(self, standing: Standing, subject: str = "") -> AbstractContextManager[Ending]:
+        """Keep on the audit that somebody does something, before it is done."""
+        return self.pages.site.deeds.doing(by(standing.me.account, Kind.CLAIM, subject=subject))
+
+    def render(self, standing: Standing, template: str, tab: str, status: int = 200, **values: Any) -> Response:  # noqa: ANN401  # a template's
+        """Render a page with the parts that there are."""
+        return self.pages.render(
+            template,
+            status,
+            tabs=INSURER_TABS if standing.is_insurer else INSURER_TABS[-1:],
+            tab=tab,
+            may_act=standing.may_act,
+            form=self.counter.form(standing.me) if standing.may_act else "",
+            **values,
+        )
+
+    def _standing(self, me: SignedIn, *, insurer: bool) -> Standing:
+        """See what the organisation is."""
+        known = self.counter.organisations()
+        role = as_object(as_object(known).get(self.pages.site.org_id)).get("role")
+        if role not in ASKING_ROLES and (insurer or role != HOSPITAL):
+            raise AccessDeniedError("claims.role")
+        return Standing(me, known, role in ASKING_ROLES)

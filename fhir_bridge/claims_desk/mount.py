@@ -1,0 +1,24 @@
+"""Makes the pages of claims.
+
+Source: `docs/spec/smart.md` 36.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from fhir_bridge.claims_desk.check import CheckPages
+from fhir_bridge.claims_desk.disputes import DisputePages
+from fhir_bridge.claims_desk.ground import Ground
+from fhir_bridge.claims_desk.start import StartPage
+from fhir_bridge.staff.counter import Counter
+
+
+def claims_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
+    """Make the pages of claims.
+
+    Args:
+        counter: what the pages of the desk share.
+    """
+    ground = Ground(counter)
+    return tuple(one.blueprint() for one in (StartPage(ground), CheckPages(ground), DisputePages(ground)))

@@ -1,0 +1,154 @@
+"""The pages of disputes: what an insurer's desk asks and a hospital's answers; attacks."""
+
+from __future__ import annotations
+
+import pytest
+
+from medchain.store.accounts import Role
+from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
+from tests.unit.medchain.node.federation import ANXIN, RENHE
+
+PAGE = "/claims/disputes"
+DAY = 86400
+
+
+@pytest.fixture
+def dispute(insurance) -> str:
+    """A question that an insurer's daemon has brought."""
+    return opened(insurance)
+
+
+def opened(insurance, **changes: object) -> str:
+    asked = {"by": "Practitioner/w1", "claim": "c1" * 32, "days": 7, "hospital": RENHE, "patient": ""}
+    asked |= {"records": ["Encounter/e1"], "text": "住院天数<b>不符</b>"}
+    name = insurance.hospitals.local(ANXIN).call("dispute.open", asked | changes)["id"]
+    insurance.hospitals.nodes[ANXIN].disputes.round()
+    return f"{PAGE}/{name}"
+
+
+def said(browser, place: str, step: str, **more: str):
+    return browser.post(f"{place}?lang=en", form_of(browser, place) | {"step": step} | more)
+
+
+def test_a_hospitals_desk_answers_and_both_see_it(insurance, dispute):
+    hospital, insurer = insurance.desk("hospital"), insurance.desk()
+    page = hospital.get(f"{dispute}?lang=en")
+    assert "Waiting for the hospital's answer" in text_of(page)
+    assert "&lt;b&gt;" in page.text
+    assert '<a href="/browse/Encounter/e1">' in page.text
+    assert 'value="answer"' in page.text
+    assert 'value="close"' not in page.text
+    answer = said(hospital, dispute, "answer", text="出院日\r\n更正过")
+    assert answer.headers["Location"] == dispute
+    for browser in (hospital, insurer):
+        page = browser.get(f"{dispute}?lang=en")
+        assert "Answered by the hospital" in text_of(page)
+        assert "出院日\n更正过" in page.text
+    assert "/browse/Encounter/e1" not in insurer.get(dispute).text
+    assert 'value="answer"' not in hospital.get(dispute).text
+    said(insurer, dispute, "question", text="哪一天？", days="3")
+    said(hospital, dispute, "answer", text="9 月 6 日")
+    said(insurer, dispute, "close", text="")
+    for browser in (hospital, insurer):
+        page = browser.get(f"{dispute}?lang=en")
+        assert "Closed" in text_of(page)
+        assert "<textarea" not in page.text
+
+
+def test_what_is_overdue_says_so_at_both_and_comes_first(insurance):
+    late, later = opened(insurance, days=1), opened(insurance, days=30)
+    insurance.federation.time += 2 * DAY
+    try:
+        for who in ("insurer", "hospital"):
+            page = insurance.desk(who).get(f"{PAGE}?lang=en")
+            assert "overdue since" in text_of(page)
+            assert page.text.index(late) < page.text.index(later)
+            assert "left" in text_of(insurance.desk(who).get(f"{later}?lang=en"))
+        # It stays answerable.
+        assert said(insurance.desk("hospital"), late, "answer", text="so").status_code == 303
+    finally:
+        insurance.federation.time -= 2 * DAY
+
+
+def test_what_was_not_received_says_so(insurance):
+    insurance.federation.down.add(RENHE)
+    try:
+        place = opened(insurance)
+        page = text_of(insurance.desk().get(f"{place}?lang=en"))
+        assert "not received by the other side yet" in page
+        assert "days left" not in page
+    finally:
+        insurance.federation.down.discard(RENHE)
+    insurance.hospitals.nodes[ANXIN].disputes.round()
+    assert "not received" not in text_of(insurance.desk().get(f"{place}?lang=en"))
+
+
+def test_an_auditor_reads_and_says_nothing(insurance, dispute):
+    for who in ("insurer", "hospital"):
+        auditor = insurance.desk(who, Role.AUDITOR)
+        page = auditor.get(f"{dispute}?lang=en")
+        assert page.status_code == 200
+        assert "<textarea" not in page.text
+        form = form_of(insurance.desk(who), dispute) | {"csrf": auditor.csrf("/account"), "step": "answer", "text": "x"}
+        assert code_of(auditor.post(dispute, form)) == "session.role"
+
+
+@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.ADMINISTRATOR])
+def test_attack_other_roles_see_nothing(insurance, dispute, role):
+    for path in (PAGE, dispute):
+        assert code_of(insurance.desk("hospital", role).get(path)) == "session.role"
+
+
+def test_attack_a_regulator_has_no_disputes(insurance):
+    assert code_of(insurance.desk("regulator").get(PAGE)) == "claims.role"
+
+
+@pytest.mark.parametrize(("who", "step"), [("insurer", "answer"), ("hospital", "close"), ("hospital", "threat")])
+def test_attack_nobody_takes_a_step_of_the_other_side(insurance, dispute, who, step):
+    answer = said(insurance.desk(who), dispute, step, text="x")
+    assert answer.status_code == 400
+    assert "The other side has answered or closed meanwhile" in text_of(answer)
+    assert len(insurance.hospitals.local(RENHE).call("dispute.show", {"id": dispute[-32:]})["steps"]) == 1
+
+
+def test_an_answer_without_words_is_none(insurance, dispute):
+    answer = said(insurance.desk("hospital"), dispute, "answer", text=" \r\n ")
+    assert answer.status_code == 400
+    assert "Write 1 to 1,000 characters" in text_of(answer)
+
+
+def test_attack_days_that_are_not_offered_are_refused(insurance, dispute):
+    said(insurance.desk("hospital"), dispute, "answer", text="x")
+    assert code_of(said(insurance.desk(), dispute, "question", text="x", days="5000")) == "asks.days"
+
+
+def test_attack_a_form_that_is_sent_again_says_nothing(insurance, dispute):
+    browser = insurance.desk("hospital")
+    form = form_of(browser, dispute) | {"step": "answer", "text": "x"}
+    assert browser.post(dispute, form).status_code == 303
+    assert code_of(browser.post(dispute, form)) == "desk.repeated"
+    assert code_of(browser.post(dispute, form | {"csrf": "x"})) == "session.form"
+
+
+def test_what_is_not_there_says_so(insurance):
+    browser = insurance.desk()
+    assert code_of(browser.get(f"{PAGE}/{'0' * 32}")) == "dispute.unknown"
+    assert browser.get(f"{PAGE}/x").status_code == 400
+
+
+def test_who_looks_and_answers_is_on_the_audit_and_no_word_of_it(insurance, dispute):
+    said(insurance.desk("hospital"), dispute, "answer", text="a very particular answer")
+    insurance.hospital.core.catch_up()
+    found = insurance.hospital.core.store.newest_records("AuditEvent")
+    texts = [insurance.hospital.core.service.open(one).content.decode() for one in found]
+    mine = [one for one in texts if dispute[-32:] in one]
+    assert {kind for kind in ("claim-handled", "claim-viewed") for one in mine if kind in one} == {
+        "claim-handled",
+        "claim-viewed",
+    }
+    assert not any("particular" in one for one in texts)
+
+
+def test_where_there_is_none_the_page_says_so(insurance, monkeypatch):
+    monkeypatch.setitem(insurance.insurer.local.operations, "dispute.list", lambda _: {"disputes": [], "time": 0})
+    assert "There is no dispute." in text_of(insurance.desk().get(f"{PAGE}?lang=en"))
