@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from fhir_bridge.claims_desk.case import CasePage
+from fhir_bridge.claims_desk.cases import SCRIPT, CasePages
 from fhir_bridge.claims_desk.check import CheckPages
 from fhir_bridge.claims_desk.disputes import DisputePages
 from fhir_bridge.claims_desk.ground import Ground
 from fhir_bridge.claims_desk.start import StartPage
 from fhir_bridge.staff.counter import Counter
+from medchain.web.pages import read_asset
 
 
 def claims_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
@@ -20,5 +23,7 @@ def claims_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     Args:
         counter: what the pages of the desk share.
     """
+    counter.site.pages.assets[SCRIPT] = read_asset("fhir_bridge.claims_desk", SCRIPT)
     ground = Ground(counter)
-    return tuple(one.blueprint() for one in (StartPage(ground), CheckPages(ground), DisputePages(ground)))
+    pages = (StartPage(ground), CasePages(ground), CasePage(ground), CheckPages(ground), DisputePages(ground))
+    return tuple(one.blueprint() for one in pages)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from fhir_bridge.claims_desk.check import PLACE
+from fhir_bridge.claims_desk.cases import CASES
 from fhir_bridge.claims_desk.disputes import DISPUTES
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground
 from medchain.web.pages import redirected
@@ -28,4 +28,4 @@ class StartPage:
 
     def begin(self) -> Response:
         """Go to an insurer's first page, or to a hospital's."""
-        return redirected(PLACE if self._ground.seen_by(insurer=False).is_insurer else DISPUTES)
+        return redirected(CASES if self._ground.seen_by(insurer=False).is_insurer else DISPUTES)

@@ -1,0 +1,267 @@
+"""The page of one claim: its verdict with the evidence as graph and table, and what the desk does with it.
+
+Keeps true: what is shown of the verdict follows from it alone; who does something is on the audit before it is done,
+and each form counts once; nothing is said to be reserved or paid before this node's own ledger has it. Trusts the
+daemon for the case.
+Source: `docs/spec/claim-case.md`, `docs/spec/claim-verdict.md`, `docs/spec/smart.md` 36.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from flask import Blueprint, Response, request
+
+from consent.web.site import SLOW
+from fhir_bridge.claims_desk.cases import CASES, amount_text, case_row
+from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, read_days, written
+from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, graph_of
+from fhir_bridge.claims_desk.ground import Ground, Standing
+from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
+from medchain.claims import disputes
+from medchain.claims.cases import Case, CaseClient
+from medchain.claims.dispute import MAX_RECORDS
+from medchain.claims.verdict_words import COLOURS
+from medchain.encoding import Json, as_list, as_number, as_object, as_objects, canonical
+from medchain.errors import InputError
+from medchain.ledger.evidence.verdict import ClaimVerdict, parse_verdict
+from medchain.ledger.kinds.content import short_text
+from medchain.web.pages import LANGUAGES, language, redirected
+
+ASK_DAYS: Final = (1, 3, 7, 14, 30)
+"""Days for which a permission for one claim can be asked for."""
+
+RESERVE_DAYS: Final = (1, 3, 7, 14, 30)
+"""Days for which a part can be reserved."""
+
+MAX_NOTE: Final = 2000
+"""Longest note, in characters."""
+
+_TAB: Final = "cases"
+_PAID: Final = frozenset({"reserved", "settled"})
+
+
+class CasePage:
+    """The page of one node."""
+
+    __slots__ = ("_cases", "_ground")
+
+    def __init__(self, ground: Ground) -> None:
+        """Use what the pages share."""
+        self._ground = ground
+        self._cases = CaseClient(ground.counter.site.local)
+
+    def blueprint(self) -> Blueprint:
+        """Make the routes."""
+        place = f"{CASES}/<name>"
+        rows = [(place, self.show, "GET")]
+        rows += [
+            (f"{place}/{deed.__name__}", deed, "POST")
+            for deed in (self.ask, self.reserve, self.settle, self.release, self.refuse, self.note, self.dispute)
+        ]
+        return self._ground.blueprint("claim-case", rows)
+
+    def show(self, name: str) -> Response:
+        """Show a claim, its verdict, and what can be done."""
+        standing = self._ground.seen_by(insurer=True)
+        with self._ground.viewing(standing, name):
+            case = self._cases.show(name)
+        said = self._ground.call(disputes.LIST, {"claim": case["digest"]})
+        verdict, pages = verdict_of(case), self._ground.pages
+        return self._ground.render(
+            standing,
+            "claims/case.html",
+            _TAB,
+            one=case_row(self._ground, standing, case),
+            cited=[
+                (standing.name(org_id), [str(one) for one in as_list(rows)])
+                for org_id, rows in sorted(as_object(case.get("cited")).items())
+            ],
+            outside=[str(one) for one in as_list(case.get("outside"))],
+            verdict=None if verdict is None else self._verdict(standing, case, verdict),
+            may=self._may(case),
+            asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
+            deeds=[self._deed(one) for one in as_objects(case.get("deeds"))],
+            notes=[{**one, "time": pages.moment(as_number(one.get("time")))} for one in as_objects(case.get("notes"))],
+            disputes=[self._dispute(one) for one in as_objects(said.get("disputes"))],
+            hospitals=self._asked_hospitals(standing, case),
+            ask_days=[(str(one), pages.say("ask.days", days=one)) for one in ASK_DAYS],
+            reserve_days=[(str(one), pages.say("ask.days", days=one)) for one in RESERVE_DAYS],
+            answer_days=days_offered(self._ground),
+            usual=str(USUAL_DAYS),
+        )
+
+    def ask(self, name: str) -> Response:
+        """Ask the patient for a permission for exactly this claim."""
+        standing = self._ground.done_by(insurer=True)
+        days, reason = _chosen("days", ASK_DAYS), short_text(request.form.get("reason", "").strip())
+        hospital, person = request.form.get("hospital", ""), standing.me.account.display
+        return self._done(standing, name, lambda: self._cases.ask(name, days, reason, person=person, hospital=hospital))
+
+    def reserve(self, name: str) -> Response:
+        """Reserve a part of the invoice; final when the page answers."""
+        standing, days = self._ground.done_by(insurer=True), _chosen("days", RESERVE_DAYS)
+        return self._done(standing, name, lambda: self._cases.reserve(name, _amount(), days))
+
+    def settle(self, name: str) -> Response:
+        """Note on the ledger what is paid; final when the page answers."""
+        standing = self._ground.done_by(insurer=True)
+        return self._done(standing, name, lambda: self._cases.settle(name, _amount()))
+
+    def release(self, name: str) -> Response:
+        """Give up what was reserved; final when the page answers."""
+        return self._done(self._ground.done_by(insurer=True), name, lambda: self._cases.release(name))
+
+    def refuse(self, name: str) -> Response:
+        """Note that this insurer does not pay, and why."""
+        standing, reason = self._ground.done_by(insurer=True), _note()
+        return self._done(standing, name, lambda: self._cases.refuse(name, standing.author, reason))
+
+    def note(self, name: str) -> Response:
+        """Add a note."""
+        standing, text = self._ground.done_by(insurer=True), _note()
+        return self._done(standing, name, lambda: self._cases.note(name, standing.author, text))
+
+    def dispute(self, name: str) -> Response:
+        """Ask the hospital about the claim, on the record, and go to the dispute."""
+        standing = self._ground.done_by(insurer=True)
+        case, days, text = self._cases.show(name), read_days(), _note()
+        hospital = request.form.get("hospital", "")
+        if hospital not in dict(self._asked_hospitals(standing, case)):
+            raise InputError("dispute.hospital")
+        claim = str(case.get("claim"))
+        asked: Json = {
+            "by": standing.author,
+            "claim": case["digest"],
+            "days": days,
+            "hospital": hospital,
+            "patient": self._patient(claim) if claim else "",
+            "records": as_list(as_object(case.get("cited")).get(hospital))[:MAX_RECORDS],
+            "text": text,
+        }
+        with self._ground.handling(standing, name):
+            opened = self._ground.call(disputes.OPEN, asked, SLOW)
+        return redirected(f"{DISPUTES}/{opened['id']}")
+
+    def _done(self, standing: Standing, name: str, deed: Callable[[], Case]) -> Response:
+        """Do something with a case, and show it."""
+        with self._ground.handling(standing, name):
+            deed()
+        return redirected(f"{CASES}/{name}")
+
+    def _verdict(self, standing: Standing, case: Mapping[str, Json], verdict: ClaimVerdict) -> dict[str, object]:
+        """Show a verdict with its graph."""
+        at, pages = LANGUAGES.index(language()), self._ground.pages
+        graph = graph_of(verdict, as_object(case.get("cited")))
+        titles = {node.key: self._title(standing, case, node) for node in graph.nodes}
+        return {
+            "colour": verdict.colour.value,
+            "word": COLOURS[verdict.colour.value][at],
+            "as_of": pages.moment(verdict.time),
+            "position": verdict.position,
+            "lines": shown_lines(verdict, language(), standing.name),
+            "picture": drawn(graph, titles),
+            "size": (NODE_WIDTH, NODE_HEIGHT),
+            "nodes": [
+                {
+                    "key": node.key,
+                    "lane": node.lane,
+                    "kind": node.kind,
+                    "title": titles[node.key],
+                    "colour": node.colour.value,
+                    "word": COLOURS[node.colour.value][at],
+                    "known": [shown_finding(one, language(), standing.name) for one in node.findings]
+                    if node.kind != "verdict"
+                    else [],
+                }
+                for node in graph.nodes
+            ],
+        }
+
+    def _title(self, standing: Standing, case: Mapping[str, Json], node: Node) -> str:
+        """Name a node."""
+        cited = as_list(as_object(case.get("cited")).get(node.hospital))
+        named = standing.name(node.hospital) if node.hospital else ""
+        amount, number = amount_text(case.get("amount")), str(case.get("number"))
+        said = {"amount": amount, "count": len(cited), "hospital": named, "number": number}
+        return self._ground.pages.say(f"claims.node.{node.kind}", **said)
+
+    def _may(self, case: Mapping[str, Json]) -> dict[str, bool]:
+        """Tell what can be done with a case in its state."""
+        status, has_invoice = str(case.get("status")), case.get("row") is not None
+        return {
+            "ask": bool(as_object(case.get("cited"))) and status not in _PAID,
+            "reserve": has_invoice and status not in {*_PAID, "gathering"},
+            "settle": has_invoice and status == "reserved",
+            "release": has_invoice and status in _PAID,
+            "refuse": status not in {*_PAID, "refused"},
+        }
+
+    def _asked_hospitals(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str]]:
+        """List the hospitals that can be asked about a claim."""
+        others = self._ground.counter.others()
+        named = {*as_object(case.get("cited")), str(case.get("hospital") or "")}
+        return [(org_id, standing.name(org_id)) for org_id in sorted(named) if org_id in others]
+
+    def _ask_row(self, standing: Standing, ask: Mapping[str, Json]) -> dict[str, object]:
+        """Word that the patient was asked."""
+        time, cited = self._ground.pages.moment(as_number(ask.get("time"))), as_number(ask.get("cited"))
+        return {"hospital": standing.name(str(ask.get("hospital"))), "time": time, "count": cited}
+
+    def _deed(self, deed: Mapping[str, Json]) -> dict[str, object]:
+        """Word what the ledger has of a case."""
+        return {
+            "action": self._ground.pages.say(f"claims.deed.{deed.get('action')}"),
+            "amount": amount_text({"currency": deed.get("currency"), "minor": deed.get("amount")}),
+            "position": as_number(deed.get("position")),
+            "time": self._ground.pages.moment(as_number(deed.get("time"))),
+        }
+
+    def _dispute(self, found: Mapping[str, Json]) -> dict[str, object]:
+        """Word a dispute about a claim in short."""
+        due, steps = found.get("due"), as_objects(found.get("steps"))
+        return {
+            "id": str(found.get("id")),
+            "state": str(found.get("state")),
+            "text": str(steps[0].get("text")),
+            "is_heard": steps[-1].get("heard") is not None,
+            "is_overdue": found.get("overdue") is True,
+            "due": self._ground.pages.moment(due) if isinstance(due, int) else "",
+        }
+
+    def _patient(self, claim: str) -> str:
+        """Return the id of the patient of this node whose claim it is; empty for none."""
+        kind, _, name = claim.partition("/")
+        core = self._ground.counter.core
+        found = core.store.get(kind, name)
+        token = "" if found is None else found.patient
+        patients = core.store.by_patient(token, ("Patient",), limit=1) if token else []
+        return patients[0].id if patients else ""
+
+
+def verdict_of(case: Mapping[str, Json]) -> ClaimVerdict | None:
+    """Read the verdict of a case; None before the first; raises `InputError` for what is none."""
+    found = case.get("verdict")
+    return None if found is None else parse_verdict(canonical(found))
+
+
+def _chosen(name: str, offered: tuple[int, ...]) -> int:
+    """Read a number of days that was offered; raises `InputError` ``asks.days``."""
+    chosen = request.form.get(name, "")
+    if chosen not in {str(one) for one in offered}:
+        raise InputError("asks.days")
+    return int(chosen)
+
+
+def _amount() -> str:
+    """Read an amount from a form; empty for what is claimed."""
+    return request.form.get("amount", "").strip().replace(",", "")
+
+
+def _note() -> str:
+    """Read a text of a case; raises `InputError` ``case.note``."""
+    text = written("text")
+    if not 0 < len(text) <= MAX_NOTE:
+        raise InputError("case.note")
+    return text

@@ -1,0 +1,13 @@
+// Moves the focus along the rows of a list by the arrow keys; Enter follows the link that has it, as everywhere. The list
+// is whole without this.
+const links = [...document.querySelectorAll("[data-rows] tbody a")];
+document.querySelectorAll("[data-keys]").forEach((one) => { one.hidden = links.length === 0; });
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const isElsewhere = event.target.closest("input, select, textarea, details");
+  if (step === undefined || isElsewhere || event.altKey || event.ctrlKey || event.metaKey || links.length === 0) return;
+  const at = links.indexOf(document.activeElement);
+  const next = at < 0 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step));
+  links[next].focus();
+  event.preventDefault();
+});

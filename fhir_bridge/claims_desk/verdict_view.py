@@ -1,0 +1,83 @@
+"""A verdict as a page shows it: seven lines, each with its colour, one sentence, and all that was found. Pure.
+
+Keeps true: what is shown follows from the verdict alone, so that the page says what the command and the file say;
+colours are told in words as well; organisations are named as the reader knows them.
+Source: `docs/spec/claim-verdict.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from medchain.claims.verdict_words import COLOURS, LINES, sentence
+from medchain.ledger.evidence.verdict import ClaimVerdict, Finding, Line, worst
+
+HOSPITAL: Final = "hospital"
+"""Argument of a finding that names an organisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """One thing that was found.
+
+    Attributes:
+        code: of the finding.
+        colour: how good it is.
+        sentence: in the reader's language.
+        items: numbers of the items of the bundle that show it.
+    """
+
+    code: str
+    colour: str
+    sentence: str
+    items: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """One line of a verdict.
+
+    Attributes:
+        line: which.
+        name: in the reader's language.
+        colour: how good it is.
+        word: the colour in words.
+        sentence: of the worst finding; empty where nothing was found.
+        findings: all of them, the worst first.
+    """
+
+    line: str
+    name: str
+    colour: str
+    word: str
+    sentence: str
+    findings: tuple[ShownFinding, ...]
+
+
+def shown_lines(verdict: ClaimVerdict, language: str, name: Callable[[str], str]) -> list[ShownLine]:
+    """Show the lines of a verdict.
+
+    Args:
+        verdict: the verdict.
+        language: ``zh``; anything else is English.
+        name: names an organisation by its org_id.
+    """
+    at = 0 if language == "zh" else 1
+    lines = []
+    for line in Line:
+        found = tuple(shown_finding(one, language, name) for one in verdict.of(line))
+        colour = worst(verdict.of(line)).value
+        said = found[0].sentence if found else ""
+        lines.append(ShownLine(line.value, LINES[line.value][at], colour, COLOURS[colour][at], said, found))
+    return lines
+
+
+def shown_finding(finding: Finding, language: str, name: Callable[[str], str]) -> ShownFinding:
+    """Show one thing that was found; arguments as of `shown_lines`."""
+    arguments = dict(finding.arguments)
+    if HOSPITAL in arguments:
+        arguments[HOSPITAL] = name(str(arguments[HOSPITAL]))
+    said = sentence(replace(finding, arguments=arguments), language)
+    return ShownFinding(finding.code, finding.colour.value, said, finding.items)

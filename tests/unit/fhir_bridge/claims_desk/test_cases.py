@@ -1,0 +1,262 @@
+"""The work list and the page of a claim: found, opened, asked for, reserved, paid, noted, disputed; attacks."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+
+import pytest
+
+from medchain.claims.cases import CaseClient
+from medchain.errors import ConflictError
+from medchain.node.records import NewRecord
+from medchain.store.accounts import Role
+from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
+from tests.unit.fhir_bridge.claims_desk.judged import GREEN, judge
+from tests.unit.medchain.claims.filed import content
+from tests.unit.medchain.claims.questions import row
+from tests.unit.medchain.node.federation import ANXIN, RENHE
+
+PAGE = "/claims/cases"
+NUMBERS = (f"AX{number:05}" for number in itertools.count(1))
+CODE = 'data-code="{}"'
+
+
+def filed(insurance, number: str = "", **given: object) -> dict:
+    """A claim that the insurer's daemon has opened."""
+    client = CaseClient(insurance.hospitals.local(ANXIN))
+    return client.take(content(identifier=[{"value": number or next(NUMBERS)}]), given)
+
+
+@pytest.fixture
+def case(insurance) -> dict:
+    made = filed(insurance, row=row().to_json())
+    judge(insurance.insurer.core.store, made)
+    return made
+
+
+def did(browser, case: dict, deed: str, **given: str):
+    place = f"{PAGE}/{case['id']}"
+    return browser.post(f"{place}/{deed}?lang=en", form_of(browser, place) | given)
+
+
+def opened(browser, **given: object):
+    return browser.post(f"{PAGE}/open?lang=en", form_of(browser, PAGE) | given)
+
+
+def test_the_list_has_colour_in_words_age_amount_and_state(insurance, case):
+    filed(insurance, "UNJUDGED-1")
+    insurance.federation.time += 3 * 86400
+    try:
+        page = insurance.desk().get(f"{PAGE}?lang=en")
+    finally:
+        insurance.federation.time -= 3 * 86400
+    said = text_of(page)
+    for one in (case["number"], "something is wrong", "judged", "8422.80 CNY", "3 days", "not judged yet"):
+        assert one in said
+    assert page.text.count("aria-sort=") == 1
+
+
+def test_claims_are_found_by_colour_state_and_hospital_and_sorted(insurance, case):
+    green = filed(insurance, "GREEN-1")
+    judge(insurance.insurer.core.store, green, GREEN)
+    browser = insurance.desk()
+
+    def numbers(query: str) -> list[str]:
+        page = browser.get(f"{PAGE}?{query}").text
+        return [one for one in (case["number"], "GREEN-1") if f">{one}</a>" in page]
+
+    assert numbers("colour=green") == ["GREEN-1"]
+    assert numbers("colour=red") == [case["number"]]
+    assert numbers("status=settled") == []
+    assert numbers(f"hospital={RENHE}&status=judged") == [case["number"], "GREEN-1"]
+    # What is not offered narrows nothing.
+    assert numbers("colour=blue&status=x&hospital=nobody&order=id") == [case["number"], "GREEN-1"]
+    for order in ("number", "-number"):
+        page = browser.get(f"{PAGE}?order={order}&status=judged").text
+        assert (page.index(case["number"]) < page.index("GREEN-1")) is (order == "number")
+
+
+def test_the_list_goes_on_page_by_page(insurance):
+    for number in range(30):
+        filed(insurance, f"PAGED-{number:02}")
+    browser = insurance.desk()
+    first = browser.get(f"{PAGE}?status=new&order=number&lang=en")
+    assert "1 to 25 of" in text_of(first)
+    assert '/claims/cases?status=new&amp;order=number&amp;page=2" rel="next"' in first.text
+    second = browser.get(f"{PAGE}?status=new&order=number&page=2")
+    assert 'rel="prev"' in second.text
+    assert browser.get(f"{PAGE}?page=99999999999").status_code == 200
+    assert browser.get(f"{PAGE}?page=x").status_code == 200
+
+
+def test_a_number_is_found_by_its_beginning_and_stands_in_no_address(insurance):
+    filed(insurance, "FOUND-77")
+    browser = insurance.desk()
+    page = browser.post(f"{PAGE}/find", {"csrf": browser.csrf(PAGE), "number": "FOUND"})
+    assert ">FOUND-77</a>" in page.text
+    assert "number=FOUND" not in page.text
+    page = browser.post(f"{PAGE}/find?lang=en", {"csrf": browser.csrf(PAGE), "number": "NOBODY"})
+    assert "There is no such claim." in text_of(page)
+    assert browser.get(f"{PAGE}/find").headers["Location"] == PAGE
+
+
+def test_a_claim_is_pasted_or_brought_as_a_file_and_opened_once(insurance):
+    browser, claim = insurance.desk(), content(identifier=[{"value": "PASTED-1"}])
+    place = opened(browser, content=claim.decode()).headers["Location"]
+    assert "PASTED-1" in text_of(browser.get(place))
+    assert opened(browser, file=(io.BytesIO(claim), "c.json")).headers["Location"] == place
+
+
+def test_a_claim_that_is_stored_here_is_opened_by_who_may_read_it(insurance):
+    world = insurance.insurer
+    made = {**json.loads(content(identifier=[{"value": "STORED-1"}])), "id": "stored-1"}
+    world.core.service.create(NewRecord("Claim", "stored-1", json.dumps(made).encode(), ""))
+    browser = insurance.desk()
+    answer = opened(browser, reference="Claim/stored-1")
+    assert answer.status_code == 303
+    assert "STORED-1" in text_of(browser.get(answer.headers["Location"]))
+    answer = opened(browser, reference="Claim/nobody")
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"reference": "Patient/p1"}, {"content": "{}"}, {"content": "x"}, {"file": (io.BytesIO(b"["), "f")}]
+)
+def test_what_is_no_claim_is_said(insurance, given):
+    answer = opened(insurance.desk(), **given)
+    assert answer.status_code == 400
+    assert "It was not opened" in text_of(answer)
+
+
+def test_the_page_of_a_claim_has_the_seven_lines_the_graph_and_the_same_as_a_table(insurance, case):
+    page = insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")
+    said = text_of(page)
+    for one in ("Source ! look closer", "Unaltered ✕ something is wrong", "Coverage and time ✓ in order"):
+        assert one in said
+    assert "came late: of" in said
+    assert "/code" in said
+    nodes = {"records-0", "consent-0", "registered-0", "access-0", "invoice", "unclaimed", "claim", "coverage", "flags"}
+    for key in nodes | {"verdict"}:
+        assert page.text.count(f'href="#node-{key}"') == 1
+        assert page.text.count(f'<tr id="node-{key}"') == 1
+    assert "items 4 of the bundle" in said
+    assert "style=" not in page.text
+
+
+def test_a_claim_that_is_not_judged_says_what_to_do(insurance):
+    case = filed(insurance)
+    assert "There is no verdict yet" in text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+
+
+def test_a_patient_is_asked_for_exactly_this_claim(insurance):
+    case, browser = filed(insurance), insurance.desk()
+    answer = did(browser, case, "ask", hospital=RENHE, days="7", reason="for your claim")
+    assert answer.headers["Location"] == f"{PAGE}/{case['id']}"
+    asked = insurance.hospitals.asked[-1]
+    assert (asked["custodian"], asked["patient"], asked["days"]) == (RENHE, "p17", 7)
+    assert (asked["person"], asked["reason"]) == ("李医生", "for your claim")
+    assert asked["claim"]["digest"] == case["digest"]
+    assert "was asked for 5 records" in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    assert code_of(did(browser, case, "ask", hospital=RENHE, days="400", reason="x")) == "asks.days"
+    assert code_of(did(browser, case, "ask", hospital=RENHE, days="7", reason=" ")) == "content.text"
+    assert code_of(did(browser, case, "ask", hospital="nobody", days="7", reason="x")) == "case.patient"
+
+
+def test_an_invoice_is_reserved_paid_and_released_and_the_ledger_has_it(insurance, case):
+    browser, place = insurance.desk(), f"{PAGE}/{case['id']}?lang=en"
+    assert did(browser, case, "reserve", amount="8,000.00", days="7").status_code == 303
+    page = browser.get(place)
+    assert "reserved 8000.00 CNY, entry" in text_of(page)
+    assert f"{PAGE}/{case['id']}/refuse" not in page.text
+    assert code_of(did(browser, case, "refuse", text="no")) == "case.reserved"
+    assert did(browser, case, "settle", amount="7000").status_code == 303
+    assert "settled 7000.00 CNY, entry" in text_of(browser.get(place))
+    assert did(browser, case, "release").status_code == 303
+    assert "released 7000.00 CNY" in text_of(browser.get(place)) or "released 0.00 CNY" in text_of(browser.get(place))
+    assert code_of(did(browser, case, "reserve", amount="much", days="7")) == "invoice.amount"
+    assert code_of(did(browser, case, "reserve", amount="", days="400")) == "asks.days"
+    assert code_of(did(browser, case, "reserve", amount="9999999", days="7")) == "claim.amount"
+
+
+def test_notes_and_a_refusal_are_kept_with_who_wrote_them(insurance):
+    case, browser = filed(insurance), insurance.desk()
+    did(browser, case, "note", text="called\r\n<b>twice</b>")
+    did(browser, case, "refuse", text="not covered")
+    page = browser.get(f"{PAGE}/{case['id']}?lang=en")
+    assert "called\n&lt;b&gt;twice" in page.text
+    assert "not covered" in page.text
+    assert page.text.count("Practitioner/") == 2
+    assert "State refused" in text_of(page)
+    for text in (" ", "x" * 2001):
+        assert code_of(did(browser, case, "note", text=text)) == "case.note"
+
+
+def test_the_hospital_is_asked_about_a_claim_on_the_record(insurance, case):
+    browser = insurance.desk()
+    answer = did(browser, case, "dispute", hospital=RENHE, days="7", text="why so late?")
+    place = answer.headers["Location"]
+    assert place.startswith("/claims/disputes/")
+    shown = insurance.hospitals.local(RENHE).call("dispute.show", {"id": place[-32:]})
+    assert (shown["claim"], shown["records"]) == (case["digest"], case["cited"][RENHE])
+    assert "why so late?" in text_of(browser.get(f"{PAGE}/{case['id']}"))
+    assert code_of(did(browser, case, "dispute", hospital="nobody", days="7", text="x")) == "dispute.hospital"
+    assert code_of(did(browser, case, "dispute", hospital=RENHE, days="5000", text="x")) == "asks.days"
+
+
+def test_a_dispute_about_a_patients_claim_goes_with_that_patient(insurance):
+    world = insurance.insurer
+    patient = world.patient("disputed-patient")
+    made = {**json.loads(content(identifier=[{"value": "OF-PATIENT"}])), "id": "of-patient"}
+    made["patient"] = {"reference": f"Patient/{patient}"}
+    world.core.service.create(NewRecord("Claim", "of-patient", json.dumps(made).encode(), patient))
+    case = CaseClient(insurance.hospitals.local(ANXIN)).open("Claim/of-patient")
+    did(insurance.desk(), case, "dispute", hospital=RENHE, days="7", text="?")
+    [rows] = world.core.store.disputes(bytes.fromhex(case["digest"]))
+    assert rows[0].patient == world.core.service.patient_token(patient)
+
+
+@pytest.mark.parametrize("deed", ["ask", "reserve", "settle", "release", "refuse", "note", "dispute"])
+def test_attack_an_auditor_reads_and_does_nothing_and_a_form_counts_once(insurance, case, deed):
+    auditor = insurance.desk(role=Role.AUDITOR)
+    place = f"{PAGE}/{case['id']}"
+    page = auditor.get(place)
+    assert page.status_code == 200
+    assert "<form" not in page.text.partition("<main")[2]
+    form = form_of(insurance.desk(), place)
+    assert code_of(auditor.post(f"{place}/{deed}", form | {"csrf": auditor.csrf("/account")})) == "session.role"
+    assert code_of(insurance.desk().post(f"{place}/{deed}", form)) == "session.form"
+
+
+@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.ADMINISTRATOR])
+def test_attack_other_roles_see_nothing(insurance, case, role):
+    for path in (PAGE, f"{PAGE}/{case['id']}"):
+        assert code_of(insurance.desk(role=role).get(path)) == "session.role"
+
+
+def test_attack_a_hospitals_desk_sees_no_claim(insurance, case):
+    for who in ("hospital", "regulator"):
+        for path in (PAGE, f"{PAGE}/{case['id']}"):
+            assert code_of(insurance.desk(who).get(path)) == "claims.role"
+
+
+def test_what_is_not_there_says_so(insurance):
+    assert code_of(insurance.desk().get(f"{PAGE}/{'0' * 32}")) == "case.unknown"
+    assert code_of(insurance.desk().get(f"{PAGE}/x")) == "case.unknown"
+
+
+def test_fault_where_the_daemon_refuses_the_page_says_why(insurance, case, monkeypatch):
+    def refusing(_document):
+        raise ConflictError("claim.head")
+
+    monkeypatch.setitem(insurance.insurer.local.operations, "case.reserve", refusing)
+    answer = did(insurance.desk(), case, "reserve", amount="", days="7")
+    assert (answer.status_code, code_of(answer)) == (409, "claim.head")
+    assert "Others were first" in text_of(answer)
+
+
+def test_the_script_of_the_list_is_a_file_of_ours(insurance):
+    page = insurance.desk().get(PAGE).text
+    place = page.partition('<script type="module" src="')[2].partition('"')[0]
+    assert insurance.desk().get(place).headers["Content-Type"] == "text/javascript; charset=utf-8"
