@@ -31,6 +31,8 @@ SUMMARY: Final = Text(
 )
 MEANING: Final = Text("说明", "meaning")
 BETWEEN: Final = Text(*check_words.BETWEEN)
+DIFFERENCES: Final[Mapping[str, Text]] = {name: Text(*words) for name, words in check_words.DIFFERENCES.items()}
+"""What differs → its word."""
 FINDINGS: Final[Mapping[str, Text]] = {name: Text(*words) for name, words in check_words.FINDINGS.items()}
 """Finding → what it means."""
 
