@@ -26,7 +26,7 @@ from fhir_bridge.bundled import Lying, lying_in
 from fhir_bridge.document import Element, Resource, member, parse
 from fhir_bridge.references import patient_of
 from medchain.errors import InputError, NotFoundError
-from medchain.node.event_time import ELEMENTS
+from medchain.ledger.events import ELEMENTS
 from medchain.node.keystore import Layout
 from medchain.node.records import RecordService
 from medchain.node.telling import said

@@ -148,8 +148,8 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "What the permission says under which {hospital} gave it is not shown.",
     ),
     "consent.none": (
-        "没有出示 {hospital} 提供记录所依据的、给这家保险公司的授权。",
-        "No permission for this insurer is shown under which {hospital} gave the records.",
+        "没有出示给这家保险公司的、医院（{hospital}）据以提供记录的授权。",
+        "No permission for this insurer is shown under which a hospital gave records ({hospital}).",
     ),
     "consent.not_in_force": (
         "{hospital} 提供时授权已停止、已到期或尚未生效（{when}）。",

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from medchain.commands import messages
+from medchain.commands.claim_lines import claim_lines
 from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
@@ -248,6 +249,8 @@ def _verdict_document(verdict: Verdict, *, show: bool) -> Json:
     if verdict.items:
         rows: list[Json] = [item.to_json() | (_opened(item.shown) if show else {}) for item in verdict.items]
         document["items"] = rows
+    if verdict.claim is not None:
+        document["claim"] = verdict.claim.to_json()
     return document | _opened(verdict.shown) if show else document
 
 
@@ -270,6 +273,8 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
             yield from _look_lines(context, verdict.looks)
         case "items":
             yield from _item_lines(context, verdict.items, show=show)
+        case "claim" if verdict.claim is not None:
+            yield from claim_lines(context, verdict.claim)
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
         case "record":

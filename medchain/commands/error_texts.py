@@ -237,10 +237,6 @@ ERRORS: Final[Mapping[str, Text]] = {
         "只有能打开本节点根密钥的管理员可以更换密钥。",
         "Only an administrator who can open the node's root key exchanges keys.",
     ),
-    "rotation.full": Text(
-        "账本上本机构的票据编号密钥已满 {most} 代，不能再加。",
-        "The ledger lists {most} keys for ids of this organisation's invoices, and takes no more.",
-    ),
     "rotation.no_invoices": Text(
         "账本上没有本机构的开票单位代码：先用 medchain org issuers 提议登记。",
         "The ledger lists no issuer code of this organisation: propose one first with `medchain org issuers`.",
@@ -257,14 +253,6 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The node in {folder} is not running. Start it with `medchain node run`.",
     ),
     "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
-    "organisation.generation": Text(
-        "票据编号密钥只能追加，不能更改或删除；新的一代须在写入账本后 3 至 366 天开始使用。",
-        "Keys for ids of invoices are only added, never changed or dropped; a new one begins 3 to 366 days after the "
-        "ledger lists it.",
-    ),
-    "organisation.issuer": Text(
-        "已登记的开票单位代码不能撤销。", "An issuer code that the ledger lists cannot be given up."
-    ),
     "organisation.invoices": Text(
         "开票单位代码由 1 至 32 个 0-9、A-Z 组成，每个机构至多 64 个。",
         "An issuer code has 1 to 32 of 0-9 and A-Z; an organisation has 64 at most.",
@@ -321,12 +309,6 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.field_root": Text(
         "承诺中的字段根不是所示内容的：在它之下可以出示别的内容。",
         "The field root committed to is not that of the content shown: other contents could be shown under it.",
-    ),
-    "transaction.issuer": Text(
-        "该开票单位代码已属另一家机构。", "This issuer code belongs to another organisation already."
-    ),
-    "transaction.vrf": Text(
-        "该票据编号密钥已属另一家机构。", "This key for ids of invoices belongs to another organisation already."
     ),
     "trace.items": Text(
         "一个证明包可含 1 至 {limit} 个不同对象；给出了 {count} 个，或有重复。",
@@ -393,6 +375,26 @@ ERRORS: Final[Mapping[str, Text]] = {
         "披露链第 {version} 条的请求没有被披露方当时密钥的签名：可能是编造的。",
         "The request of entry {version} is not signed by a key that its recipient had then: it may be made up.",
     ),
+    "bundle.verdict": Text(
+        "证明包自带的结论与按其证据重新得出的不同。",
+        "The bundle's own verdict is not the one that follows from its evidence.",
+    ),
+    "evidence.access": Text(
+        "{org_id} 的披露不在账本的访问记录之中。", "The access on the ledger does not list what {org_id} discloses."
+    ),
+    "evidence.claim": Text(
+        "证据与索赔不符，或其中的索赔无法读取。", "The evidence is for another claim, or the claim cannot be read."
+    ),
+    "evidence.malformed": Text("证据文件格式有误。", "The evidence has another form."),
+    "evidence.member": Text("证明包没有列出成员 {org_id}。", "The bundle does not list member {org_id}."),
+    "evidence.question": Text(
+        "票据查询不是该保险公司就这张票据签署的。", "The question about the invoice is not what the insurer signed."
+    ),
+    "evidence.request": Text(
+        "{org_id} 据以披露的请求不是该保险公司为本索赔签署的。",
+        "The request that {org_id} answered is not what the insurer signed for this claim.",
+    ),
+    "evidence.signature": Text("{org_id} 没有签署这份披露。", "{org_id} did not sign the disclosure."),
     "bundle.split_view": Text(
         "证明包含有大小同为 {size} 而根不同的两个检查点：有人展示了两份历史。请保存证明包，并告知各成员。",
         "The bundle holds two checkpoints of the same size, {size}, with different roots: somebody shows two histories."

@@ -17,7 +17,7 @@ from typing import Final
 from medchain.encoding import Json, canonical, members, parse_canonical
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.kinds.access import signed_requests
-from medchain.ledger.members import AUTHENTICATION_KEY, parse_organisation
+from medchain.ledger.members import AUTHENTICATION_KEY, Organisation, parse_organisation
 from medchain.ledger.object import ORGANISATION, Body, StateRecord, map_key, organisation_id, public_body_hash
 from medchain.tlog.statemap import MapProof, verify_map
 
@@ -75,15 +75,17 @@ def asked_by(bodies: Iterable[Body | None]) -> list[str]:
 
 def write_askers(listings: Sequence[Listing]) -> bytes:
     """Write ``askers.json`` of a bundle: one row for each who asked, sorted by org_id."""
-    rows: list[Json] = [
-        {
-            "contents": list(listing.contents),
-            "map": _json(listing.proof.to_json()),
-            "records": [_json(record.encode()) for record in listing.records],
-        }
-        for listing in listings
-    ]
+    rows: list[Json] = [row_of(listing) for listing in listings]
     return canonical({"askers": rows, "type": ASKERS_TYPE})
+
+
+def row_of(listing: Listing) -> dict[str, Json]:
+    """Write a member as a row of ``askers.json``."""
+    return {
+        "contents": list(listing.contents),
+        "map": _json(listing.proof.to_json()),
+        "records": [_json(record.encode()) for record in listing.records],
+    }
 
 
 def open_askers(document: bytes, map_root: bytes) -> Mapping[str, Asker]:
@@ -134,9 +136,19 @@ def check_askers(
                 raise VerificationError("disclosures.signature", version=record.version)
 
 
-def _asker(row: Json, map_root: bytes) -> Asker:
-    """Check one member."""
-    top = members(row, {"contents": list, "map": dict, "records": list})
+def read_chain(top: Mapping[str, Json], map_root: bytes) -> list[tuple[StateRecord, Organisation]]:
+    """Check a member's own object: that a map has it, and all its versions with what each says.
+
+    Args:
+        top: ``contents``, ``map`` and ``records`` of a row.
+        map_root: of the proven state, 32 bytes.
+
+    Returns:
+        Record and content of each version, the newest first.
+
+    Raises:
+        InputError, VerificationError: as `open_askers`.
+    """
     contents, listed = top["contents"], top["records"]
     if type(contents) is not list or type(listed) is not list or not listed or len(contents) != len(listed):
         raise InputError("askers.malformed")
@@ -149,16 +161,28 @@ def _asker(row: Json, map_root: bytes) -> Asker:
         raise VerificationError("askers.history")
     if any(record.key != proof.key for record in records):
         raise VerificationError("askers.history")
-    keys: list[tuple[int, Mapping[str, bytes]]] = []
-    for record, content in zip(records, contents, strict=True):
-        if record.kind != ORGANISATION or public_body_hash(ORGANISATION, content) != record.body_hash:
-            raise VerificationError("askers.content", version=record.version)
-        organisation, _ = parse_organisation(content)
-        if organisation_key(organisation.org_id) != record.key:
-            raise VerificationError("askers.content", version=record.version)
-        own = {key.id: key.public for key in organisation.keys if key.use == AUTHENTICATION_KEY}
-        keys.append((record.since, own))
-    return Asker(records[0].creator, tuple(keys))
+    return [(record, _organisation(record, content)) for record, content in zip(records, contents, strict=True)]
+
+
+def own_keys(organisation: Organisation) -> Mapping[str, bytes]:
+    """Return a member's authentication keys: key id → public key, 97 bytes."""
+    return {key.id: key.public for key in organisation.keys if key.use == AUTHENTICATION_KEY}
+
+
+def _asker(row: Json, map_root: bytes) -> Asker:
+    """Check one member."""
+    chain = read_chain(members(row, {"contents": list, "map": dict, "records": list}), map_root)
+    return Asker(chain[0][0].creator, tuple((record.since, own_keys(said)) for record, said in chain))
+
+
+def _organisation(record: StateRecord, content: Json) -> Organisation:
+    """Read what a version of a member says, which its record must name."""
+    if record.kind != ORGANISATION or public_body_hash(ORGANISATION, content) != record.body_hash:
+        raise VerificationError("askers.content", version=record.version)
+    organisation, _ = parse_organisation(content)
+    if organisation_key(organisation.org_id) != record.key:
+        raise VerificationError("askers.content", version=record.version)
+    return organisation
 
 
 def _json(data: bytes) -> Json:

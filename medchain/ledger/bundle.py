@@ -18,9 +18,13 @@ from medchain.errors import InputError, VerificationError
 from medchain.ledger.askers import check_askers, open_askers
 from medchain.ledger.collection import ITEMS, Item, items_of, judge_items
 from medchain.ledger.disclosures import Disclosures, open_disclosures
+from medchain.ledger.evidence.document import EVIDENCE_FILE
+from medchain.ledger.evidence.judge import judge_claim
+from medchain.ledger.evidence.verdict import VERDICT_FILE, ClaimVerdict
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.lineage import is_named
+from medchain.ledger.listed import MEMBERS_FILE
 from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import StateLeaf, parse_state_leaf
 from medchain.ledger.mapped import MAP_FILE, read_map, read_records
@@ -38,8 +42,8 @@ from medchain.tlog.witness import verify_add_checkpoint
 MAX_BUNDLE_BYTES: Final = 64 * 1024 * 1024
 """Largest bundle, all files together."""
 
-MAX_FILES: Final = 512
-"""Most files of a bundle."""
+MAX_FILES: Final = 4096
+"""Most files of a bundle: five hundred objects with seven files each, and what stands beside them."""
 
 MAX_AGE_S: Final = 300
 """Default limit on the age of cosignatures for a current answer, in seconds."""
@@ -68,6 +72,7 @@ _OPTIONAL_FILES: Final = frozenset(
 )
 _RECORD_FILES: Final = frozenset({"history.json", "looks.json", OPENING_FILE, "record.json"})
 _OBJECT_FILES: Final = _RECORD_FILES | {"absence.json", "askers.json", BLOCK_FILE, "disclosures.json", MAP_FILE}
+_CLAIM_FILES: Final = frozenset({EVIDENCE_FILE, MEMBERS_FILE, VERDICT_FILE})
 _MAX_ANSWER_BYTES: Final = 4096
 
 
@@ -76,7 +81,7 @@ class Verdict:
     """What a bundle proves.
 
     Attributes:
-        answer: ``entry``, ``record``, ``absent``, ``items``, ``disclosures`` or ``looks``.
+        answer: ``entry``, ``record``, ``absent``, ``items``, ``claim``, ``disclosures`` or ``looks``.
         current: whether it holds for the newest state, under cosignatures younger than the limit.
         ledger: ledger id in hexadecimal, None where only a state leaf is proven.
         object: map key in hexadecimal, None for an entry alone.
@@ -92,6 +97,7 @@ class Verdict:
         items: the objects proven, where the bundle proves several, whose entries it does not hold.
         registered: when the entry was accepted, Unix seconds, None where the bundle does not prove it.
         shown: what is shown of the content of the version that is proven.
+        claim: what is found of an insurer's claim, None where that is not the question.
     """
 
     answer: str
@@ -110,6 +116,7 @@ class Verdict:
     registered: int | None = None
     items: tuple[Item, ...] = ()
     shown: Shown = NOTHING
+    claim: ClaimVerdict | None = None
 
     @property
     def opened(self) -> bytes | None:
@@ -158,6 +165,7 @@ def verify_bundle(
     if items:
         current = _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
         verdict = _items_verdict(items, position, state, checkpoint, current=current)
+        verdict = _claim(verdict, files, state, checkpoint.checkpoint)
     elif MAP_FILE in files:
         current = _is_fresh(files["state.tlog-proof"], policy, now, max_age_s)
         verdict = _state_verdict(files, position, state, checkpoint, ledger=named, current=current)
@@ -198,8 +206,11 @@ def _check_names(files: Mapping[str, bytes]) -> None:
     if not files.keys() >= _STATE_FILES:
         raise InputError("bundle.state")
     items = {name for name in files if name.startswith(ITEMS)}
-    beside = _OBJECT_FILES if items else frozenset()
-    allowed = _ENTRY_FILES | _STATE_FILES | _OPTIONAL_FILES
+    of_claim = _CLAIM_FILES if items and EVIDENCE_FILE in files else frozenset()
+    for name in sorted(of_claim - files.keys()):
+        raise InputError("bundle.files", name=name)
+    beside = _OBJECT_FILES - of_claim if items else frozenset()
+    allowed = _ENTRY_FILES | _STATE_FILES | _OPTIONAL_FILES | of_claim
     for name in sorted((files.keys() - allowed - items) | (files.keys() & beside)):
         raise InputError("bundle.files", name=name[:64])
 
@@ -306,6 +317,16 @@ def _items_verdict(
         raise VerificationError("bundle.entry")
     judged = judge_items(items, state.map_root, checkpoint.checkpoint)
     return replace(_entry_verdict(position, checkpoint), answer="items", current=current, time=state.time, items=judged)
+
+
+def _claim(verdict: Verdict, files: Mapping[str, bytes], state: StateLeaf, tree: Checkpoint) -> Verdict:
+    """Judge a claim where the bundle is about one; refuse one whose own verdict is another."""
+    if EVIDENCE_FILE not in files:
+        return verdict
+    found = judge_claim(files[EVIDENCE_FILE], files[MEMBERS_FILE], verdict.items, state, tree)
+    if files[VERDICT_FILE] != found.encode():
+        raise VerificationError("bundle.verdict")
+    return replace(verdict, answer="claim", claim=found)
 
 
 def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: Looks | None) -> str:

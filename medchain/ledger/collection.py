@@ -17,7 +17,7 @@ from medchain.errors import InputError, VerificationError
 from medchain.ledger.mapped import MAP_FILE, read_map, read_records
 from medchain.ledger.object import StateRecord
 from medchain.ledger.opening import NOTHING, OPENING_FILE, Shown, open_content
-from medchain.ledger.registered import BLOCK_FILE, accepted_at
+from medchain.ledger.registered import BLOCK_FILE, NEWEST_FILE, accepted_at
 from medchain.tlog.checkpoint import Checkpoint
 from medchain.tlog.statemap import verify_map
 
@@ -25,7 +25,8 @@ ITEMS: Final = "items/"
 """Folder of the items, one folder each, named 0, 1, …"""
 
 _NAME: Final = re.compile(r"items/(0|[1-9][0-9]{0,2})/([a-z]+\.json)\Z")
-_FILES: Final = frozenset({"absence.json", BLOCK_FILE, "history.json", MAP_FILE, OPENING_FILE, "record.json"})
+_PRESENT: Final = frozenset({BLOCK_FILE, "history.json", NEWEST_FILE, OPENING_FILE, "record.json"})
+_FILES: Final = _PRESENT | {"absence.json", MAP_FILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,31 @@ class Item:
         records: its state records, the newest first, the one that is proven last; none where it is absent.
         shown: what of that version's content is shown.
         registered: when that version was accepted, Unix seconds, None where it is not proven.
+        changed: when the newest version was accepted, likewise.
     """
 
     key: bytes
     records: tuple[StateRecord, ...]
     shown: Shown
     registered: int | None
+    changed: int | None = None
+
+    @property
+    def newest(self) -> StateRecord | None:
+        """Its head; None where it is absent."""
+        return self.records[0] if self.records else None
+
+    @property
+    def proven(self) -> StateRecord | None:
+        """The version that is proven; None where it is absent."""
+        return self.records[-1] if self.records else None
 
     def to_json(self) -> dict[str, Json]:
         """Write what is proven, without the content."""
-        proven = self.records[-1] if self.records else None
+        newest, proven = self.newest, self.proven
         return self.shown.to_json() | {
-            "newest": self.records[0].version if self.records else None,
+            "changed": self.changed,
+            "newest": None if newest is None else newest.version,
             "object": self.key.hex(),
             "position": None if proven is None else proven.since,
             "registered": self.registered,
@@ -119,10 +133,16 @@ def _judged(files: Mapping[str, bytes], map_root: bytes, tree: Checkpoint) -> It
     verify_map(map_root, proof)
     records = tuple(read_records(files, proof))
     if not records:
-        if files.keys() & {BLOCK_FILE, "history.json", OPENING_FILE, "record.json"}:
+        if files.keys() & _PRESENT:
             raise VerificationError("bundle.record")
         return Item(proof.key, (), NOTHING, None)
     record = records[-1]
     shown = open_content(files[OPENING_FILE], record) if OPENING_FILE in files else NOTHING
     registered = accepted_at(files[BLOCK_FILE], record.since, tree) if BLOCK_FILE in files else None
-    return Item(proof.key, records, shown, registered)
+    if len(records) == 1:
+        if NEWEST_FILE in files:
+            # It would be a second time of one version.
+            raise InputError("bundle.files", name=NEWEST_FILE)
+        return Item(proof.key, records, shown, registered, registered)
+    changed = accepted_at(files[NEWEST_FILE], records[0].since, tree) if NEWEST_FILE in files else None
+    return Item(proof.key, records, shown, registered, changed)

@@ -20,6 +20,9 @@ from medchain.tlog.merkle import leaf_hash, verify_inclusion
 BLOCK_FILE: Final = "block.json"
 """Name of the file in a bundle."""
 
+NEWEST_FILE: Final = "newest.json"
+"""Name of the same file about the newest version, where an earlier one is proven."""
+
 BLOCK_TYPE: Final = "medchain/block/v1"
 """Its type member."""
 

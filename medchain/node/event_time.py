@@ -8,40 +8,14 @@ Source: FHIR R4 §2.24.0.1 (date, dateTime, instant), Period, and each type's ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Final
 
 import orjson
 
 from medchain.dates import span_of
+from medchain.ledger.events import ELEMENTS
 from medchain.ledger.kinds.content import Period
-
-ELEMENTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "AllergyIntolerance": ("onsetDateTime", "onsetPeriod", "recordedDate"),
-    "CarePlan": ("period", "created"),
-    "Claim": ("billablePeriod", "created"),
-    "ClaimResponse": ("created",),
-    "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
-    "Coverage": ("period",),
-    "DiagnosticReport": ("effectiveDateTime", "effectivePeriod", "issued"),
-    "DocumentReference": ("date",),
-    "Encounter": ("period",),
-    "EpisodeOfCare": ("period",),
-    "ExplanationOfBenefit": ("billablePeriod", "created"),
-    "ImagingStudy": ("started",),
-    "Immunization": ("occurrenceDateTime",),
-    "Invoice": ("date",),
-    "MedicationAdministration": ("effectiveDateTime", "effectivePeriod"),
-    "MedicationDispense": ("whenHandedOver", "whenPrepared"),
-    "MedicationRequest": ("authoredOn",),
-    "MedicationStatement": ("effectiveDateTime", "effectivePeriod", "dateAsserted"),
-    "Observation": ("effectiveDateTime", "effectivePeriod", "effectiveInstant", "issued"),
-    "Procedure": ("performedDateTime", "performedPeriod"),
-    "QuestionnaireResponse": ("authored",),
-    "ServiceRequest": ("occurrenceDateTime", "occurrencePeriod", "authoredOn"),
-}
-"""Type → elements that say when it happened; the first that is there counts."""
 
 _SECOND_US: Final = 1_000_000
 

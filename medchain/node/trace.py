@@ -1,13 +1,14 @@
 """Tracing: the bundle that proves an answer offline, made from this node's own copy of the ledger.
 
 Keeps true: every bundle is made against a final checkpoint, and nothing leaves that `medchain.ledger.bundle` would not
-verify under the policy of that checkpoint. Trusts the replica, which checks its own proofs.
+verify under the policy of that checkpoint. Trusts the replica, which checks its own proofs. Long, since all kinds of
+bundles are put together of the same few files.
 Source: `docs/spec/proof-bundle.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,9 +17,14 @@ from medchain.encoding import Json, base64_text, canonical
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.askers import Listing, asked_by, organisation_key, write_askers
 from medchain.ledger.bundle import Verdict, answer_document
-from medchain.ledger.collection import write_items
+from medchain.ledger.collection import items_of, judge_items, write_items
 from medchain.ledger.disclosures import write_disclosures
+from medchain.ledger.evidence.document import EVIDENCE_FILE, parse_evidence
+from medchain.ledger.evidence.judge import judge_claim
+from medchain.ledger.evidence.verdict import VERDICT_FILE
 from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.listed import MEMBERS_FILE, write_listed
+from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.mapped import map_files
 from medchain.ledger.members import organisation_content
 from medchain.ledger.object import Body, StateRecord, public_body_hash
@@ -31,7 +37,7 @@ from medchain.ledger.opening import (
     RECORD_OPENING_TYPE,
 )
 from medchain.ledger.policy_steps import CHAIN_FILE
-from medchain.ledger.registered import BLOCK_FILE, BlockEnd, write_block
+from medchain.ledger.registered import BLOCK_FILE, NEWEST_FILE, BlockEnd, write_block
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import Stop, parse_envelope
 from medchain.node.replica import EntryProof, RecordProof, Replica
@@ -42,8 +48,8 @@ from medchain.tlog.note import parse_note
 from medchain.tlog.proof import format_proof
 from medchain.tlog.witness import AddCheckpointRequest
 
-MAX_ITEMS: Final = 80
-"""Most objects of one bundle: with six files each they are within what a bundle may hold."""
+MAX_ITEMS: Final = 500
+"""Most objects of one bundle: with seven files each they are within what a bundle may hold."""
 
 
 class BodyVersions(Protocol):
@@ -214,16 +220,70 @@ def export_items(
         InputError: ``trace.items`` for none, too many, or an object twice.
         NotFoundError, ConflictError, UnavailableError, VerificationError: as `export_object`.
     """
-    if not 0 < len(wanted) <= MAX_ITEMS or len({one.key for one in wanted}) != len(wanted):
-        raise InputError("trace.items", count=len(wanted), limit=MAX_ITEMS)
+    _check_wanted(wanted)
     final = _final(replica)
-    items = []
-    for one in wanted:
-        _, proven, files = _mapped(replica, final, one)
-        items.append(files if proven is None else files | _block(replica, proven.since, final.size))
+    items = [_item(replica, final, one) for one in wanted]
     state = replica.prove_state(final.size)
     files = _entry(replica, state, state, _claim("items", replica, state, None), final)
     return files | dict(write_items(items)) | _growth(replica, final, old_checkpoint)
+
+
+def export_claim(
+    replica: Replica, wanted: Sequence[WantedItem], evidence: bytes, *, old_checkpoint: bytes | None = None
+) -> dict[str, bytes]:
+    """Put together what is found of a claim, and all that it stands on, in one bundle.
+
+    Args:
+        replica: the ledger.
+        wanted: records, permissions, accesses and claims, of different objects, 1 to `MAX_ITEMS`.
+        evidence: ``evidence.json``; the members that it names are listed in the bundle.
+        old_checkpoint: as for `export_object`.
+
+    Returns:
+        File name → content, the verdict among them.
+
+    Raises:
+        InputError: ``trace.items``, or the code of evidence that cannot be read.
+        NotFoundError, ConflictError, UnavailableError, VerificationError: as `export_object`; or what is signed in the
+            evidence does not hold (`medchain.ledger.evidence.judge.judge`).
+    """
+    _check_wanted(wanted)
+    final, read = _final(replica), parse_evidence(evidence)
+    asked = read.question.hospital
+    named = {read.insurer, *(one.disclosure.hospital for one in read.disclosures), *([asked] if asked else [])}
+    state = replica.prove_state(final.size)
+    files = _entry(replica, state, state, _claim("claim", replica, state, None), final)
+    files |= dict(write_items([_item(replica, final, one, dated=True) for one in wanted]))
+    files |= {EVIDENCE_FILE: evidence, MEMBERS_FILE: write_listed(_listed(replica, sorted(named), final.size))}
+    tree, leaf = parse_checkpoint(parse_note(final.note.encode()).text), parse_state_leaf(state.leaf)
+    items = judge_items(items_of(files), leaf.map_root, tree)
+    verdict = judge_claim(evidence, files[MEMBERS_FILE], items, leaf, tree)
+    return files | {VERDICT_FILE: verdict.encode()} | _growth(replica, final, old_checkpoint)
+
+
+def _check_wanted(wanted: Sequence[WantedItem]) -> None:
+    """Refuse no objects, too many, and one twice."""
+    if not 0 < len(wanted) <= MAX_ITEMS or len({one.key for one in wanted}) != len(wanted):
+        raise InputError("trace.items", count=len(wanted), limit=MAX_ITEMS)
+
+
+def _item(replica: Replica, final: StoredCheckpoint, wanted: WantedItem, *, dated: bool = False) -> dict[str, bytes]:
+    """Prove what a final map holds under a key, and when it came; where it is dated, its head as well."""
+    found, proven, files = _mapped(replica, final, wanted)
+    if proven is None or found.record is None:
+        return files
+    files = files | _block(replica, proven.since, final.size)
+    if dated and proven.version != found.record.version:
+        files[NEWEST_FILE] = _block(replica, found.record.since, final.size)[BLOCK_FILE]
+    return files
+
+
+def _listed(replica: Replica, org_ids: Sequence[str], size: int) -> Iterator[tuple[Listing, Sequence[bytes | None]]]:
+    """Show members in the map, and when each of their versions came."""
+    for org_id in org_ids:
+        listing = _listing(replica, org_id, size)
+        blocks = [_block(replica, record.since, size).get(BLOCK_FILE) for record in listing.records]
+        yield listing, blocks
 
 
 def _export(

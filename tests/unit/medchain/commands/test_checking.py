@@ -12,6 +12,7 @@ from medchain.commands import checking
 from medchain.commands.checking import read_bundle
 from medchain.commands.command import Exit
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.bundle import MAX_FILES
 from medchain.web.verify_page import verify_page
 
 FILES = {"entry.bin": b"leaf", "policies/01/policy.txt": b"log"}
@@ -42,14 +43,15 @@ def test_a_bundle_that_is_too_large_or_lists_too_many_files_is_refused_before_it
         raise AssertionError("taken apart")
 
     many = tmp_path / "many"
-    for number in range(2 * 512 + 1):
+    for number in range(2 * MAX_FILES + 1):
         (many / f"{number}").mkdir(parents=True)
     with pytest.raises(InputError, match=r"bundle\.files"):
         read_bundle(many)
-    listed = packed(tmp_path / "many.zip", {f"{number}": b"" for number in range(2 * 512 + 1)})
+    listed = packed(tmp_path / "many.zip", {f"{number}": b"" for number in range(2 * MAX_FILES + 1)})
     with (tmp_path / "large.zip").open("wb") as file:
         file.truncate((65 << 20) + 1)
-    assert len(read_bundle(packed(tmp_path / "most.zip", {f"{number}": b"PK\1\2" for number in range(512)}))) == 512
+    most = packed(tmp_path / "most.zip", {f"{number}": b"PK\1\2" for number in range(MAX_FILES)})
+    assert len(read_bundle(most)) == MAX_FILES
     monkeypatch.setattr(checking.zipfile, "ZipFile", never)
     with pytest.raises(InputError, match=r"bundle\.files"):
         read_bundle(listed)
@@ -96,9 +98,9 @@ def test_a_zip_that_unpacks_beyond_the_limit_is_refused(tmp_path, monkeypatch):
     assert read_bundle(packed(tmp_path / "c.zip", {"a": bytes(600), "b": bytes(400)}))
 
 
-def test_513_files_are_refused(tmp_path):
+def test_more_files_than_a_bundle_has_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"bundle\.files"):
-        read_bundle(packed(tmp_path / "b.zip", {str(number): b"" for number in range(513)}))
+        read_bundle(packed(tmp_path / "b.zip", {str(number): b"" for number in range(MAX_FILES + 1)}))
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04" + bytes(40)])

@@ -26,7 +26,7 @@ from medchain.crypto.fields import (
 from medchain.crypto.signing import Ed25519Signer, MlDsa44Signer
 from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
-from medchain.ledger.bundle import Verdict, verify_bundle
+from medchain.ledger.bundle import MAX_FILES, Verdict, verify_bundle
 from medchain.ledger.genesis import cosigner_name, trusted_policy_text
 from medchain.ledger.machine import parse_state_leaf, state_leaf
 from medchain.ledger.members import organisation_content
@@ -562,7 +562,7 @@ def test_foreign_files_are_refused(author: Author, anchored: bytes) -> None:
 def test_too_many_or_too_large_files_are_refused(author: Author, anchored: bytes) -> None:
     files = export_object(author.replica, anchored)
     with pytest.raises(InputError, match=r"bundle\.too_large"):
-        verify(files | {str(number): b"" for number in range(512)}, author)
+        verify(files | {str(number): b"" for number in range(MAX_FILES)}, author)
 
 
 @pytest.mark.usefixtures("anchored")
@@ -1024,12 +1024,12 @@ def test_attack_items_of_other_states_objects_or_entries_are_refused(author: Aut
 def test_only_different_objects_within_the_bound_are_put_into_one_bundle(
     author: Author, several: list[WantedItem]
 ) -> None:
-    for wanted in ([], [several[0], several[0]], [WantedItem(bytes([at]) * 32) for at in range(MAX_ITEMS + 1)]):
+    for wanted in ([], [several[0], several[0]], [WantedItem(at.to_bytes(32)) for at in range(MAX_ITEMS + 1)]):
         with pytest.raises(InputError, match=r"trace\.items"):
             export_items(author.replica, wanted)
     with pytest.raises(NotFoundError, match=r"trace\.absent"):
         export_items(author.replica, [*several[:3], WantedItem(b"\x99" * 32, 1)])
-    most = [WantedItem(bytes([at]) * 32) for at in range(MAX_ITEMS)]
+    most = [WantedItem(at.to_bytes(32)) for at in range(MAX_ITEMS)]
     assert len(verify(export_items(author.replica, most), author, ledger=None).items) == MAX_ITEMS
 
 

@@ -1,0 +1,77 @@
+"""Line 6, coverage and time: were the services within the policy, and was who provided them an active member then?
+
+Pure. Source: `docs/spec/claim-verdict.md`, rows ``coverage``, and 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final
+
+from medchain.ledger.evidence.checked import Checked
+from medchain.ledger.evidence.claim_reading import day_written, text_of
+from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.evidence.document import InsurancePolicy
+from medchain.ledger.evidence.verdict import Finding
+from medchain.ledger.kinds.content import DAY_S
+
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_LAST: Final = date.max.isoformat()
+
+
+def coverage(case: Checked) -> Iterator[Finding]:
+    """Find whether the services were covered."""
+    days = service_days(case)
+    if not days:
+        yield Finding("coverage.unknown", {})
+        return
+    first, last = days
+    policy = case.evidence.policy
+    if policy is None or (policy.start is None and policy.end is None):
+        yield Finding("coverage.unknown", {})
+    else:
+        found = list(_outside(policy, first, last))
+        yield from found or [Finding("coverage.covered", {"first": first, "last": last})]
+    yield from _standing(case, last)
+
+
+def service_days(case: Checked) -> tuple[str, str] | None:
+    """Return the first and the last day of the services; None where nothing says them."""
+    encounters = [one for given in case.given for one in given.of(As.ENCOUNTER)]
+    ends = [text_of(one.fields, f"/period/{end}") for one in encounters for end in ("start", "end")]
+    days = sorted(day for day in map(day_written, ends) if day is not None) or [*case.claim.services]
+    return (days[0], days[-1]) if days else None
+
+
+def _outside(policy: InsurancePolicy, first: str, last: str) -> Iterator[Finding]:
+    """Say which end of the policy the services are beyond. Days as they are written sort as they follow."""
+    if policy.end is not None and last > policy.end:
+        yield Finding("coverage.after", {"day": last, "end": policy.end})
+    if policy.start is None:
+        return
+    begins = _later(policy.start, policy.waiting_days)
+    if first < policy.start:
+        yield Finding("coverage.before", {"day": first, "start": policy.start})
+    elif first < begins:
+        yield Finding("coverage.waiting", {"day": first, "until": begins})
+
+
+def _later(day: str, days: int) -> str:
+    """Return a later day, at most the last one that a calendar has."""
+    try:
+        return (date.fromisoformat(day) + timedelta(days=days)).isoformat()
+    except OverflowError:
+        return _LAST
+
+
+def _standing(case: Checked, day: str) -> Iterator[Finding]:
+    """Say who was no active member at the end of a day, of days after it joined."""
+    asked = case.evidence.question.hospital
+    ended = (date.fromisoformat(day).toordinal() - _EPOCH + 1) * DAY_S - 1
+    for org_id in sorted({*(one.hospital for one in case.given), *([asked] if asked else [])}):
+        was_active = case.members[org_id].was_active(ended)
+        if was_active is None:
+            yield Finding("coverage.unknown", {})
+        elif not was_active:
+            yield Finding("coverage.standing", {"day": day, "hospital": org_id})

@@ -1,0 +1,105 @@
+"""Line 7, red flags: what is conspicuous beside the other lines, by what hospitals state and what contradicts itself.
+
+Pure. Source: `docs/spec/claim-verdict.md`, rows ``flags``, and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from medchain.dates import span_of
+from medchain.ledger.claim_question import AMOUNT
+from medchain.ledger.evidence.checked import Checked, Given, ShownRecord
+from medchain.ledger.evidence.claim_reading import text_of
+from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.evidence.lines.consent import NOBODY
+from medchain.ledger.evidence.lines.unaltered import altered
+from medchain.ledger.evidence.statements import REVOKED
+from medchain.ledger.evidence.verdict import Finding, listed
+from medchain.ledger.kinds.content import DAY_S
+
+STAY: Final = "IMP"
+"""Class of an encounter that is a stay (v3-ActCode)."""
+
+DONE: Final = frozenset({"DiagnosticReport", "MedicationAdministration", "Observation", "Procedure"})
+"""Types of what is done to a patient who is there."""
+
+_STATED: Final = ("emergency_accesses", "overlapping_stays")
+_SECOND_US: Final = 1_000_000
+
+
+def flags(case: Checked) -> Iterator[Finding]:
+    """Find what is conspicuous."""
+    found = [*_of_case(case), *(one for given in case.given for one in _of_hospital(given))]
+    yield from found or [Finding("flags.none", {})]
+
+
+def _of_case(case: Checked) -> Iterator[Finding]:
+    """Find it for the whole claim."""
+    if not case.given:
+        yield Finding("flags.unknown", {"hospital": NOBODY, "names": listed(_STATED)})
+    changed = altered(case)
+    if changed:
+        numbers = tuple(sorted(number for one in changed for number in one.items))
+        yield Finding("flags.altered", {"count": len(changed)}, numbers)
+    if case.known is not None and AMOUNT in case.known.differs:
+        yield Finding("flags.other_amount", {"hospital": case.evidence.question.hospital or ""})
+
+
+def _of_hospital(given: Given) -> Iterator[Finding]:
+    """Find it for what one hospital says."""
+    yield from _stated(given)
+    for fact in given.facts("alive_on"):
+        if fact.value is False:
+            yield Finding("flags.after_death", {"day": fact.arguments["day"]})
+    for fact in given.facts("credential"):
+        if fact.value == REVOKED:
+            named = [one for one in given.records if one.row.reference == fact.arguments["reference"]]
+            numbers = tuple(number for one in named for number in one.items)
+            told = {"hospital": given.hospital, "reference": fact.arguments["reference"]}
+            yield Finding("flags.credential", told, numbers)
+    for record in given.records:
+        if _is_ahead(record):
+            yield Finding("flags.clock", record.name, record.items)
+    yield from _after_discharge(given)
+
+
+def _stated(given: Given) -> Iterator[Finding]:
+    """Read the statements that every disclosure has."""
+    name: dict[str, str | int] = {"hospital": given.hospital}
+    unknown = [one for one in _STATED if not any(isinstance(fact.value, int) for fact in given.facts(one))]
+    unknown += [fact.name for fact in given.facts("alive_on") if fact.value is None]
+    if unknown:
+        yield Finding("flags.unknown", name | {"names": listed(unknown)})
+    for fact in given.facts("overlapping_stays"):
+        if isinstance(fact.value, int) and fact.value > 0:
+            yield Finding("flags.overlap", name | {"count": fact.value})
+    last = max((fact.value for fact in given.facts("last_emergency_access") if isinstance(fact.value, int)), default=0)
+    for fact in given.facts("emergency_accesses"):
+        if isinstance(fact.value, int) and fact.value > 0:
+            yield Finding("flags.emergency", name | {"count": fact.value, "last": last})
+
+
+def _is_ahead(record: ShownRecord) -> bool:
+    """Tell whether a record names a time more than a day after it was registered."""
+    registered, edition = record.registered, record.edition
+    if registered is None or edition is None:
+        return False
+    started = None if edition.event is None else edition.event.start
+    return any(one is not None and one > registered + DAY_S for one in (edition.entered, started))
+
+
+def _after_discharge(given: Given) -> Iterator[Finding]:
+    """Find what was done to a patient more than a day after the last stay had ended."""
+    stays = given.of(As.ENCOUNTER)
+    if not stays or any(text_of(one.fields, "/class/code") != STAY for one in stays):
+        return
+    spans = [span_of(text_of(one.fields, "/period/end") or "") for one in stays]
+    ends = [span.high // _SECOND_US for span in spans if span is not None]
+    if len(ends) < len(spans):
+        return
+    for record in given.of(As.CITED):
+        event = None if record.edition is None else record.edition.event
+        if record.row.type in DONE and event is not None and event.start > max(ends) + DAY_S:
+            yield Finding("flags.after_discharge", record.name, record.items)

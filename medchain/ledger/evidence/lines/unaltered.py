@@ -1,0 +1,80 @@
+"""Line 2, unaltered: is each record still what it was when the claim was made, and the insurer's copy that one?
+
+Pure. Source: `docs/spec/claim-verdict.md`, rows ``unaltered``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from medchain.ledger.evidence.checked import Checked, ShownRecord
+from medchain.ledger.evidence.verdict import Finding, listed
+from medchain.ledger.object import ACTIVE
+
+
+def unaltered(case: Checked) -> Iterator[Finding]:
+    """Find what was changed, and when."""
+    same: list[ShownRecord] = []
+    shown = [one for one in case.records if one.head is not None]
+    for record in shown:
+        found = list(_of_record(record, _made(case)))
+        yield from found
+        if not found:
+            same.append(record)
+    if same:
+        numbers = tuple(sorted(number for one in same for number in one.items))
+        yield Finding("unaltered.same", {"count": len(same)}, numbers)
+    if not shown:
+        yield Finding("unaltered.none", {})
+    yield from _held(case)
+
+
+def altered(case: Checked) -> list[ShownRecord]:
+    """List the records that were altered after the claim was made."""
+    return [one for one in case.records if _base(one, _made(case)) is not None]
+
+
+def _made(case: Checked) -> int:
+    """Return when the claim was made; where it does not say, when the first hospital was asked."""
+    if case.claim.created is not None:
+        return case.claim.created
+    return min((one.time for one in case.given), default=case.state.time)
+
+
+def _of_record(record: ShownRecord, made: int) -> Iterator[Finding]:
+    """Find it for one record; nothing for one that has one version."""
+    head, base = record.head, _base(record, made)
+    if head is None:
+        return
+    if head.status != ACTIVE:
+        yield Finding("unaltered.deleted", record.name, record.items)
+    if base is not None:
+        fields = listed(name for one in record.row.versions[base:] for name in one.changed)
+        told: dict[str, str | int] = {"fields": fields, "when": record.changed or 0}
+        yield Finding("unaltered.altered", record.name | told, record.items)
+    elif head.version > 1:
+        yield Finding("unaltered.corrected", record.name | {"versions": head.version}, record.items)
+
+
+def _base(record: ShownRecord, made: int) -> int | None:
+    """Return the last version that stood when the claim was made, of a record that was altered since; else None.
+
+    Of one that was registered after the claim, such as by a hospital that joined later, the first version counts.
+    """
+    head, proven = record.head, record.proven
+    if head is None or proven is None or head.version == 1 or (record.changed is not None and record.changed <= made):
+        return None
+    stood = record.registered is not None and record.registered <= made
+    return proven.version if stood else 1
+
+
+def _held(case: Checked) -> Iterator[Finding]:
+    """Compare the insurer's copies with what was registered."""
+    shown = {(one.hospital, one.row.reference): one for one in case.records}
+    for copy in case.evidence.held:
+        record = shown.get((copy.hospital, copy.reference))
+        if record is None or record.placed is None:
+            continue
+        hashes = {one.body_hash for one in record.placed.item.records if one.version == copy.version}
+        if hashes and copy.commitment not in hashes:
+            yield Finding("unaltered.held", record.name | {"version": copy.version}, record.items)

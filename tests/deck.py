@@ -1,0 +1,992 @@
+"""A deck of evidence bundles, good and bad, with what each verifier must say of them.
+
+All are made by a real ledger (`tests/evidence.py`); those that must be refused are genuine ones that somebody changed.
+``python -m tests.deck FOLDER`` writes them, so that every verifier judges the same files: of each case a folder with
+``bundle/``, ``policy.txt`` and ``case.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from medchain.crypto.es384 import Es384Signer
+from medchain.encoding import canonical, parse_canonical
+from medchain.ledger.claim_question import Known, Unanswered
+from medchain.ledger.collection import items_of, judge_items, write_items
+from medchain.ledger.evidence.disclosure import As, sign_disclosure
+from medchain.ledger.evidence.document import Asked, Held, InsurancePolicy, Questioned
+from medchain.ledger.evidence.judge import judge_claim
+from medchain.ledger.evidence.statements import Fact
+from medchain.ledger.evidence.verdict import VERDICT_FILE
+from medchain.ledger.invoice import Scope
+from medchain.ledger.kinds.content import DAY_S, Period
+from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.request import access_key
+from medchain.node.trace import WantedItem
+from medchain.tlog.checkpoint import parse_checkpoint
+from medchain.tlog.note import parse_note
+from medchain.tlog.proof import parse_proof
+from tests.evidence import OF_MEMBER, Paper, Scene, day, instant
+from tests.evidence_ledger import Ledger, invoicing, ledger_in
+from tests.unit.medchain.ledger.world import RENHE, TAIPING, TONGJI, seed, vrf_key
+
+CASES: Final[dict[str, Callable[[Ledger], Made]]] = {}
+"""Name → makes it on a ledger."""
+
+ALONE: Final[set[str]] = set()
+"""Names of those that need a ledger of their own, since they change its members."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle of the deck.
+
+    Attributes:
+        files: of the bundle.
+        policy: that a verifier trusts.
+        now: the verifier's clock.
+        amber: codes of amber findings, all that there are; None where it is refused.
+        red: codes of red findings, likewise.
+        refused: code of the refusal, None where it is verified.
+        current: whether it is the newest state.
+        green: codes that must be among the green findings.
+    """
+
+    files: Mapping[str, bytes]
+    policy: str
+    now: int
+    amber: frozenset[str] = frozenset()
+    red: frozenset[str] = frozenset()
+    refused: str | None = None
+    current: bool = True
+    green: frozenset[str] = frozenset()
+
+
+def case(make: Callable[[Ledger], Made]) -> Callable[[Ledger], Made]:
+    """Put a case into the deck, under its function's name."""
+    CASES[make.__name__] = make
+    return make
+
+
+def alone(make: Callable[[Ledger], Made]) -> Callable[[Ledger], Made]:
+    """Put a case into the deck that needs a ledger of its own."""
+    ALONE.add(make.__name__)
+    return case(make)
+
+
+def deck(folder: Path, names: Iterator[str] | None = None) -> Iterator[tuple[str, Made]]:
+    """Make the cases, one after the other."""
+    with ExitStack() as stack:
+        stack.enter_context(invoicing())
+        shared = stack.enter_context(ledger_in(folder / "shared"))
+        for name in CASES if names is None else names:
+            if name in ALONE:
+                with ledger_in(folder / name) as own:
+                    yield name, CASES[name](own)
+            else:
+                yield name, CASES[name](shared)
+
+
+def write_deck(folder: Path) -> None:
+    """Write the deck."""
+    with TemporaryDirectory() as work:
+        for name, made in deck(Path(work)):
+            for file, content in made.files.items():
+                path = folder / name / "bundle" / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            (folder / name / "policy.txt").write_text(made.policy)
+            told = {
+                "amber": sorted(made.amber),
+                "current": made.current,
+                "green": sorted(made.green),
+                "now": made.now,
+                "red": sorted(made.red),
+                "refused": made.refused,
+            }
+            (folder / name / "case.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def resealed(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Do what an insurer can that changes what it shows: number the items anew and compute the verdict anew."""
+    kept = {name: content for name, content in files.items() if not name.startswith("items/")}
+    made = kept | dict(write_items(numbered(files)))
+    leaf = parse_state_leaf(files["state.bin"])
+    tree = parse_checkpoint(parse_note(parse_proof(files["state.tlog-proof"]).checkpoint).text)
+    judged = judge_items(items_of(made), leaf.map_root, tree)
+    return made | {VERDICT_FILE: judge_claim(made["evidence.json"], made["askers.json"], judged, leaf, tree).encode()}
+
+
+def numbered(files: Mapping[str, bytes]) -> list[dict[str, bytes]]:
+    """Take the items out of a bundle, whatever numbers are missing."""
+    found: dict[int, dict[str, bytes]] = {}
+    for name in files:
+        if name.startswith("items/"):
+            _, number, file = name.split("/")
+            found.setdefault(int(number), {})[file] = files[name]
+    return [found[number] for number in sorted(found)]
+
+
+def item_of(files: Mapping[str, bytes], key: bytes) -> int:
+    """Return the number of the item of an object."""
+    return next(at for at, one in enumerate(items_of(files)) if json.loads(one["map.json"])["key"] == key.hex())
+
+
+def without(files: Mapping[str, bytes], key: bytes, *names: str) -> dict[str, bytes]:
+    """Leave an item out, or some of its files."""
+    start = f"items/{item_of(files, key)}/"
+    gone = {start + name for name in names} or {name for name in files if name.startswith(start)}
+    return {name: content for name, content in files.items() if name not in gone}
+
+
+def scene(ledger: Ledger) -> Scene:
+    """Begin a scene about an invoice of its own."""
+    return Scene(ledger, str(10**9 + ledger.made))
+
+
+def genuine(ledger: Ledger) -> Scene:
+    """Do all as it should be."""
+    return scene(ledger).stay().register().claimed().permitted().given()
+
+
+def made(scene: Scene, files: Mapping[str, bytes] | None = None, **expected: object) -> Made:
+    """Give a bundle as of now."""
+    told = {name: frozenset(value) if isinstance(value, set) else value for name, value in expected.items()}
+    return Made(scene.bundle() if files is None else files, scene.ledger.policy, scene.now + 10, **told)
+
+
+def forged(scene: Scene, code: str, **changes: object) -> Made:
+    """Put other evidence into a genuine bundle, which no exporter would make."""
+    files = scene.bundle()
+    return made(scene, files | {"evidence.json": scene.evidence(**changes).encode()}, refused=code)
+
+
+# What is as it should be.
+
+
+@case
+def genuine_claim(ledger: Ledger) -> Made:
+    green = {
+        "source.registered",
+        "unaltered.same",
+        "complete.counts",
+        "complete.total",
+        "consent.in_force",
+        "unclaimed.absent",
+        "coverage.covered",
+        "flags.none",
+    }
+    return made(genuine(ledger), green=green)
+
+
+@case
+def fifty_records(ledger: Ledger) -> Made:
+    return made(scene(ledger).stay(more=44).register().claimed().permitted().given())
+
+
+@case
+def corrected_before_the_claim(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.revise(s.paper("Condition"), recordedDate=instant(s.began + 3600))
+    return made(s.claimed().permitted().given(), green={"unaltered.corrected"})
+
+
+@case
+def own_part(ledger: Ledger) -> Made:
+    return made(genuine(ledger).deed("reserve", 842_280), green={"unclaimed.own"})
+
+
+@case
+def reservation_of_others_that_is_over(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280, TAIPING, days=1)
+    ledger.block(ledger.author.anchor(), at=s.now + 3 * DAY_S)
+    return made(s, green={"unclaimed.absent"})
+
+
+@case
+def given_up_by_others(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280, TAIPING).deed("release", 0, TAIPING)
+    return made(s, green={"unclaimed.absent"})
+
+
+@case
+def paper_form(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed().permitted().given()
+    return made(s.asked(number="P77", differs=("number",)), green={"unclaimed.absent"})
+
+
+@case
+def consent_on_paper(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(evidence={"attested_by": ["desk-1", "desk-2"]}).given(), green={"consent.attested"})
+
+
+@case
+def consent_by_a_delegate(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(acting_for=seed("child")).given(), green={"consent.in_force"})
+
+
+@case
+def general_consent(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(fhir={"resourceType": "Consent", "status": "active"}).given(), green={"consent.in_force"})
+
+
+@case
+def copy_that_is_the_registered_one(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Condition")
+    s.held = (Held(RENHE, "Condition/other", 1, bytes(32)), Held(RENHE, paper.reference, 1, paper.commitment(1)))
+    s.held = tuple(sorted(s.held, key=lambda one: one.reference))
+    return made(s, green={"unaltered.same"})
+
+
+@case
+def part_of_the_invoice(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    half = {"currency": "CNY", "value": 4211.4}
+    return made(s.claimed(total=half, item=[]).permitted().given(), green={"complete.part"})
+
+
+@case
+def relative_references(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed(diagnosis=[{"diagnosisReference": {"reference": s.paper("Condition").reference}}])
+    return made(s.permitted().given())
+
+
+# Source.
+
+
+@case
+def late_entry(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    return made(s.register(at=s.ended + 40 * DAY_S).claimed().permitted().given(), amber={"source.late"})
+
+
+@case
+def late_entry_that_is_dated_back(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.register(at=s.ended + 40 * DAY_S, entered=s.ended + 60).claimed().permitted().given()
+    return made(s, amber={"source.late"})
+
+
+@case
+def before_the_hospital_joined(ledger: Ledger) -> Made:
+    s = _before(ledger)
+    return made(s.register().claimed().permitted().given(), green={"source.before_joining"})
+
+
+@case
+def late_before_the_hospital_joined(ledger: Ledger) -> Made:
+    s = _before(ledger)
+    return made(s.register(entered=s.ended + 320 * DAY_S).claimed().permitted().given(), amber={"source.late"})
+
+
+def _before(ledger: Ledger) -> Scene:
+    s = scene(ledger)
+    s.began -= 400 * DAY_S
+    s.ended -= 400 * DAY_S
+    return s.stay()
+
+
+@case
+def event_that_the_fields_contradict(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    report = s.paper("DiagnosticReport")
+    report.told[0] = replace(report.told[0], event=Period(report.event.start + DAY_S, report.event.start + DAY_S))
+    return made(s.disclosed(), red={"source.contradicted"})
+
+
+@case
+def reference_that_the_fields_contradict(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    rows = {one.reference: one for one in s.said.records}
+    condition, procedure = s.paper("Condition").reference, s.paper("Procedure").reference
+    swapped = {
+        condition: replace(rows[condition], object_id=rows[procedure].object_id),
+        procedure: replace(rows[procedure], object_id=rows[condition].object_id),
+    }
+    s.disclosed(records=tuple((rows | swapped)[one] for one in sorted(rows)))
+    return made(s, red={"source.contradicted"})
+
+
+@case
+def versions_that_the_ledger_does_not_have(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Condition")
+    paper.told.append(replace(paper.told[0], number=2))
+    return made(s.disclosed(), red={"source.contradicted"})
+
+
+@case
+def record_that_is_not_shown(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed(referral={"reference": f"{OF_MEMBER}/ServiceRequest/s9"})
+    return made(s.permitted().given(), red={"source.missing"})
+
+
+@case
+def record_of_no_member(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed(referral={"reference": "https://elsewhere.example/fhir/ServiceRequest/s9"})
+    return made(s.permitted().given(), amber={"source.outside"})
+
+
+@case
+def record_that_the_ledger_does_not_have(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    ghost = Paper(As.CITED, {"resourceType": "Observation", "id": "ghost"}, Period(s.ended, s.ended))
+    ghost.object_id = ledger.fresh(16)
+    s.claimed().permitted()
+    ghost.told = [replace(s.papers[0].told[0], event=None)]
+    s.given()
+    rows = tuple(sorted((*s.said.records, ghost.row()), key=lambda one: one.reference))
+    wanted = [*s.wanted(), WantedItem(ghost.key)]
+    return made(s, s.disclosed(records=rows).bundle(wanted), red={"source.missing"})
+
+
+@case
+def nobody_is_told_as_its_author(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Procedure")
+    paper.told[0] = replace(paper.told[0], author=None, system=None)
+    return made(s.disclosed(), amber={"source.unsigned"})
+
+
+@alone
+def suspended_provider(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    ledger.stand(RENHE, "suspended")
+    return made(s, _by(s, TONGJI), red={"source.standing"})
+
+
+def _by(s: Scene, org_id: str) -> dict[str, bytes]:
+    """Make the bundle of a ledger on which the hospital can do nothing more."""
+    return s.bundle(by=org_id)
+
+
+@alone
+def provider_that_was_suspended_then(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    ledger.stand(RENHE, "suspended")
+    ledger.block(ledger.author.anchor(creator=TONGJI), at=s.now + 20 * DAY_S)
+    ledger.stand(RENHE, "active")
+    s.began, s.ended = s.began + 10 * DAY_S, s.ended + 10 * DAY_S
+    s.papers.clear()
+    s.number = "1774778512"
+    return made(s.stay().register().claimed().permitted().given(), red={"coverage.standing"})
+
+
+# Unaltered.
+
+
+@case
+def altered_after_the_claim(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    return made(s.permitted().given(), red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def altered_after_the_disclosure(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    return made(s, red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def alteration_of_which_the_hospital_does_not_tell(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    s.paper("Condition").told.pop()
+    return made(s.permitted().given(), red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def alteration_whose_time_is_left_out(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.revise(s.paper("Condition"), recordedDate=instant(s.began + 3600))
+    s.claimed().permitted().given()
+    files = s.bundle()
+    files = resealed(without(files, s.paper("Condition").key, "block.json"))
+    return made(s, files, amber={"source.undated"}, red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def deleted_since(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.revise(s.paper("Procedure"), status="deleted")
+    return made(s, red={"unaltered.deleted", "unaltered.altered", "flags.altered"})
+
+
+@case
+def copy_that_is_another(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.held = (Held(RENHE, s.paper("Condition").reference, 1, b"\7" * 32),)
+    return made(s, red={"unaltered.held"})
+
+
+# Complete.
+
+
+@case
+def another_total_than_the_invoice(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    money = {"currency": "CNY", "value": 8422.81}
+    return made(s.claimed(total=money, item=[{"net": money}]).permitted().given(), red={"complete.total_differs"})
+
+
+@case
+def items_that_do_not_make_the_total(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    return made(
+        s.claimed(item=[{"net": {"currency": "CNY", "value": 1}}]).permitted().given(), red={"complete.items_differ"}
+    )
+
+
+@case
+def invoice_whose_lines_do_not_make_its_total(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["totalGross"] = {"currency": "CNY", "value": 9000}
+    s.total = 900_000
+    return made(s.register().claimed().permitted().given(), red={"complete.items_differ"})
+
+
+@case
+def more_records_than_are_shown(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.facts = [Fact("record_count", {"encounter": s.paper("Encounter").reference, "type": "Observation"}, 14)]
+    return made(s.disclosed(), green={"complete.others"})
+
+
+@case
+def nobody_says_how_many_there_are(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.facts = [Fact("record_count", {"encounter": s.paper("Encounter").reference, "type": "Observation"}, None)]
+    return made(s.disclosed(), amber={"complete.unknown"})
+
+
+@case
+def claim_that_cites_nothing(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed(diagnosis=[], procedure=[], supportingInfo=[], item=[], total=None)
+    return made(s.permitted().given(), amber={"complete.nothing_cited", "complete.unknown"})
+
+
+# Consent.
+
+
+@case
+def no_consent(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed().asked()
+    amber = {"unaltered.none", "complete.unknown", "complete.no_invoice", "flags.unknown"}
+    # Nothing is shown of the records: the items prove that they are there, and nobody says what they are.
+    return made(s, s.bundle(s.wanted()[-1:]), amber=amber, red={"consent.none", "source.missing"})
+
+
+@case
+def revoked_one_second_before_the_release(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed().permitted().requested().accessed()
+    stopped = ledger.stop(s.consent_key, s.consent.stop)
+    return made(s.disclosed(time=stopped + 1).asked(), red={"consent.not_in_force"})
+
+
+@case
+def revoked_and_not_said_when(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    ledger.stop(s.consent_key, s.consent.stop)
+    files = resealed(without(s.bundle(), s.consent_key, "newest.json"))
+    return made(s, files, red={"consent.not_in_force"})
+
+
+@case
+def revoked_since(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    ledger.stop(s.consent_key, s.consent.stop)
+    return made(s, amber={"consent.ended"})
+
+
+@case
+def over_since(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    ledger.block(ledger.author.anchor(), at=s.now + 25 * DAY_S)
+    return made(s, amber={"consent.ended"})
+
+
+@case
+def over_since_within_its_last_day(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    s.permitted(period=Period(s.now - 30, s.now + 60)).given()
+    return made(s, s.bundle(at=s.now + 100), amber={"consent.ended"})
+
+
+@case
+def over_before_the_release(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    s.permitted(period=Period(s.now - 30, s.now + 4)).requested().accessed()
+    return made(s.disclosed(time=s.now + 60).asked(), red={"consent.not_in_force"})
+
+
+@case
+def not_begun_at_the_release(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(period=Period(s.now + 900, s.now + DAY_S)).given(), red={"consent.not_in_force"})
+
+
+@case
+def consent_for_another_claim(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(digest=seed("another claim")).given(), red={"consent.other_claim"})
+
+
+@case
+def consent_to_another_insurer(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(recipient=TAIPING).given(), red={"consent.none"})
+
+
+@case
+def access_that_is_left_out(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    return made(s, resealed(without(files, access_key(s.grant_key, RENHE))), red={"consent.none"})
+
+
+@case
+def consent_that_is_left_out(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(s, resealed(without(s.bundle(), s.consent_key)), amber={"consent.unshown"})
+
+
+@case
+def what_the_consent_says_is_left_out(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(s, resealed(without(s.bundle(), s.consent_key, "opening.json")), amber={"consent.unshown"})
+
+
+# Not claimed elsewhere.
+
+
+@case
+def claimed_elsewhere(ledger: Ledger) -> Made:
+    return made(genuine(ledger).deed("reserve", 842_280, TAIPING), red={"unclaimed.claimed"})
+
+
+@case
+def claimed_elsewhere_and_left_out(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280, TAIPING)
+    return made(s, resealed(without(s.bundle(), s.claim_key)), red={"unclaimed.missing"})
+
+
+@case
+def claimed_by_this_insurer_for_another_claim(ledger: Ledger) -> Made:
+    return made(genuine(ledger).deed("reserve", 842_280, claim=seed("another")), red={"unclaimed.claimed"})
+
+
+@case
+def part_that_others_followed(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 400_000).deed("reserve", 400_000, TAIPING)
+    return made(s, amber={"unclaimed.own_before"})
+
+
+@case
+def enough_is_left(ledger: Ledger) -> Made:
+    half = {"currency": "CNY", "value": 4211.4}
+    s = scene(ledger).stay().register().claimed(total=half, item=[]).permitted().given()
+    s.deed("reserve", 100_000, TAIPING).deed("reserve", 50_000).deed("release")
+    return made(s, amber={"unclaimed.enough"})
+
+
+@case
+def too_little_is_left(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 100_000, TAIPING).deed("reserve", 50_000).deed("release")
+    return made(s, red={"unclaimed.claimed"})
+
+
+@case
+def reversed_invoice(ledger: Ledger) -> Made:
+    return made(genuine(ledger).deed("reverse"), red={"unclaimed.reversed"})
+
+
+@case
+def cancelled_invoice(ledger: Ledger) -> Made:
+    return made(genuine(ledger).asked(differs=("status",)), red={"unclaimed.reversed"})
+
+
+@case
+def unknown_invoice(ledger: Ledger) -> Made:
+    return made(genuine(ledger).asked(Unanswered.UNKNOWN), red={"unclaimed.unknown"})
+
+
+def _unasked(state: Asked, code: str) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        s.question = Questioned(state, RENHE if state is Asked.UNREACHABLE else None)
+        return made(s, amber={code})
+
+    make.__name__ = f"question_{state.value}"
+    case(make)
+
+
+for _state, _code in (
+    (Asked.NONE, "no_copy"),
+    *((one, one.value) for one in (Asked.INACTIVE, Asked.OUTSIDE, Asked.REFUSED, Asked.STOPPED, Asked.UNREACHABLE)),
+):
+    _unasked(_state, f"unclaimed.{_code}")
+
+
+@case
+def question_about_another_invoice(ledger: Ledger) -> Made:
+    """The insurer shows the answer about an invoice that nobody claims, in the place of one that is claimed."""
+    s, other = genuine(ledger).deed("reserve", 842_280, TAIPING), genuine(ledger)
+    s.row, s.question = other.row, other.question
+    s.bodies |= other.bodies
+    wanted = [one for one in s.wanted() if one.key != s.claim_key] + [WantedItem(other.claim_key)]
+    return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
+
+
+@case
+def second_token_for_one_invoice(ledger: Ledger) -> Made:
+    """The hospital answers with the id of another number, and calls the insurer's copy one on paper."""
+    s = genuine(ledger)
+    s.deed("reserve", 842_280, TAIPING)
+    other = Scene(ledger, f"9{s.number}")
+    other.ended = s.ended
+    known = Known(other.invoice, other.claim_id, other.bill.key, other.bill.proof, ("number",))
+    s.asked(known)
+    wanted = [one for one in s.wanted() if one.key != s.claim_key] + [WantedItem(other.claim_key)]
+    return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
+
+
+# Coverage.
+
+
+def _covered(name: str, code: str, policy: Callable[[Scene], InsurancePolicy | None], colour: str = "red") -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        s.policy = policy(s)
+        return made(s, **{colour: {code}})
+
+    make.__name__ = name
+    case(make)
+
+
+_covered("waiting_period", "coverage.waiting", lambda s: InsurancePolicy(day(s.began - 29 * DAY_S), None, 30))
+_covered(
+    "last_waiting_day_is_over",
+    "coverage.covered",
+    lambda s: InsurancePolicy(day(s.began - 30 * DAY_S), None, 30),
+    "green",
+)
+_covered("before_the_policy", "coverage.before", lambda s: InsurancePolicy(day(s.ended), None, 0))
+_covered("after_the_policy", "coverage.after", lambda s: InsurancePolicy(None, day(s.began), 0))
+_covered("last_day_of_the_policy", "coverage.covered", lambda s: InsurancePolicy(None, day(s.ended), 0), "green")
+_covered("no_policy", "coverage.unknown", lambda _: None, "amber")
+
+
+# Red flags.
+
+
+def _flag(name: str, codes: Mapping[str, set[str]], *facts: Callable[[Scene], Fact]) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        s.facts = [fact(s) for fact in facts]
+        return made(s.disclosed(), **codes)
+
+    make.__name__ = name
+    case(make)
+
+
+def _stay(value: int | None) -> Callable[[Scene], Fact]:
+    return lambda s: Fact("overlapping_stays", {"end": day(s.ended), "start": day(s.began)}, value)
+
+
+def _emergency(name: str, value: int) -> Callable[[Scene], Fact]:
+    return lambda s: Fact(name, {"from": s.began, "to": s.ended}, value)
+
+
+def _credential(value: str) -> Callable[[Scene], Fact]:
+    return lambda s: Fact("credential", {"day": day(s.ended), "reference": s.paper("Procedure").reference}, value)
+
+
+def _alive(value: bool | None) -> Callable[[Scene], Fact]:
+    return lambda s: Fact("alive_on", {"day": day(s.ended)}, value)
+
+
+_flag("overlapping_stays", {"amber": {"flags.overlap"}}, _stay(1))
+_flag("stays_that_are_not_told", {"amber": {"flags.unknown"}}, _stay(None))
+_flag("after_death", {"red": {"flags.after_death"}}, _alive(value=False))
+_flag("death_that_is_not_told", {"amber": {"flags.unknown"}}, _alive(value=None))
+_flag(
+    "emergency_access",
+    {"amber": {"flags.emergency"}},
+    _emergency("emergency_accesses", 1),
+    _emergency("last_emergency_access", 1_800_000_000),
+)
+_flag("revoked_credential", {"red": {"flags.credential"}}, _credential("revoked"))
+_flag("valid_credential", {"green": {"flags.none"}}, _credential("valid"))
+
+
+@case
+def after_discharge(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    late = s.ended + 2 * DAY_S
+    paper = Paper(As.CITED, {"resourceType": "Observation", "id": "late"}, Period(late, late))
+    s.papers.append(paper)
+    return made(s.register(at=late + 600).claimed().permitted().given(), amber={"flags.after_discharge"})
+
+
+@case
+def after_a_visit(ledger: Ledger) -> Made:
+    """Of visits that are no stays it is everyday that something is done later."""
+    s = scene(ledger).stay()
+    s.paper("Encounter").content["class"] = {"code": "AMB"}
+    late = s.ended + 2 * DAY_S
+    s.papers.append(Paper(As.CITED, {"resourceType": "Observation", "id": "late"}, Period(late, late)))
+    return made(s.register(at=late + 600).claimed().permitted().given(), green={"flags.none"})
+
+
+@case
+def clock_that_is_fast(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    return made(s.register(entered=s.now + 2 * DAY_S).claimed().permitted().given(), amber={"flags.clock"})
+
+
+@case
+def other_amount_on_the_copy(ledger: Ledger) -> Made:
+    return made(genuine(ledger).asked(amount="9000.00", differs=("amount",)), red={"flags.other_amount"})
+
+
+# What must be refused.
+
+
+@case
+def disclosure_signed_by_another(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    lie = sign_disclosure(Es384Signer(seed(TONGJI, "authentication", 1)), s.said)
+    return forged(s, "evidence.signature", disclosures=(lie,))
+
+
+@case
+def disclosure_that_was_changed(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    lie = replace(s.signed, disclosure=replace(s.said, facts=()))
+    return forged(s, "evidence.signature", disclosures=(lie,))
+
+
+def _lie(name: str, code: str, **changes: object) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        lie = sign_disclosure(Es384Signer(seed(RENHE, "authentication", 1)), replace(s.said, **changes))
+        return forged(s, code, disclosures=(lie,))
+
+    make.__name__ = name
+    case(make)
+
+
+_lie("disclosure_for_another_claim", "evidence.claim", claim=seed("another claim"))
+_lie("disclosure_for_another_insurer", "evidence.claim", insurer=TAIPING)
+_lie("disclosure_of_another_ledger", "evidence.claim", ledger=seed("another ledger"))
+_lie("disclosure_of_another_request", "evidence.access", request=seed("another request"))
+
+
+@case
+def claim_that_was_changed(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return forged(s, "evidence.claim", content=s.content.replace(b"8422.8", b"8422.80"))
+
+
+def _asked(name: str, **changes: object) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        files = s.bundle()
+        s.requested(**changes).accessed().disclosed()
+        return made(s, files | _unjudged(s), refused="evidence.request")
+
+    make.__name__ = name
+    case(make)
+
+
+def _unjudged(s: Scene) -> dict[str, bytes]:
+    """Make the files of a bundle that no exporter makes, since what is signed in it does not hold."""
+    signed, s.signed = s.signed, None
+    files = s.bundle()
+    s.signed = signed
+    return files | {"evidence.json": s.evidence().encode()}
+
+
+_asked("request_that_another_signed", pen=TAIPING)
+_asked("request_for_another_claim", digest=seed("another claim"))
+
+
+@case
+def request_for_whole_records(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.requested(claim=None).accessed().disclosed()
+    return made(s, _unjudged(s), refused="evidence.request")
+
+
+@case
+def question_that_was_exchanged(ledger: Ledger) -> Made:
+    s, other = genuine(ledger), genuine(ledger)
+    return forged(s, "evidence.question", question=other.question)
+
+
+@case
+def question_that_the_insurer_did_not_sign(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    signed = replace(s.question.signed, signature=bytes(96))
+    return forged(s, "evidence.question", question=replace(s.question, signed=signed))
+
+
+def _known(name: str, code: str, change: Callable[[Scene, Known], Known]) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        return forged(s, code, question=replace(s.question, answer=change(s, s.question.answer)))
+
+    make.__name__ = name
+    case(make)
+
+
+_known("id_that_does_not_follow", "claim.id", lambda _, known: replace(known, claim_id=bytes(16)))
+_known("key_that_is_not_the_hospitals", "claim.key", lambda _, known: replace(known, key=vrf_key(TONGJI).public))
+_known("proof_of_another_invoice", "vrf.proof", lambda s, known: replace(known, proof=vrf_key(RENHE).prove(s.content)))
+_known(
+    "second_token_that_is_not_said",
+    "claim.invoice",
+    lambda s, known: replace(known, invoice=replace(known.invoice, number=f"9{s.number}")),
+)
+_known(
+    "invoice_of_another_issuer",
+    "claim.invoice",
+    lambda _, known: replace(known, invoice=replace(known.invoice, issuer="TJ01")),
+)
+_known(
+    "line_in_the_place_of_the_invoice",
+    "claim.invoice",
+    lambda _, known: replace(known, invoice=replace(known.invoice, scope=Scope.ITEM, line=1)),
+)
+
+
+@case
+def member_that_is_not_listed(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    askers = parse_canonical(files["askers.json"], max_bytes=1 << 22)
+    askers["askers"].pop()
+    return made(s, files | {"askers.json": canonical(askers)}, refused="evidence.member")
+
+
+@case
+def verdict_that_was_changed(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280, TAIPING)
+    files = s.bundle()
+    good = genuine(ledger).bundle()[VERDICT_FILE]
+    return made(s, files | {VERDICT_FILE: good}, refused="bundle.verdict")
+
+
+@case
+def item_that_was_dropped(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = without(s.bundle(), s.paper("Condition").key)
+    kept = {name: content for name, content in files.items() if not name.startswith("items/")}
+    return made(s, kept | dict(write_items(numbered(files))), refused="bundle.verdict")
+
+
+@case
+def item_that_was_dropped_and_judged_anew(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(s, resealed(without(s.bundle(), s.paper("Condition").key)), red={"source.missing"})
+
+
+@case
+def items_that_were_swapped(ledger: Ledger) -> Made:
+    """Order matters for the numbers that findings name, and for nothing else."""
+    s = genuine(ledger)
+    files = s.bundle()
+    items = numbered(files)
+    items[0], items[-1] = items[-1], items[0]
+    kept = {name: content for name, content in files.items() if not name.startswith("items/")}
+    return made(s, kept | dict(write_items(items)), refused="bundle.verdict")
+
+
+@case
+def openings_that_were_swapped(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    one, two = (f"items/{item_of(files, s.paper(kind).key)}/opening.json" for kind in ("Condition", "Procedure"))
+    return made(s, files | {one: files[two], two: files[one]}, refused="bundle.opening")
+
+
+@case
+def history_that_was_dropped(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    files = s.permitted().given().bundle()
+    return made(s, without(files, s.paper("Condition").key, "history.json"), refused="bundle.opening")
+
+
+@case
+def history_and_opening_that_were_dropped(ledger: Ledger) -> Made:
+    """What is left proves the newest version, which came after the claim."""
+    s = scene(ledger).stay().register().claimed()
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    files = s.permitted().given().bundle()
+    number = item_of(files, s.paper("Condition").key)
+    files[f"items/{number}/block.json"] = files[f"items/{number}/newest.json"]
+    gone = without(files, s.paper("Condition").key, "history.json", "opening.json", "newest.json")
+    return made(s, resealed(gone), red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def time_of_another_block(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    first, other = (f"items/{item_of(files, key)}/block.json" for key in (s.paper("Condition").key, s.consent_key))
+    return made(s, files | {first: files[other]}, refused="bundle.block")
+
+
+@case
+def stale_checkpoint(ledger: Ledger) -> Made:
+    """An old state hides what came later; that it is old is told."""
+    s = genuine(ledger)
+    files = s.bundle()
+    s.deed("reserve", 842_280, TAIPING)
+    ledger.block(ledger.author.anchor(), at=s.now + 3600)
+    return replace(made(s, files), current=False)
+
+
+@case
+def forked_log(ledger: Ledger) -> Made:
+    """The insurer's own checkpoint is of a log that this one does not go on from."""
+    s = genuine(ledger)
+    files = s.bundle(old=ledger.final)
+    lines = files["checkpoint-old"].split(b"\n")
+    lines[2] = lines[2].translate(bytes.maketrans(b"ABCDabcd", b"DCBAdcba"))
+    return made(s, files | {"checkpoint-old": b"\n".join(lines)}, refused="*")
+
+
+@case
+def grown_from_the_insurers_checkpoint(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(s, s.bundle(old=ledger.final))
+
+
+@case
+def policy_of_other_members(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    bad = s.ledger.policy.replace("quorum", "# quorum", 1)
+    return replace(made(s), policy=bad, refused="*")
+
+
+if __name__ == "__main__":
+    write_deck(Path(sys.argv[1]))
