@@ -32,6 +32,7 @@ from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.ledger.kinds.permission import Permission, read_any
+from medchain.ledger.one_claim import one_claim_in
 
 _SECOND: Final = 1_000_000
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -182,23 +183,29 @@ def span_of_seconds(period: Period) -> Span:
 class ConsentDecision:
     """Fills the port of the ledger's checks (`medchain.ledger.kind.DecisionPort`)."""
 
-    def permits(self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int) -> bool:
+    def permits(
+        self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int, claim: bytes | None = None
+    ) -> bool:
         """Tell whether a consent's content may permit an access's content at a time.
 
         Args:
             consent: content of a consent's body.
             access: row of an access object's content.
             time: Unix seconds.
+            claim: digest of the claim for which its request asks for parts of records; None for records.
 
         Returns:
             True if its period, purpose and rules leave it possible; who acted and which records it were only the
-            custodian knows. False for anything malformed.
+            custodian knows. False for anything malformed, and of what is for one claim for all but that, and for
+            more records than it names.
         """
         try:
             content = read_any(consent)
         except InputError:
             return False
-        purpose = access.get("purpose")
+        purpose, count, one = access.get("purpose"), access.get("count"), one_claim_in(consent)
+        if one is not None and (one.digest != claim or not isinstance(count, int) or count > len(one.cited)):
+            return False
         request = Request(
             now=time * _SECOND,
             patient=SUBJECT,
@@ -206,6 +213,7 @@ class ConsentDecision:
             groups=None,
             purpose=purpose if isinstance(purpose, str) else None,
             custodian=f"Organization/{content.custodians[0]}",
+            action=None if one is None else one.digest.hex(),
         )
         return isinstance(purpose, str) and compile_content(consent, "", "").may_permit(request)
 

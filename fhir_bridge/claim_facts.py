@@ -7,9 +7,10 @@ Source: `docs/spec/claim-disclosure.md` 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from fhir_bridge.claim_audit import NOT_KNOWN, Stored, stored_by
 from fhir_bridge.claim_case import CaseReader, NodeRecords, ToldRecord
 from fhir_bridge.claim_profile import AUTHORS, STAFF, opened_numbers, pattern_of
 from fhir_bridge.claim_statements import CaseStatements
@@ -43,8 +44,9 @@ class FhirClaimFacts:
         """Tell; arguments, result and errors as the port says."""
         reader = CaseReader(self._node, case)
         told = reader.read()
+        audited = stored_by(self._node, [one.reference for one in told])
         for one in told:
-            one.editions = [_edition(reader, one, at) for at in range(len(one.resources))]
+            one.editions = [_edition(reader, one, at, audited) for at in range(len(one.resources))]
         rows = tuple(
             Row(role_of(one.reference), one.record.shown.object_id, one.reference, tuple(one.editions)) for one in told
         )
@@ -52,17 +54,18 @@ class FhirClaimFacts:
         return ClaimSaid(rows, tuple(facts[order] for order in sorted(facts)), tuple(map(_opening, told)))
 
 
-def _edition(reader: CaseReader, told: ToldRecord, at: int) -> Edition:
+def _edition(reader: CaseReader, told: ToldRecord, at: int, audited: Mapping[str, Stored]) -> Edition:
     """Tell of a version."""
     resource, row = told.resources[at], told.record.versions[at]
-    staff = _author(reader, resource)
+    stored = audited.get(f"{told.reference}/_history/{at + 1}", NOT_KNOWN)
+    staff = _author(reader, resource) or (stored.user if _is_staff(reader, stored.user) else "")
     if staff and at == told.record.shown.version - 1:
         told.staff = staff
     named = reader.find(staff)
     return Edition(
         number=at + 1,
         author=None if named is None else _name(named[1]),
-        system=None,
+        system=stored.system[:_MAX_TEXT] or None,
         entered=reader.entered(resource),
         event=None if row is None or not resource else reader.event(resource, row),
         changed=() if at == 0 else _changed(told.opened[at - 1], told.opened[at]),
@@ -73,8 +76,13 @@ def _author(reader: CaseReader, resource: Resource) -> str:
     """Return the reference of who wrote a record, a person before an organisation; empty for nobody known here."""
     rows = [one for path in AUTHORS.get(member(resource, "resourceType"), ()) for one in _at(resource, path)]
     references = [member(one, "reference") for one in rows]
-    found = [one for one in references if type_of(one) in STAFF and reader.find(one) is not None]
+    found = [one for one in references if _is_staff(reader, one)]
     return min(found, key=lambda one: STAFF.index(type_of(one)) == len(STAFF) - 1, default="")
+
+
+def _is_staff(reader: CaseReader, reference: str) -> bool:
+    """Tell whether a reference names somebody of the staff, or an organisation, whom this node knows."""
+    return type_of(reference) in STAFF and reader.find(reference) is not None
 
 
 def _opening(told: ToldRecord) -> bytes | None:

@@ -8,7 +8,7 @@ Source: FHIR R4 Invoice (§13.11); `docs/spec/claim-question.md` 5, 6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -33,6 +33,9 @@ ELECTRONIC: Final = "e-invoice"
 
 PAPER: Final = "paper-invoice"
 """Form of a copy on paper."""
+
+REPLACED: Final = "https://medchain.example/fhir/StructureDefinition/invoice-replaced"
+"""Extension of an Invoice that names, by code, number and date, the one of the same issuer that it replaces."""
 
 _FORMS: Final = (ELECTRONIC, PAPER)
 _COUNTING: Final = frozenset({"issued", "balanced"})
@@ -75,9 +78,10 @@ class FhirInvoices:
             for one in self._reader.numbered(self._numbers(asked.number, fields.number))
             if one is not None and (issued := self._issued(one, fields)) is not None
         ]
-        # What two systems have stored is one invoice, as long as they agree on which.
-        named = {(one.invoice, one.check_codes) for one in found}
-        return found[0] if len(named) == 1 else None
+        # What two systems have stored is one invoice, as long as they agree on which, how much it comes to and what it
+        # replaces; it counts as long as none of them says otherwise.
+        named = {(one.invoice, one.check_codes, one.amount, one.replaced) for one in found}
+        return replace(found[0], is_issued=all(one.is_issued for one in found)) if len(named) == 1 else None
 
     def _numbers(self, *written: str) -> list[int]:
         """List the record versions of invoices with a number, as it was written or in its one spelling."""
@@ -107,7 +111,19 @@ def _issued(invoice: Resource, fields: InvoiceFields, number: int) -> Issued | N
     if amount is None and fields.scope is Scope.ITEM:
         return None
     codes = tuple(form.check_code for form in forms.values() if form.check_code)
-    return Issued(spelling, codes, amount, invoice.get("status") in _COUNTING, number)
+    replaced = _replaced(invoice, fields.issuer)
+    return Issued(spelling, codes, amount, invoice.get("status") in _COUNTING, number, replaced)
+
+
+def _replaced(invoice: Resource, issuer: str) -> InvoiceFields | None:
+    """Read in whose place it was issued; None for none; raises `InputError` for what names no invoice."""
+    found = [one for one in objects_of(invoice.get("extension")) if one.get("url") == REPLACED]
+    if not found:
+        return None
+    told = {str(one.get("url")): one for one in objects_of(found[0].get("extension"))}
+    code, number = (str(told.get(part, {}).get("valueString", "")) for part in ("code", "number"))
+    day = day_of(str(told.get("date", {}).get("valueDate", "")))
+    return invoice_of(Scope.INVOICE, issuer, spelled(code, "code") if code else "", number, day)
 
 
 def _form(invoice: Resource, form: str) -> _Form:

@@ -32,6 +32,7 @@ from medchain.ledger.claim_question import (
     parse_answer,
 )
 from medchain.ledger.invoice import claim_id
+from medchain.ledger.kinds.claim import CLAIM
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import ACTIVE, Members, Organisation
 from medchain.ledger.object import StateRecord, map_key
@@ -49,9 +50,6 @@ MAX_CHECKED: Final = 500
 
 AT_ONCE: Final = 4
 """How many hospitals are asked at once: one that does not answer keeps no other waiting."""
-
-CLAIM: Final = "claim"
-"""Kind of the objects that say what is claimed of an invoice."""
 
 RELEASED: Final = "released"
 """Status of an invoice of which nothing is claimed any more."""

@@ -110,7 +110,7 @@ class ClaimNode:
             clock=around.clock,
         )
         self._desk = QuestionDesk(issuing, around.questions, self.watch)
-        self._deeds = DeedDesk(issuing, self.watch, around.side, secrets.token_bytes)
+        self._deeds = DeedDesk(issuing, around.questions, self.watch, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
             AskingParts(
                 org_id=around.org_id,
@@ -250,6 +250,7 @@ def fulfilled_json(fulfilled: Fulfilled) -> Json:
     return {
         "amount": fulfilled.amount.text,
         "claim_id": fulfilled.claim_id.hex(),
+        "differs": [*fulfilled.differs],
         "hospital": fulfilled.hospital,
         "key": record.key.hex(),
         "position": record.since,

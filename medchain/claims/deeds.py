@@ -2,7 +2,7 @@
 
 Keeps true: who has no part of an invoice yet shows its check code, since all members read its id on the ledger; each
 deed is the version after the one that its insurer had seen, once, however often it is asked for; what is answered as
-done is final.
+done is final; each deed is in the list of looks of the patient whose invoice it is, before it is done.
 Trusts `medchain.ledger.kinds` for the rules, and the register for the invoices.
 Source: `docs/spec/claim-deed.md`.
 """
@@ -10,20 +10,21 @@ Source: `docs/spec/claim-deed.md`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NamedTuple
 
-from medchain.claims.asking import CLAIM
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing, Proven
-from medchain.claims.register import Issued
+from medchain.claims.register import Issued, Questions
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import ClaimRequest
-from medchain.ledger.kinds.claim import request_of
+from medchain.ledger.invoice import InvoiceFields, Scope
+from medchain.ledger.kinds.claim import CLAIM, request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
 from medchain.ledger.kinds.content import count
 from medchain.ledger.kinds.shares import Shares
@@ -51,8 +52,13 @@ MAX_DONE_BYTES: Final = 1024
 HEAD: Final = "claim.head"
 """Refusal of a request whose insurer has not seen the newest version."""
 
+REVERSED: Final = "reversed"
+"""Status of the claims on an invoice that its hospital took back."""
+
 UNKNOWN: Final = "claim.unknown"
 """Refusal of who does not hold an invoice that is here, and know its id."""
+
+_TURNS: Final = 64
 
 
 class _Standing(NamedTuple):
@@ -84,25 +90,35 @@ class Done:
 class DeedDesk:
     """Does deeds. Threads may share it; one process owns it."""
 
-    __slots__ = ("_fishing", "_issuing", "_lock", "_random", "_side")
+    __slots__ = ("_counting", "_fishing", "_issuing", "_questions", "_random", "_side", "_turns")
 
     def __init__(
-        self, issuing: Issuing, fishing: FishingWatch, side: LedgerNode, random: Callable[[int], bytes]
+        self,
+        issuing: Issuing,
+        questions: Questions,
+        fishing: FishingWatch,
+        side: LedgerNode,
+        random: Callable[[int], bytes],
     ) -> None:
         """Prepare.
 
         Args:
             issuing: this organisation's invoices.
+            questions: the audit.
             fishing: counts what was asked for in vain.
             side: ledger, bodies and submitter of its node.
             random: gives as many unpredictable bytes as it is asked for.
         """
         self._issuing = issuing
+        self._questions = questions
         self._fishing = fishing
         self._side = side
         self._random = random
-        # One deed after the other: of two at once one would be refused by the machine after it was endorsed.
-        self._lock = Lock()
+        # Of one invoice one deed after the other: of two at once one would be refused after it was endorsed. Invoices
+        # share these: to have one each would let anybody make as many as there are ids.
+        self._turns = tuple(Lock() for _ in range(_TURNS))
+        # Of two who ask in vain at once each would be within what is left of the day.
+        self._counting = Lock()
 
     def ask(self, document: bytes, peer: str) -> Done:
         """Do what an insurer asks for.
@@ -120,23 +136,20 @@ class DeedDesk:
             NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here, or its check code is
                 not shown by who has no part of it.
             ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
-                others of `medchain.node.submit.Submitter.submit`.
+                ``claim.replaced`` for one in the place of another that was not reversed; others of
+                `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
-            UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum.
+            UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum; the disk,
+                or the audit.
         """
         signed, row = parse_deed(document)
         request = signed.request
         self._issuing.check_request(signed, peer, request.hospital)
         key = map_key(CLAIM, request.hospital, request.claim_id)
-        with self._lock:
-            self._fishing.check(peer)
+        self._fishing.check(peer)
+        with self._turn(key):
             version = self._before(key, request)
-            try:
-                return Done(key, self._asked(key, signed, row) if version is None else version)
-            except NotFoundError:
-                # Whoever tries ids, or times how long it takes, is stopped as one who asks.
-                self._fishing.note(peer, 1)
-                raise
+            return Done(key, self._asked(key, signed, row) if version is None else version)
 
     def reverse(self, row: AskedRow) -> Done:
         """Take an invoice back, for ever; its check code is not looked at.
@@ -146,8 +159,7 @@ class DeedDesk:
             VerificationError: ``claim.*``.
             ConflictError, UnavailableError: as `ask`.
         """
-        with self._lock:
-            standing = self._own(row)
+        with self._own(row) as standing:
             made = on_reversal(standing.bill, standing.shares, self._issuing.clock())
             return self._submitted(standing, made, None)
 
@@ -157,8 +169,7 @@ class DeedDesk:
         Raises:
             ConflictError: ``claim.none`` where nothing was ever claimed of it: the invoice itself says its total.
         """
-        with self._lock:
-            standing = self._own(row)
+        with self._own(row) as standing:
             if not standing.version:
                 raise ConflictError("claim.none")
             made = on_refund(standing.bill, standing.shares, minor, self._issuing.clock())
@@ -178,29 +189,86 @@ class DeedDesk:
         """Do it for the first time; returns the version."""
         request = signed.request
         standing = self._held(key)
-        if standing is None or not standing.has(request.insurer):
-            standing = self._joined(standing, row, request.claim_id)
+        if standing is not None and standing.has(request.insurer):
+            self._tell_of(standing, request)
+        else:
+            standing = self._joined(standing, row, request)
         if request.head != standing.version:
             raise ConflictError(HEAD, version=standing.version)
         made = on_request(standing.bill, standing.shares, request, self._issuing.clock())
         return self._submitted(standing, made, {"request": signed.to_json()}).version
 
-    def _own(self, row: AskedRow) -> _Standing:
-        """Find an invoice of this organisation's, and its claims."""
+    def _turn(self, key: bytes) -> Lock:
+        """Return the lock under which an invoice's deeds are done."""
+        return self._turns[key[0] % _TURNS]
+
+    @contextmanager
+    def _own(self, row: AskedRow) -> Iterator[_Standing]:
+        """Find an invoice of this organisation's, and its claims; no other deed of it is done meanwhile."""
         issued = self._issuing.find(row)
         if issued is None:
             raise NotFoundError(UNKNOWN)
         proven = self._issuing.prove(issued.invoice)
-        return self._held(map_key(CLAIM, self._issuing.org_id, proven.claim_id)) or _begun(issued, proven)
+        key = map_key(CLAIM, self._issuing.org_id, proven.claim_id)
+        with self._turn(key):
+            yield self._held(key) or self._begun(issued, proven)
 
-    def _joined(self, standing: _Standing | None, row: AskedRow, object_id: bytes) -> _Standing:
+    def _joined(self, standing: _Standing | None, row: AskedRow, request: ClaimRequest) -> _Standing:
         """Return the claims of an invoice, or begin them, for who shows that it holds the invoice."""
-        issued, proven, is_held = self._issuing.show(row)
-        if issued is None or not hmac.compare_digest(proven.claim_id, object_id) or not is_held:
+        with self._counting:
+            self._fishing.check(request.insurer)
+            issued, proven, is_held = self._issuing.show(row)
+            is_shown = issued is not None and hmac.compare_digest(proven.claim_id, request.claim_id) and is_held
+            if issued is not None:
+                # The patient is told, whether it was right or not, before anything is answered.
+                self._questions.questioned(request.insurer, request.hash, [issued.number], is_known=is_shown)
+            try:
+                return self._shown(standing, issued if is_shown else None, proven)
+            except NotFoundError:
+                # Whoever tries ids, or times how long it takes, is stopped as one who asks.
+                self._fishing.note(request.insurer, 1)
+                raise
+
+    def _shown(self, standing: _Standing | None, issued: Issued | None, proven: Proven) -> _Standing:
+        """Return the claims of an invoice that was shown, or begin them."""
+        if issued is None:
             raise NotFoundError(UNKNOWN)
         if not issued.is_issued:
             raise ConflictError("claim.cancelled")
-        return standing or _begun(issued, proven)
+        return standing or self._begun(issued, proven)
+
+    def _begun(self, issued: Issued, proven: Proven) -> _Standing:
+        """Begin the claims of an invoice.
+
+        Raises:
+            NotFoundError: for one that says no total, or has no check code.
+            ConflictError: ``claim.replaced`` for one in the place of another that was not reversed.
+        """
+        if issued.amount is None or not issued.check_codes:
+            raise NotFoundError(UNKNOWN)
+        replaced = None if issued.replaced is None else self._reversed(issued.replaced)
+        if issued.invoice.scope is not Scope.INVOICE:
+            # An item stands in the place of no item: of the invoices it is said.
+            replaced = None
+        code, currency = issued.check_codes[0], issued.amount.currency
+        bill = Bill(issued.invoice, proven.key, proven.proof, code, currency, replaced)
+        return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)
+
+    def _reversed(self, invoice: InvoiceFields) -> bytes:
+        """Return the map key of a reversed invoice's claims; of one that is not, both would be claimed."""
+        key = map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
+        record = self._side.replica.store.record(key)
+        if record is None or record.status != REVERSED:
+            raise ConflictError("claim.replaced")
+        return key
+
+    def _tell_of(self, standing: _Standing, request: ClaimRequest) -> None:
+        """Tell the patient of a deed of who has a part already, whatever invoice it shows beside its request."""
+        bill = standing.bill
+        held = {**bill.invoice.to_content(), "amount": "", "check_code": bill.check_code, "currency": ""}
+        issued = self._issuing.find(read_row(held))
+        if issued is not None:
+            self._questions.questioned(request.insurer, request.hash, [issued.number], is_known=True)
 
     def _held(self, key: bytes) -> _Standing | None:
         """Read an invoice's claims; None where there are none."""
@@ -244,11 +312,3 @@ def read_done(value: Json) -> Done:
     """Read it strictly; raises `InputError`."""
     top = members(value, {"key": str, "version": int})
     return Done(unhex(top["key"], HASH_BYTES), count(top["version"]))
-
-
-def _begun(issued: Issued, proven: Proven) -> _Standing:
-    """Begin the claims of an invoice; raises `NotFoundError` for one that says no total, or has no check code."""
-    if issued.amount is None or not issued.check_codes:
-        raise NotFoundError(UNKNOWN)
-    bill = Bill(issued.invoice, proven.key, proven.proof, issued.check_codes[0], issued.amount.currency)
-    return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)

@@ -1,7 +1,7 @@
 """What a hospital's side of claims has in common: its own invoices, their ids, and who may ask.
 
 Keeps true: an invoice is looked for only under an issuer code of this organisation's own; its id is made with the key
-that the ledger lists for its date. Trusts the register for the invoices.
+that the ledger lists for its date, and not before that day. Trusts the register for the invoices.
 Source: `docs/spec/claim-question.md` 3 to 6; `docs/spec/claim.md` 3.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from medchain.claims.register import InvoiceRegister, Issued
@@ -17,6 +17,7 @@ from medchain.crypto.vrf import VrfKey, vrf_output
 from medchain.errors import AccessDeniedError, UnavailableError
 from medchain.ledger.claim_question import AskedRow
 from medchain.ledger.invoice import InvoiceFields, claim_id, spelled
+from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, Request, SignedRequest
 from medchain.node.clock import Clock
@@ -78,11 +79,18 @@ class Issuing:
         """This organisation, as the ledger has it now."""
         return self.members().organisations[self.org_id]
 
+    @property
+    def last_day(self) -> int:
+        """The last day of which ids are made: it has begun somewhere (`docs/spec/genesis.md` 12)."""
+        return self.clock() // DAY_S + 1
+
     def find(self, row: AskedRow) -> Issued | None:
-        """Find an invoice of this organisation's; None, and errors, as `InvoiceRegister.find`."""
+        """Find an invoice of this organisation's, dated no later than `last_day`; else as `InvoiceRegister.find`."""
         invoices = self.own.invoices
         is_own = invoices is not None and row.fields.issuer in invoices.issuers
-        return self.register.find(row) if is_own else None
+        issued = self.register.find(row) if is_own else None
+        # Until its day another key could be listed for it, and give it a second id.
+        return issued if issued is not None and issued.invoice.day <= self.last_day else None
 
     def prove(self, invoice: InvoiceFields) -> Proven:
         """Make the id of an invoice's claims; raises `UnavailableError` ``claim.no_key`` where its key is not here."""
@@ -98,7 +106,8 @@ class Issuing:
         """Find an invoice, make its id and compare its check code; errors as `find` and `prove`."""
         issued = self.find(row)
         # What is not there takes the same proof, and a comparison, so that time does not tell it from a wrong code.
-        proven = self.prove(row.fields if issued is None else issued.invoice)
+        fields = row.fields if issued is None else issued.invoice
+        proven = self.prove(replace(fields, day=min(fields.day, self.last_day)))
         given = spelled(row.check_code, "check_code").encode()
         codes = [b""] if issued is None else [code.encode() for code in issued.check_codes]
         # All of them are compared: which one it is takes no time either.

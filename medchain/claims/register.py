@@ -24,6 +24,7 @@ class Issued:
         amount: of all of it, or of the line; None where that cannot be told.
         is_issued: whether it counts; not so for one that was cancelled.
         number: of the record version, for the audit.
+        replaced: the whole invoice in whose place this one was issued, in its electronic form; None for none.
     """
 
     invoice: InvoiceFields
@@ -31,6 +32,7 @@ class Issued:
     amount: Amount | None
     is_issued: bool
     number: int
+    replaced: InvoiceFields | None = None
 
 
 class InvoiceRegister(Protocol):

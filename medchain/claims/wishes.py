@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.claims.asking import CLAIM, INACTIVE, NO_MEMBER, ClaimAsker
+from medchain.claims.asking import INACTIVE, NO_MEMBER, ClaimAsker
 from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, UNKNOWN, encode_deed, read_done
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
@@ -21,6 +21,7 @@ from medchain.errors import ConflictError, NotFoundError, VerificationError
 from medchain.ledger.claim_question import AskedRow, Known
 from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import Amount
+from medchain.ledger.kinds.claim import CLAIM
 from medchain.ledger.kinds.claim_content import read_shown
 from medchain.ledger.kinds.shares import Share, State
 from medchain.ledger.members import ACTIVE
@@ -88,6 +89,7 @@ class Fulfilled:
         record: the version that tells it, final.
         share: this insurer's part after it.
         currency: ISO 4217 code of amounts.
+        differs: what this insurer's copy says otherwise than the hospital's invoice, sorted.
     """
 
     hospital: str
@@ -95,6 +97,7 @@ class Fulfilled:
     record: StateRecord
     share: Share
     currency: str
+    differs: tuple[str, ...]
 
     @property
     def amount(self) -> Amount:
@@ -172,7 +175,10 @@ class ClaimHand:
         done = self._found(key, lambda share: _is_fulfilled(share, wish))
         if done is None:
             done = self._new(org_id, key, known, wish)
-        return Fulfilled(org_id, known.claim_id, *done, wish.amount.currency)
+        else:
+            # Ordered, perhaps not final yet: asked for again it would be refused as done already.
+            self._side.submitter.wait_final(key, done[0].version, WAIT_S)
+        return Fulfilled(org_id, known.claim_id, *done, wish.amount.currency, known.differs)
 
     def _new(self, org_id: str, key: bytes, known: Known, wish: Wish) -> tuple[StateRecord, Share]:
         """Ask for what is not done yet, and see that it is done."""
@@ -210,10 +216,9 @@ class ClaimHand:
 
     def _found(self, key: bytes, fits: Callable[[Share], bool]) -> tuple[StateRecord, Share] | None:
         """Find the newest version whose part for this insurer is here, and a part in it that fits."""
-        store, final = self._side.replica.store, self._side.replica.store.final()
-        for record in store.history(key):
+        for record in self._side.replica.store.history(key):
             body = self._side.shelf.at(key, record.version)
-            if body is None or final is None or record.since >= final.size:
+            if body is None:
                 continue
             shares = read_shown(body.content).shares.rows
             mine = (share for share in shares if share is not None and share.insurer == self._org_id)

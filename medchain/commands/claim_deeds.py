@@ -19,7 +19,7 @@ from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
 from medchain.commands import claim_texts as texts
 from medchain.commands.claims import content_of
 from medchain.commands.command import Command, Context, Exit, Text
-from medchain.encoding import Json, as_object, digest
+from medchain.encoding import Json, as_list, as_object, digest
 from medchain.errors import InputError
 from medchain.ledger.kinds.shares import MAX_RESERVED_DAYS
 from medchain.node.local import LocalClient
@@ -87,7 +87,11 @@ def _fulfil(context: Context, operation: str, more: Mapping[str, Json]) -> int:
     claim = digest("medchain/insurer-claim/v1", content_of(context.arguments.claim))
     told = _called(context, operation, {"claim": claim.hex(), **more})
     words = {name: context.say(texts.STATES[str(told[name])]) for name in ("state", "status")}
-    context.answer(told, [context.say(texts.FULFILLED, **{**told, **words})])
+    lines = [context.say(texts.FULFILLED, **{**told, **words})]
+    differs = [context.say(texts.DIFFERENCES[str(one)]) for one in as_list(told["differs"])]
+    if differs:
+        lines.append(context.say(texts.OTHERWISE, differs=context.say(texts.BETWEEN).join(differs)))
+    context.answer(told, lines)
     return Exit.DONE
 
 

@@ -84,6 +84,10 @@ FULFILLED: Final = Text(
     "已完成，账本第 {position} 条：{state} {amount}；发票状态 {status}，第 {version} 版。",
     "Done, entry {position}: {state} {amount}; the invoice is {status}, version {version}.",
 )
+OTHERWISE: Final = Text(
+    "请核对：所持票据与医院的发票不符：{differs}。",
+    "Look at it: your copy says otherwise than the hospital's invoice: {differs}.",
+)
 DONE: Final = Text("已完成：第 {version} 版，编号 {key}。", "Done: version {version}; its key is {key}.")
 STATES: Final[Mapping[str, Text]] = {
     "released": Text("已放弃", "released"),
@@ -107,6 +111,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "claim.full": Text("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
     "claim.head": Text("其他机构抢先更改了这张发票，请重试。", "Others were first each time; try again."),
     "claim.inactive": Text("开票单位已停用或已退出联盟。", "Who issued it is suspended, or no member any more."),
+    "claim.replaced": Text(
+        "这张发票是重开的，原发票尚未冲红：医院须先冲红原发票。",
+        "It was issued in the place of another invoice, which the hospital has to take back first.",
+    ),
     "claim.none": Text(
         "这张发票尚无理赔，请直接更改发票。", "Nothing was ever claimed of it: change the invoice itself."
     ),

@@ -237,6 +237,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "只有能打开本节点根密钥的管理员可以更换密钥。",
         "Only an administrator who can open the node's root key exchanges keys.",
     ),
+    "rotation.full": Text(
+        "账本上本机构的票据编号密钥已满 {most} 代，不能再加。",
+        "The ledger lists {most} keys for ids of this organisation's invoices, and takes no more.",
+    ),
     "rotation.no_invoices": Text(
         "账本上没有本机构的开票单位代码：先用 medchain org issuers 提议登记。",
         "The ledger lists no issuer code of this organisation: propose one first with `medchain org issuers`.",
@@ -253,6 +257,14 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The node in {folder} is not running. Start it with `medchain node run`.",
     ),
     "node.running": Text("{folder} 中的节点已在运行。", "The node in {folder} is running already."),
+    "organisation.generation": Text(
+        "票据编号密钥只能追加，不能更改或删除；新的一代须在写入账本后 3 至 366 天开始使用。",
+        "Keys for ids of invoices are only added, never changed or dropped; a new one begins 3 to 366 days after the "
+        "ledger lists it.",
+    ),
+    "organisation.issuer": Text(
+        "已登记的开票单位代码不能撤销。", "An issuer code that the ledger lists cannot be given up."
+    ),
     "organisation.invoices": Text(
         "开票单位代码由 1 至 32 个 0-9、A-Z 组成，每个机构至多 64 个。",
         "An issuer code has 1 to 32 of 0-9 and A-Z; an organisation has 64 at most.",
@@ -309,6 +321,12 @@ ERRORS: Final[Mapping[str, Text]] = {
     "bundle.field_root": Text(
         "承诺中的字段根不是所示内容的：在它之下可以出示别的内容。",
         "The field root committed to is not that of the content shown: other contents could be shown under it.",
+    ),
+    "transaction.issuer": Text(
+        "该开票单位代码已属另一家机构。", "This issuer code belongs to another organisation already."
+    ),
+    "transaction.vrf": Text(
+        "该票据编号密钥已属另一家机构。", "This key for ids of invoices belongs to another organisation already."
     ),
     "trace.items": Text(
         "一个证明包可含 1 至 {limit} 个不同对象；给出了 {count} 个，或有重复。",

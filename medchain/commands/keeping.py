@@ -49,7 +49,7 @@ from medchain.node.keystore import (
 )
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
-from medchain.node.rotation import NO_INVOICES, ORDERED_TIMEOUT_S, ORDERS, ROTATE, USES
+from medchain.node.rotation import FULL, NO_INVOICES, ORDERED_TIMEOUT_S, ORDERS, ROTATE, USES
 from medchain.node.supervisor import read_node_state
 
 _ROTATE_LIMITS: Final = Limits(timeout_s=ORDERED_TIMEOUT_S + 5)
@@ -163,8 +163,10 @@ def _rotate(context: Context) -> int:
     try:
         document = _exchange_all(context, config.folder, halves)
     except (MedchainError, OSError, KeyboardInterrupt) as error:
-        if is_new and isinstance(error, MedchainError) and error.code in {NO_INVOICES, ORDERS}:
-            # Nobody has them, and they would keep keys of all other uses from being exchanged.
+        code = error.code if isinstance(error, MedchainError) else ""
+        if code == FULL or (is_new and code in {NO_INVOICES, ORDERS}):
+            # Nobody has them, and they would keep keys of all other uses from being exchanged. Where there is no room
+            # that is so of those too that an earlier call has drawn.
             drop_candidates(config.folder)
         else:
             context.tell(messages.ROTATE_AGAIN, use=use)

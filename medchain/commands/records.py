@@ -169,6 +169,10 @@ def _prove(context: Context) -> int:
     names = [_named(text) for text in given.record]
     if len(names) > 1 and given.version is not None:
         raise InputError("record.versions")
+    for pointer in given.field or ():
+        if any("\ud800" <= character <= "\udfff" for character in pointer):
+            # Bytes of the command line that are no text of its encoding stand as what no record can hold.
+            raise InputError("record.no_field", pointer=ascii(pointer))
     old = _checkpoint(given.since)
     with _opened(context) as (node, service):
         shown = [(stored, _opening(service, stored, given.field)) for stored in _stored(node, names, given.version)]

@@ -52,8 +52,13 @@ class BodySource(Protocol):
 class DecisionPort(Protocol):
     """What a consent permits; its meaning lives on the consent floor."""
 
-    def permits(self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int) -> bool:
-        """Tell whether a consent's content permits an access's content at a time (Unix seconds)."""
+    def permits(
+        self, consent: Mapping[str, Json], access: Mapping[str, Json], time: int, claim: bytes | None = None
+    ) -> bool:
+        """Tell whether a consent's content permits an access's content at a time (Unix seconds).
+
+        Its request says for which claim (digest) parts of records were asked for; None for records.
+        """
         ...
 
     def hides(self, consent: Mapping[str, Json]) -> bool:

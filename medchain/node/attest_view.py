@@ -87,7 +87,8 @@ class AttestView:
 
         Args:
             key: its map key, 32 bytes.
-            fields: names of what is shown of its body; None for all, with the signed request.
+            fields: names of what is shown of its body; None for all, with the signed request, which is left out where
+                it shows a ticket: with that whoever is given the proof could ask for the next step.
 
         Returns:
             File name → content of the bundle.
@@ -103,5 +104,7 @@ class AttestView:
         record, body = found
         if fields is not None and not set(fields) <= body.content.keys():
             raise InputError("attest.fields")
+        if fields is None and (request := request_of(body)) is not None and request.request.ticket:
+            fields = [*body.content]
         shown = body if fields is None else body.redact(fields)
         return export_object(self.side.replica, key, version=record.version, opening=body_opening(shown))

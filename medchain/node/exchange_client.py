@@ -27,6 +27,9 @@ OF_PATIENT: Final = "exchange.patient"
 UNDER_MANDATE: Final = "exchange.mandate"
 """Local operation: which grants of other organisations to this one are under a mandate of the law."""
 
+FOR_CLAIM: Final = "exchange.claim"
+"""Local operation: which grants of other organisations to this one are for one claim alone."""
+
 REQUEST: Final = "request"
 """Local operation: ask another organisation for records."""
 

@@ -33,7 +33,7 @@ from medchain.node.emergency_watch import EmergencyWatch
 from medchain.node.endorse import Identity
 from medchain.node.erasure_job import ErasureJob
 from medchain.node.exchange import Asker, Received, Wish
-from medchain.node.exchange_client import GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST, UNDER_MANDATE
+from medchain.node.exchange_client import FOR_CLAIM, GRANTS, IN_EMERGENCY, OF_PATIENT, REQUEST, UNDER_MANDATE
 from medchain.node.grant_search import GrantDesk, GrantFinder
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.mandates import MandateDesk
@@ -170,6 +170,7 @@ class ExchangeNode:
             GRANTS: self._grants,
             OF_PATIENT: self._grants_of_patient,
             UNDER_MANDATE: self._grants_of_mandate,
+            FOR_CLAIM: self._grants_for_claim,
             IN_EMERGENCY: self._request_in_emergency,
             "consent.give": self._give_consent,
             "grant.give": self._give_grant,
@@ -202,16 +203,17 @@ class ExchangeNode:
 
     def _grants(self, document: Json) -> Json:
         """Ask another organisation which of its grants to this one are about a record."""
-        top = members(document, {"about": str, "custodian": str, "purpose": str, "resource_types": list})
+        required = {"about": str, "custodian": str, "purpose": str, "resource_types": list}
+        top = members(document, required, {"claim": str})
         custodian, about, purpose = str(top["custodian"]), str(top["about"]), str(top["purpose"])
-        found = self.finder.about(custodian, about, purpose, names(top["resource_types"]))
+        found = self.finder.about(custodian, about, purpose, names(top["resource_types"]), _claim_of(top))
         return {"grants": [{"grant": key.hex(), "patient": self.finder.patient_of(key)} for key in found]}
 
     def _grants_of_patient(self, document: Json) -> Json:
         """List the grants of other organisations to this one about a patient of this node."""
-        top = members(document, {"patient": str, "purpose": str, "resource_types": list})
+        top = members(document, {"patient": str, "purpose": str, "resource_types": list}, {"claim": str})
         token, types = self._service.patient_token(str(top["patient"])), names(top["resource_types"])
-        found = self.finder.of_patient(token, str(top["purpose"]), types)
+        found = self.finder.of_patient(token, str(top["purpose"]), types, _claim_of(top))
         return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": token} for custodian, key in found]}
 
     def _grants_of_mandate(self, document: Json) -> Json:
@@ -220,6 +222,11 @@ class ExchangeNode:
         mandate, types = unhex(top["mandate"], HASH_BYTES), names(top["resource_types"])
         found = self.finder.of_mandate(mandate, str(top["purpose"]), types)
         return {"grants": [{"custodian": custodian, "grant": key.hex(), "patient": ""} for custodian, key in found]}
+
+    def _grants_for_claim(self, document: Json) -> Json:
+        """List the grants of other organisations to this one for one claim alone."""
+        found = self.finder.for_claim(unhex(members(document, {"claim": str})["claim"], HASH_BYTES))
+        return {"grants": [{"custodian": custodian, "grant": key.hex()} for custodian, key in found]}
 
     def _request(self, document: Json) -> Json:
         """Ask another organisation for records."""
@@ -374,6 +381,11 @@ def _asking(identity: Identity, around: ExchangeSurroundings) -> AskerParts:
     )
 
 
+def _claim_of(top: Mapping[str, Json]) -> bytes | None:
+    """Read for which claim grants are looked for; None for records."""
+    return unhex(top["claim"], HASH_BYTES) if "claim" in top else None
+
+
 def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
     """Put together what finds the grants of others."""
     shelf = around.side.shelf
@@ -387,6 +399,7 @@ def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
         ways=around.custodians,
         clock=around.clock,
         mandates=shelf.index.mandates,
+        of_claim=shelf.index.of_claim,
     )
 
 

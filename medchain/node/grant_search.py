@@ -22,6 +22,7 @@ from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
 from medchain.ledger.object import Body, StateRecord, in_force
+from medchain.ledger.one_claim import PURPOSE, OneClaim, one_claim_in
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
@@ -229,6 +230,7 @@ class GrantFinder:
         ways: the way to others.
         clock: gives Unix seconds.
         mandates: as for `GrantDesk`.
+        of_claim: lists the consents for one claim (digest), in force or not.
     """
 
     org_id: str
@@ -240,8 +242,11 @@ class GrantFinder:
     ways: GrantWays
     clock: Clock
     mandates: Callable[[], Sequence[bytes]] = tuple
+    of_claim: Callable[[bytes], Sequence[bytes]] = lambda _digest: ()
 
-    def about(self, custodian: str, about: str, purpose: str, resource_types: Sequence[str]) -> list[bytes]:
+    def about(
+        self, custodian: str, about: str, purpose: str, resource_types: Sequence[str], claim: bytes | None = None
+    ) -> list[bytes]:
         """Ask a custodian which of our grants are about a record of its own.
 
         Args:
@@ -249,9 +254,11 @@ class GrantFinder:
             about: ``Type/id`` there.
             purpose: purpose-of-use code.
             resource_types: FHIR types, or ``*`` alone.
+            claim: digest of the claim for which parts of records are asked for; None for records.
 
         Returns:
-            Map keys of grants that this organisation holds; none for nothing, for whatever reason.
+            Map keys of grants that this organisation holds; none for nothing, for whatever reason. What is for one
+            claim alone is among them for that claim only, and then comes first.
 
         Raises:
             InputError: ``exchange.custodian`` for who is no other active member; a malformed question.
@@ -266,7 +273,8 @@ class GrantFinder:
         answer = parse_canonical(self.ways.grants(custodian, document), max_bytes=_MAX_ANSWER_BYTES)
         rows = members(answer, {"grants": list, "type": str})["grants"]
         keys = [unhex(row, HASH_BYTES) for row in rows] if isinstance(rows, list) else []
-        return [key for key in dict.fromkeys(keys) if self._custodian_of(key, purpose, types) == custodian][:MAX_GRANTS]
+        found = [key for key in dict.fromkeys(keys) if self._custodian_of(key, purpose, types, claim) == custodian]
+        return sorted(found, key=lambda key: self._one_claim_of(key) is None)[:MAX_GRANTS]
 
     def patient_of(self, grant: bytes) -> str:
         """Return the keyed token of the patient of this node whom a grant is about; empty for nobody known here."""
@@ -278,20 +286,23 @@ class GrantFinder:
             return ""
         return "" if patient is None else self.records.patient_of(patient) or ""
 
-    def of_patient(self, patient: str, purpose: str, resource_types: Sequence[str]) -> list[tuple[str, bytes]]:
+    def of_patient(
+        self, patient: str, purpose: str, resource_types: Sequence[str], claim: bytes | None = None
+    ) -> list[tuple[str, bytes]]:
         """List the grants about a patient of this node, by what this node holds alone.
 
         Args:
             patient: keyed token.
             purpose: purpose-of-use code.
             resource_types: FHIR types, or ``*`` alone.
+            claim: as for `about`.
 
         Returns:
             org_id of the custodian and map key of each, sorted.
         """
         subjects = self.records.subjects_of(patient)
         permitting = {consent for one in subjects for consent in self.below(one)}
-        return self._under(permitting, purpose, resource_types)
+        return self._under(permitting, purpose, resource_types, claim)
 
     def of_mandate(self, mandate: bytes, purpose: str, resource_types: Sequence[str]) -> list[tuple[str, bytes]]:
         """List the grants under a mandate of the law, which names a patient whom this node need not know.
@@ -306,16 +317,35 @@ class GrantFinder:
         """
         return self._under({mandate} & set(self.mandates()), purpose, resource_types)
 
+    def for_claim(self, claim: bytes) -> list[tuple[str, bytes]]:
+        """List the grants for one claim alone whose consent is in force, by what this node holds.
+
+        Args:
+            claim: its digest, 32 bytes.
+
+        Returns:
+            As `of_patient`.
+        """
+        heads = ((key, self.ledger.record(key)) for key in self.of_claim(claim))
+        living = {key for key, head in heads if head is not None and in_force(head, self.clock() // DAY_S)}
+        return self._under(living, PURPOSE, (ANY_TYPE,), claim)
+
     def _under(
-        self, permitting: Collection[bytes], purpose: str, resource_types: Sequence[str]
+        self, permitting: Collection[bytes], purpose: str, resource_types: Sequence[str], claim: bytes | None = None
     ) -> list[tuple[str, bytes]]:
         """List the grants of others to this organisation under some consents, or mandates."""
         types = tuple(sorted(set(resource_types)))
         keys = {grant for one in permitting for grant in self.below(one)}
-        found = [(self._custodian_of(key, purpose, types), key) for key in keys]
+        found = [(self._custodian_of(key, purpose, types, claim), key) for key in keys]
         return sorted((custodian, key) for custodian, key in found if custodian)
 
-    def _custodian_of(self, key: bytes, purpose: str, types: tuple[str, ...]) -> str:
+    def _one_claim_of(self, key: bytes) -> OneClaim | None:
+        """Tell for which one claim a grant is; None for one of records, and where that is not known here."""
+        found = self.bodies.head(key)
+        terms = None if found is None else self.bodies.terms(grants.read(found[1].content).consent)
+        return None if terms is None else one_claim_in(terms.content)
+
+    def _custodian_of(self, key: bytes, purpose: str, types: tuple[str, ...], claim: bytes | None) -> str:
         """Tell which other organisation lets us read some types for a purpose; empty for no grant of ours to that."""
         found = self.bodies.head(key)
         if found is None or found[0].kind != "grant" or not in_force(found[0], self.clock() // DAY_S):
@@ -325,4 +355,8 @@ class GrantFinder:
         except InputError:
             return ""
         is_ours = (grant.recipient, grant.purpose) == (self.org_id, purpose) and grant.custodian != self.org_id
-        return grant.custodian if is_ours and types_of_both(types, grant.resource_types) else ""
+        if not is_ours or not types_of_both(types, grant.resource_types):
+            return ""
+        one = self._one_claim_of(key)
+        # Who asked for a record under what is for a claim would be refused, and the patient be told of it.
+        return grant.custodian if one is None or one.digest == claim else ""

@@ -24,7 +24,7 @@ from medchain.crypto.es384 import ES384
 from medchain.crypto.signing import key_id
 from medchain.encoding import Json, as_list, base64_text, members, unbase64
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
-from medchain.ledger.issuers import GENERATION_LEAD_DAYS, VRF_KEY, VrfGeneration
+from medchain.ledger.issuers import GENERATION_LEAD_DAYS, MAX_GENERATIONS, VRF_KEY, VrfGeneration
 from medchain.ledger.machine import DAY_S
 from medchain.ledger.members import (
     AUTHENTICATION_KEY,
@@ -66,6 +66,9 @@ ORDERS: Final = "rotation.orderer"
 
 NO_INVOICES: Final = "rotation.no_invoices"
 """Refusal: of a key that makes ids of invoices, where the ledger lists no invoices of this organisation."""
+
+FULL: Final = "rotation.full"
+"""Refusal: of a further key that makes ids of invoices, where the ledger lists as many as it ever will."""
 
 USES: Final[Mapping[str, tuple[KeyUse, ...]]] = {
     "authentication": (KeyUse.AUTHENTICATION,),
@@ -133,7 +136,7 @@ class KeyRotation:
 
         Raises:
             InputError: for malformed keys.
-            ConflictError: `ORDERS`, `NO_INVOICES`, ``transaction.version``.
+            ConflictError: `ORDERS`, `NO_INVOICES`, `FULL`, ``transaction.version``.
             VerificationError: what the rules of the ledger refuse.
             UnavailableError: ``rotation.not_ordered``: it may be ordered later; ask again.
         """
@@ -170,8 +173,13 @@ class KeyRotation:
         if before.invoices is None:
             raise ConflictError(NO_INVOICES, org_id=before.org_id)
         generations = before.invoices.generations
+        listed = next((one for one in generations if one.public == public), None)
+        if listed is not None:
+            return listed
+        if len(generations) == MAX_GENERATIONS:
+            raise ConflictError(FULL, most=MAX_GENERATIONS)
         first = max(self._clock() // DAY_S + GENERATION_LEAD_DAYS + 1, generations[-1].from_day + 1)
-        return next((one for one in generations if one.public == public), VrfGeneration(first, public))
+        return VrfGeneration(first, public)
 
     def _submit(self, after: Organisation, proofs: Mapping[str, str]) -> None:
         """Have the organisation's next version ordered, and wait until it is applied here."""

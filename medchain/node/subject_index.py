@@ -18,6 +18,7 @@ from medchain.errors import InputError
 from medchain.ledger.kinds.capacity import read_delegates
 from medchain.ledger.kinds.passkeys import read_passkeys
 from medchain.ledger.object import MAX_BODY_BYTES, Body
+from medchain.ledger.one_claim import one_claim_in
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.store.ledger import LedgerStore
 
@@ -26,8 +27,9 @@ _GRANT: Final = "grant"
 _EMERGENCY: Final = "emergency"
 _MANDATE: Final = "mandate"
 _ATTEST: Final = "attest"
-_LISTED: Final = frozenset({"consent", _GRANT})
-_ABOVE: Final = {"consent": ("acting_for", "subject"), _GRANT: ("consent",)}
+_CONSENT: Final = "consent"
+_LISTED: Final = frozenset({_CONSENT, _GRANT})
+_ABOVE: Final = {_CONSENT: ("acting_for", "subject"), _GRANT: ("consent",)}
 
 
 class SubjectIndex:
@@ -43,6 +45,7 @@ class SubjectIndex:
         "_is_whole",
         "_lock",
         "_mandates",
+        "_of_claims",
         "_reading",
         "_recoveries",
         "_represented",
@@ -61,6 +64,7 @@ class SubjectIndex:
         self._recoveries: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._credentials: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._represented: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        self._of_claims: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._is_whole = False
         self._lock = Lock()
         self._reading = Lock()
@@ -96,6 +100,10 @@ class SubjectIndex:
                 self._below[above].add(key)
                 if body.kind in _LISTED:
                     (self._grants if body.kind == _GRANT else self._consents).add(key)
+        one = one_claim_in(body.content) if body.kind == _CONSENT else None
+        if one is not None:
+            with self._lock:
+                self._of_claims[one.digest].add(key)
 
     def of(self, above: bytes) -> list[bytes]:
         """Return the consents of a subject, or the grants of a consent.
@@ -109,6 +117,14 @@ class SubjectIndex:
         self._know_all()
         with self._lock:
             return sorted(self._below.get(above, ()))
+
+    def of_claim(self, digest: bytes) -> list[bytes]:
+        """Return the consents for one claim, in force or not; map keys, sorted.
+
+        Args:
+            digest: of the claim, 32 bytes.
+        """
+        return self._look(self._of_claims, digest)
 
     def consents(self) -> list[bytes]:
         """Return all consents of which this node holds a body; map keys, sorted."""

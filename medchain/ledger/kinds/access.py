@@ -142,8 +142,9 @@ def check(body: Body, context: CheckContext) -> None:
         refuse("access.custodian", org_id=grant.custodian)
     check_form(body, context.place)
     _check_signatures(requests, grant, context)
-    for row in accesses.accesses:
-        _check_row(row, grant, accesses, context)
+    for row, signed in zip(accesses.accesses, requests, strict=True):
+        asked = signed.request.claim
+        _check_row(row, grant, accesses, context, None if asked is None else asked.digest)
 
 
 def signed_requests(body: Body) -> tuple[SignedRequest[ReleaseRequest], ...]:
@@ -197,8 +198,10 @@ def _grant(accesses: Accesses, context: CheckContext) -> grants.Grant:
     return grants.read(content)
 
 
-def _check_row(row: Access, grant: grants.Grant, accesses: Accesses, context: CheckContext) -> None:
-    """Judge one release."""
+def _check_row(
+    row: Access, grant: grants.Grant, accesses: Accesses, context: CheckContext, claim: bytes | None
+) -> None:
+    """Judge one release, of records or of parts of them for a claim."""
     check_event_time(context, row.time, "access.time")
     if row.purpose != grant.purpose:
         refuse("access.purpose")
@@ -206,7 +209,7 @@ def _check_row(row: Access, grant: grants.Grant, accesses: Accesses, context: Ch
         refuse("access.period", time=row.time)
     for key in accesses.consents:
         _, consent = _head(key, _CONSENT, context)
-        if not context.decision.permits(consent, row.to_json(), row.time):
+        if not context.decision.permits(consent, row.to_json(), row.time, claim):
             refuse("access.denied")
 
 

@@ -32,13 +32,15 @@ from medchain.ledger.object import Body, Evidence
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, REQUEST_LIFE_S, SignedRequest, read_request
 from medchain.ledger.transaction import INDEPENDENT
 
+CLAIM: Final = "claim"
+"""Kind of the objects that say what is claimed of an invoice."""
+
 PAYING: Final = frozenset({"insurer", "authority"})
 """Roles of who may have a part of an invoice."""
 
 MAX_DELAY_S: Final = REQUEST_LIFE_S + 60
 """How long after its request a deed may be dated, and after that be endorsed, in seconds."""
 
-_NAME: Final = "claim"
 _RESULTS: Final = {
     Action.RESERVE: State.RESERVED,
     Action.SETTLE: State.SETTLED,
@@ -80,7 +82,7 @@ def check(body: Body, context: CheckContext) -> None:
             ``.issuer``, ``.key``, ``.time``, ``.date``, ``.expires``, ``.refs``, ``.head``, ``.request``, ``.changed``,
             ``.amount``, ``.reservation``, ``.repeated``, ``.until``, ``.full``; what `check_form` raises.
     """
-    check_full(context, is_full=body.is_full, kind=_NAME)
+    check_full(context, is_full=body.is_full, kind=CLAIM)
     claim = (read_shown if context.role == HOLDER else read)(body.content)
     _check_signers(claim, context)
     check_form(body, context.place)
@@ -104,7 +106,7 @@ def _check_signers(claim: Claim, context: CheckContext) -> None:
     """Check who acts and who endorses; whatever the policy says, a hospital does not vouch alone."""
     acting = claim.changed
     known = {row.insurer for row in claim.shares.rows if row is not None}
-    check_parties(context, () if acting is None else (acting.insurer,), _NAME, former=known)
+    check_parties(context, () if acting is None else (acting.insurer,), CLAIM, former=known)
     if not any(row.role == INDEPENDENT for row in context.signers):
         refuse("claim.alone")
 
@@ -168,7 +170,7 @@ def _check_refs(bill: Bill, context: CheckContext) -> None:
         refuse("claim.refs")
     if replaced is not None:
         head = context.bodies.state(replaced)
-        if head is None or (head.kind, head.creator, head.status) != (_NAME, context.creator, REVERSED):
+        if head is None or (head.kind, head.creator, head.status) != (CLAIM, context.creator, REVERSED):
             refuse("claim.refs")
 
 
@@ -220,7 +222,7 @@ def _check_part(claim: Claim, before: Body | None, context: CheckContext) -> Non
 
 _ALL: Final = frozenset({State.RESERVED.value, State.SETTLED.value, State.RELEASED.value, REVERSED})
 KIND: Final = Kind(
-    name=_NAME,
+    name=CLAIM,
     number=11,
     transitions={
         None: frozenset({State.RESERVED.value, REVERSED}),
@@ -232,7 +234,7 @@ KIND: Final = Kind(
     form=check_form,
     stands_alone=True,
     max_until_s=60,
-    refs=(_NAME,),
+    refs=(CLAIM,),
     refs_optional=True,
     refs_in=frozenset({State.RESERVED.value, REVERSED}),
     refs_status=REVERSED,

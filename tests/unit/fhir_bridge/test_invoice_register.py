@@ -7,7 +7,7 @@ import json
 import pytest
 
 import sample_data
-from fhir_bridge.invoice_register import ISSUER, SYSTEM, FhirInvoices
+from fhir_bridge.invoice_register import ISSUER, REPLACED, SYSTEM, FhirInvoices
 from medchain.ledger.invoice import Amount, Scope, day_of
 from tests.unit.medchain.claims.questions import CODE, row
 
@@ -129,6 +129,34 @@ def test_an_invoice_that_two_systems_have_stored_is_one_unless_they_disagree(reg
     register()
     assert register(id="i2").find(row()).invoice == row().fields
     assert register(id="i3", date="2025-09-07").find(row()) is None
+
+
+def test_attack_an_invoice_that_is_there_with_two_amounts_is_not_there(register):
+    register()
+    assert register(id="i2", totalGross={"value": 9999, "currency": "CNY"}).find(row()) is None
+
+
+def test_an_invoice_of_two_systems_counts_only_if_it_does_in_both(register):
+    register()
+    assert register(id="i2").find(row()).is_issued
+    assert not register(id="i2", status="cancelled").find(row()).is_issued
+
+
+def replaced(**parts: object) -> list[dict]:
+    """The extension by which an Invoice names the one in whose place it was issued."""
+    return [{"url": REPLACED, "extension": [{"url": name, **value} for name, value in parts.items()]}]
+
+
+def test_an_invoice_says_in_whose_place_it_was_issued(register):
+    parts = {"code": {"valueString": "99060225"}, "number": {"valueString": "1774-778510"}}
+    found = register(extension=replaced(**parts, date={"valueDate": "2025-09-01"})).find(row())
+    assert found.replaced == row("1774778510", date="2025-09-01").fields
+    assert register(extension=None).find(row()).replaced is None
+
+
+@pytest.mark.parametrize("parts", [{"number": {"valueString": "1"}}, {"date": {"valueDate": "2025-09-01"}}])
+def test_an_invoice_that_does_not_say_rightly_in_whose_place_is_not_there(register, parts):
+    assert register(extension=replaced(**parts)).find(row()) is None
 
 
 def test_the_day_is_the_one_that_is_written(register):

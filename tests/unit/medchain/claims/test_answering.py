@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 
 import pytest
 
 from medchain.claims import issuing
 from medchain.claims.answering import QuestionDesk
-from medchain.crypto.vrf import vrf_verify
+from medchain.crypto.vrf import VrfKey, vrf_verify
 from medchain.encoding import unbase64
 from medchain.errors import AccessDeniedError, UnavailableError
 from medchain.ledger.invoice import Amount, Scope, claim_id
@@ -17,6 +18,7 @@ from tests.unit.medchain.claims.questions import (
     ANXIN,
     COMMISSION,
     LATER,
+    NOW,
     RENHE,
     TONGJI,
     issued,
@@ -208,3 +210,21 @@ def test_check_codes_are_compared_in_constant_time(case, monkeypatch):
     monkeypatch.setattr(issuing.hmac, "compare_digest", lambda one, other: compared.append((one, other)) or False)
     assert case.answers(row(), row("1")) == [{"answer": "unknown"}] * 2
     assert compared == [(b"RHA0JT", b"RHA0JT"), (b"RHA0JT", b"")]
+
+
+def test_attack_an_invoice_of_a_day_to_come_is_not_there_and_no_id_of_such_a_day_is_made(case, monkeypatch):
+    """Until its day the hospital could list another key for it, and give it a second id."""
+    made = []
+    prove = VrfKey.prove
+    monkeypatch.setattr(VrfKey, "prove", lambda key, alpha: made.append(alpha) or prove(key, alpha))
+    today = NOW // 86_400
+    case.register.rows = [issued(invoice=replace(issued().invoice, day=today + 2))]
+    ahead = row(date=date_of(today + 2))
+    assert case.answers(ahead) == [{"answer": "unknown"}]
+    assert made == [replace(issued().invoice, day=today + 1).alpha]
+    case.register.rows = [issued(invoice=replace(issued().invoice, day=today + 1))]
+    assert case.answers(row(date=date_of(today + 1)))[0]["answer"] == "known"
+
+
+def date_of(day: int) -> str:
+    return dt.date.fromordinal(719_163 + day).isoformat()

@@ -23,11 +23,13 @@ from medchain.errors import (
 from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.kinds.claim import request_of
 from medchain.ledger.kinds.claim_content import read_shown
+from medchain.ledger.object import map_key
 from medchain.ledger.signed_request import sign_request
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.ledger.world import TAIPING, fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, RENHE, TONGJI
+from tests.waiting import PATIENCE_S
 
 _NUMBERS = count(1)
 TOTAL = 842280
@@ -132,6 +134,19 @@ def test_an_answer_that_was_lost_is_found_and_nothing_is_done_twice(hospitals, n
         want(hospitals, RESERVE, number)
     done = want(hospitals, RESERVE, number)
     assert (done["version"], versions(hospitals, done["key"])) == (1, 1)
+
+
+def test_what_is_ordered_and_not_final_yet_is_waited_for_and_not_asked_for_again(hospitals, number, monkeypatch):
+    done = want(hospitals, RESERVE, number)
+    waited, asked = [], []
+    submitter = hospitals.federation.sites[ANXIN].node.submitter
+    monkeypatch.setattr(type(submitter), "wait_final", lambda _self, *given: waited.append(given[:2]))
+    hospitals.before_deed = lambda: asked.append(number)
+    try:
+        assert want(hospitals, RESERVE, number) == done
+    finally:
+        hospitals.before_deed = lambda: None
+    assert (waited, asked) == ([(unhex(done["key"], 32), 1)], [])
 
 
 def test_the_same_request_makes_one_version_however_often_it_comes(hospitals, number):
@@ -300,6 +315,79 @@ def test_who_has_a_part_goes_by_the_ledger_when_the_invoice_is_gone(hospitals, n
     hospitals.registers[RENHE].rows.pop()
     document = from_ledger(hospitals, done["key"], row(number), Action.RELEASE)
     assert hospitals.nodes[RENHE].deed(document, TAIPING)["version"] == 2
+
+
+def looks(hospitals) -> list[tuple[str, list[int], bool]]:
+    """List who asked for which invoices at the hospital, the last first."""
+    return [(peer, numbers, is_known) for peer, _, numbers, is_known in reversed(hospitals.audits[RENHE].rows)]
+
+
+def test_each_deed_is_in_the_patients_looks_also_of_who_has_a_part_and_shows_another_invoice(hospitals, number):
+    hospitals.registers[RENHE].rows[-1] = issued(number, number=41)
+    done = want(hospitals, RESERVE, number, by=TAIPING, amount="1.00")
+    # The question before it, and the deed.
+    assert looks(hospitals)[:2] == [(TAIPING, [41], True)] * 2
+    hospitals.registers[RENHE].rows.append(issued(other := f"6{number}", number=42))
+    document = from_ledger(hospitals, done["key"], row(other), Action.RELEASE)
+    assert hospitals.nodes[RENHE].deed(document, TAIPING)["version"] == 2
+    assert looks(hospitals)[0] == (TAIPING, [41], True)
+
+
+def test_attack_a_deed_with_a_wrong_code_or_id_is_seen_by_the_patient_as_refused(hospitals, number):
+    hospitals.registers[RENHE].rows[-1] = issued(number, number=43)
+    done = want(hospitals, RESERVE, number, amount="1.00")
+    before = len(looks(hospitals))
+    for held in (row(number, check_code="zzzzzz"), row("404")):
+        with pytest.raises(NotFoundError):
+            hospitals.nodes[RENHE].deed(from_ledger(hospitals, done["key"], held), TAIPING)
+    assert looks(hospitals)[: len(looks(hospitals)) - before] == [(TAIPING, [43], False)]
+
+
+def test_where_the_audit_cannot_be_written_nothing_is_done(hospitals, number):
+    done = want(hospitals, RESERVE, number, amount="1.00")
+    audit, document = hospitals.audits[RENHE], from_ledger(hospitals, done["key"], row(number))
+    audit.is_full = True
+    try:
+        with pytest.raises(UnavailableError, match=r"store\.full"):
+            hospitals.nodes[RENHE].deed(document, TAIPING)
+    finally:
+        audit.is_full = False
+    assert versions(hospitals, done["key"]) == 1
+
+
+def test_deeds_of_several_invoices_are_done_beside_each_other_and_those_of_one_in_turn(hospitals, number):
+    first, second = f"81{number}", f"82{number}"
+    hospitals.registers[RENHE].rows += [issued(first), issued(second)]
+    desk, ways = hospitals.nodes[RENHE]._deeds, {}  # noqa: SLF001  # whose turn it is
+    for name in (first, second):
+        known = hospitals.nodes[ANXIN].asker.ask(RENHE, [row(name)])[0]
+        ways[name] = desk._turn(map_key("claim", RENHE, known.claim_id))  # noqa: SLF001  # likewise
+    assert ways[first] is not ways[second]
+    done = []
+
+    def reserve() -> None:
+        done.append(want(hospitals, RESERVE, first, amount="1.00")["version"])
+
+    waiting = threading.Thread(target=reserve)
+    with ways[first]:
+        waiting.start()
+        assert want(hospitals, RESERVE, second, amount="1.00")["version"] == 1
+        assert done == []
+    waiting.join(PATIENCE_S)
+    assert done == [1]
+
+
+def test_an_invoice_of_a_day_to_come_begins_no_claim_and_cannot_be_reversed(hospitals, number):
+    today = hospitals.federation.time // DAY_S
+    rows = hospitals.registers[RENHE].rows
+    rows[-1] = issued(number, invoice=replace(issued(number).invoice, day=today + 2))
+    with pytest.raises(NotFoundError, match=r"claim\.unknown"):
+        want(hospitals, RESERVE, number)
+    with pytest.raises(NotFoundError, match=r"claim\.unknown"):
+        hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    # Somewhere that day has begun.
+    rows[-1] = issued(number, invoice=replace(issued(number).invoice, day=today + 1))
+    assert want(hospitals, RESERVE, number)["version"] == 1
 
 
 def test_an_invoice_that_was_cancelled_takes_no_further_insurer(hospitals, number):

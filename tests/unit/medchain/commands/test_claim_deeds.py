@@ -23,6 +23,7 @@ TABLE = "issuer,code,number,date,check_code,amount\n99010001,99060225,{},2025-09
 FULFILLED = {
     "amount": "8422.80",
     "claim_id": "01" * 16,
+    "differs": [],
     "hospital": "renhe-hospital",
     "key": "02" * 32,
     "position": 41,
@@ -89,6 +90,15 @@ def test_an_insurer_says_which_invoice_for_which_claim_and_how_much(run, node, f
     expected = {"claim": digest("medchain/insurer-claim/v1", b"{}").hex(), "row": row().to_json()} | asked
     assert calls == [(operation, expected)]
     assert ran.out == "Done, entry 41: reserved 8422.80; the invoice is reserved, version 1.\n"
+
+
+def test_what_the_copy_says_otherwise_is_told_with_the_deed(run, node, files, monkeypatch):
+    (table, claim) = files
+    monkeypatch.setitem(FULFILLED, "differs", ["date", "number"])
+    for language, said in (("zh", "请核对：所持票据与医院的发票不符：日期、票据代码或号码"), ("en", "says otherwise")):
+        with served(node):
+            ran = run("claims", "reserve", *table, *claim, "--config", node, "--lang", language)
+        assert (ran.code, said in ran.out) == (0, True), ran.out
 
 
 def test_a_hospital_takes_an_invoice_back_after_a_plain_yes_alone(run, node, files):

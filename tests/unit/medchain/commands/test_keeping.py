@@ -119,6 +119,20 @@ def test_a_key_that_cannot_be_listed_does_not_keep_others_from_being_exchanged(
     assert candidate_uses(node.parent) == (KeyUse(use),)
 
 
+def test_a_key_for_which_the_ledger_has_no_room_is_given_up_whoever_has_drawn_it(run, node, monkeypatch):
+    # Drawn by an earlier call, which reached nobody.
+    assert run("key", "rotate", "vrf", "--config", node).code == 7
+
+    def refuse(*_given: object) -> None:
+        raise ConflictError("rotation.full", most=64)
+
+    monkeypatch.setattr(keeping, "_exchange", refuse)
+    for language, word in (("zh", "已满 64 代"), ("en", "lists 64 keys")):
+        ran = run("key", "rotate", "vrf", "--config", node, "--lang", language)
+        assert (ran.code, word in ran.err) == (6, True), ran.err
+        assert candidate_uses(node.parent) == ()
+
+
 def test_a_new_key_for_ids_of_invoices_says_from_when_it_makes_them(run, node, monkeypatch):
     monkeypatch.setattr(keeping, "start_anew", lambda *_given: None)
     monkeypatch.setattr(keeping, "_exchange", lambda *_given: {"from": 20_800, "version": 3})

@@ -176,6 +176,8 @@ def test_several_records_make_one_bundle_in_their_newest_versions(run, node, tmp
         (("Patient/p1", "Patient/p2", "--version", 1), "record.versions"),
         (("Patient/p1", "Patient/p9"), "record.unknown"),
         (("Patient/p1", "p2"), "record.name"),
+        # Bytes that are no UTF-8, as Python gives them.
+        (("Patient/p1", "--field", "/name\udcff"), "record.no_field"),
     ):
         ran = run("record", "prove", *words, "--out", tmp_path / "none.zip", "--config", node)
         assert (ran.code != 0, code in ran.err) == (True, True)

@@ -233,6 +233,26 @@ def test_a_node_of_before_there_were_keys_for_invoices_holds_one_before_it_propo
     assert began == [((node.parent, [KeyUse.VRF]), vrf_publics(node.parent))]
 
 
+@pytest.mark.usefixtures("books")
+def test_who_was_killed_before_the_node_held_its_key_for_invoices_goes_on_from_there(run, node, monkeypatch):
+    keystore, began = Layout(node.parent).keystore, []
+    document = json.loads(keystore.read_bytes())
+    document["keys"] = [row for row in document["keys"] if row["use"] != "vrf"]
+    keystore.write_bytes(canonical(document))
+
+    def killed(*_given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(issuing, "start_anew", killed)
+    run("org", "issuers", "31010500124", "--config", node)
+    [public] = vrf_publics(node.parent)
+    monkeypatch.setattr(issuing, "start_anew", lambda *given: began.append(given[:2]))
+    for code in ("31010500124", "31010500125"):
+        made = run("org", "issuers", code, "--config", node)
+        assert made.code == 0, made.err
+    assert (began, vrf_publics(node.parent)) == ([(node.parent, [KeyUse.VRF])], (public,))
+
+
 def test_the_word_alone_lists_and_its_help_is_that_of_the_group(capsys):
     assert main(["proposals", "--help"], {}) == 0
     assert "approve" in capsys.readouterr().out

@@ -81,7 +81,9 @@ class Exchange:
         """Remember what others left."""
         self.forget()
 
-    def open(self, custodians: Sequence[str] = (RENHE,), **consent: object) -> None:
+    def open(
+        self, custodians: Sequence[str] = (RENHE,), *, given: dict[str, object] | None = None, **consent: object
+    ) -> None:
         """Enrol the patient, record her consent and the grant."""
         submitter = self.federation.sites[RENHE].node.submitter
         self.patient = Patient(self.federation)
@@ -91,7 +93,7 @@ class Exchange:
             site.node.submitter.wait_final(enrolled.key, 1, 60)
         consent["custodians"] = sorted(custodians)
         self.consent = submitter.submit(self.patient.consent(**consent)).key
-        self.grant = self.give()
+        self.grant = self.give(**(given or {}))
 
     def another(self) -> Exchange:
         """Return another patient's exchange under the same consent, with a grant of its own."""

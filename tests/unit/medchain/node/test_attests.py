@@ -379,3 +379,16 @@ def test_a_proof_shows_the_fields_that_are_named_and_hides_the_rest(desks):
     assert (whole.shown.hidden, b"GHG" in whole.opened) == (0, True)
     with pytest.raises(InputError, match=r"attest\.fields"):
         bundle(desks, RENHE, key, fields=["predicate.secret"])
+
+
+def test_a_whole_proof_does_not_show_the_ticket_with_which_a_step_was_asked_for(desks):
+    key, ticket = prescribe(desks)
+    assert step(desks, TONGJI, key, "dispense", ticket, batch="A-17") == 2
+    for by in (RENHE, TONGJI):
+        verdict = bundle(desks, by, key)
+        assert ticket.encode() not in verdict.opened
+        assert (verdict.version, b"A-17" in verdict.opened, b"amoxicillin" in verdict.opened) == (2, True, True)
+    # A request that bears none is shown: who asked is signed for.
+    report_key = report(desks)
+    assert step(desks, COMMISSION, report_key, "verify", finding="as measured") == 2
+    assert bundle(desks, RENHE, report_key).shown.hidden == 0

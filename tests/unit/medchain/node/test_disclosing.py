@@ -12,6 +12,7 @@ from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.citation import Ask, citation_of
 from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.one_claim import OneClaim
 from medchain.node.release_ports import ConsentInForce
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.disclosing import (
@@ -289,6 +290,47 @@ def test_an_asker_whose_audit_cannot_keep_it_is_given_nothing(stay):
     stay.exchange.on_received_in_part = full
     with pytest.raises(UnavailableError, match=r"store\.full"):
         stay.ask()
+
+
+# A consent for one claim
+
+
+@pytest.fixture
+def once(federation):
+    """Give a test a patient with a consent for the one claim, and a grant under it."""
+    made = Exchange(federation)
+    stay = Stay(made)
+    cited = tuple(sorted(stay.cited))
+    made.open(resource_types=TYPES, fhir=OneClaim(CLAIM, cited).fhir())
+    stay.store(stay.doctor(), stay.patient(), *stay.records(), stay.record("Condition", "x", code={"text": "x"}))
+    made.claims = disclosing(made)
+    made.grant = made.give(resource_types=TYPES)
+    return stay
+
+
+def test_under_a_consent_for_one_claim_what_it_cites_is_told_and_all_of_the_encounter_is_counted(once):
+    received = once.ask(once.name("Condition", "x"))
+    said = received.signed.disclosure
+    assert [one.reference for one in said.records] == sorted(once.cited)
+    assert said.decision is not None
+    assert (said.decision["rule"], said.decision["consent"]) == ("one-claim", once.exchange.consent.hex())
+    assert value_of(received, "record_count", encounter=once.name("Encounter", "e"), type="Condition") == 2
+
+
+def test_attack_a_consent_for_one_claim_is_used_for_another_or_for_whole_records(once):
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        once.ask(digest=b"\x78" * 32)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        once.exchange.asker().request_release(once.exchange.wish(resource_types=("Condition",)))
+    assert reasons(once.exchange) == {"consent.claim"}
+
+
+def test_a_consent_that_is_withdrawn_between_entry_and_answer_holds_the_answer_back(once):
+    exchange = once.exchange
+    exchange.after_place = lambda: exchange.federation.sites[RENHE].node.stops.stop(exchange.consent)
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        once.ask()
+    assert reasons(exchange) == {"release.consent"}
 
 
 # Versions

@@ -9,11 +9,12 @@ import pytest
 
 from medchain.encoding import canonical, parse_canonical, unhex
 from medchain.errors import InputError, UnavailableError
+from medchain.ledger.one_claim import OneClaim
 from medchain.node.grant_search import GrantQuestion, parse_question
 from medchain.node.records import NewRecord
 from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import phone_of, running_desks
-from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
+from tests.unit.medchain.node.federation import ANXIN, DAY_S, NOW, RENHE, TONGJI
 
 LEDGER = genesis().ledger
 
@@ -181,3 +182,38 @@ def test_a_custodian_that_is_away_is_told_as_such(desks):
 def test_of_a_grant_that_is_stopped_nothing_is_told(desks, granted):
     desks.federation.sites[RENHE].node.stops.stop(unhex(granted, 32))
     assert asked(desks) == []
+
+
+CLAIM = b"\x0c" * 32
+
+
+def test_what_is_for_one_claim_is_found_for_that_claim_alone_and_first(desks):
+    phone = phone_of("chen")
+    subject = desks.enrol(phone, "p8")
+    whole = desks.consent(phone, subject, resource_types=["Observation"])
+    one = OneClaim(CLAIM, ("Observation/o8",))
+    period = {"end": NOW + 30 * DAY_S, "start": NOW - 60}
+    narrow = desks.consent(phone, subject, resource_types=["Observation"], fhir=one.fhir(), period=period)
+    general, for_claim = (str(desks.local().call("grant.give", {"consent": key})["key"]) for key in (whole, narrow))
+    for key in (general, for_claim):
+        desks.everywhere(key, 1)
+    named = {"about": "Patient/p8"}
+    assert sorted(asked(desks, **named)) == sorted([general, for_claim])
+    assert [row["grant"] for row in found(desks, **named)] == [general]
+    assert [row["grant"] for row in found(desks, **named, claim="0d" * 32)] == [general]
+    assert [row["grant"] for row in found(desks, **named, claim=CLAIM.hex())] == [for_claim, general]
+    desks.local(ANXIN).call("patient", {"patient": "member-8", "subject": subject})
+    wish = {"patient": "member-8", "purpose": "HPAYMT", "resource_types": ["*"]}
+    own = desks.local(ANXIN).call("exchange.patient", wish)["grants"]
+    assert [row["grant"] for row in own] == [general]
+    both = desks.local(ANXIN).call("exchange.patient", wish | {"claim": CLAIM.hex()})["grants"]
+    assert {row["grant"] for row in both} == {general, for_claim}
+    with pytest.raises(InputError):
+        found(desks, **named, claim="0c")
+    here = desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"]
+    assert here == [{"custodian": RENHE, "grant": for_claim}]
+    assert desks.local(ANXIN).call("exchange.claim", {"claim": "0d" * 32})["grants"] == []
+    assert desks.local(TONGJI).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
+    desks.withdraw(phone, narrow)
+    desks.settle(narrow, 2)
+    assert desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []

@@ -11,6 +11,7 @@ import pytest
 
 from medchain.encoding import base64_text
 from medchain.errors import AccessDeniedError, ConflictError, InputError, UnavailableError, VerificationError
+from medchain.ledger.issuers import MAX_GENERATIONS
 from medchain.ledger.members import key_ids, organisation_content, proof_message
 from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import parse_envelope
@@ -240,6 +241,17 @@ def test_a_key_for_ids_of_invoices_begins_after_all_that_there_are(rotation, out
 def test_a_key_for_ids_of_invoices_is_none_of_who_issues_none(rotation, outbox, replica, folder):
     draw_candidates(folder, USES["vrf"], HALVES)
     with pytest.raises(ConflictError, match=r"rotation\.no_invoices"):
+        rotation.exchange({"keys": candidate_keys(folder, replica.ledger, HALVES)})
+    assert outbox.leaves == []
+
+
+def test_a_key_for_ids_of_invoices_that_finds_no_room_is_refused_before_it_is_ordered(
+    rotation, outbox, replica, folder
+):
+    issuing(replica, *range(DAY + 3, DAY + 2 + MAX_GENERATIONS))
+    assert len(generations(replica)) == MAX_GENERATIONS
+    draw_candidates(folder, USES["vrf"], HALVES)
+    with pytest.raises(ConflictError, match=r"rotation\.full"):
         rotation.exchange({"keys": candidate_keys(folder, replica.ledger, HALVES)})
     assert outbox.leaves == []
 

@@ -72,8 +72,8 @@ class Decision:
     asked: list = field(default_factory=list)
     hidden: dict[str, Json] | None = None
 
-    def permits(self, consent, access, time) -> bool:
-        self.asked.append((consent, access, time))
+    def permits(self, consent, access, time, claim=None) -> bool:
+        self.asked.append((consent, access, time, claim))
         return self.answer
 
     def hides(self, consent) -> bool:

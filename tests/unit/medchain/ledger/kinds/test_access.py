@@ -13,7 +13,7 @@ from medchain.ledger.kinds.erasure import Erasure, Statement, read_statement, st
 from medchain.ledger.kinds.erasure import read as read_erasure
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.object import build_body, map_key
-from medchain.ledger.request import access_id
+from medchain.ledger.request import CitedClaim, access_id
 from medchain.ledger.transaction import Ref
 from tests.unit.medchain.ledger.kinds.case import (
     END,
@@ -51,6 +51,16 @@ def released(case, *rows: object, **changes: object):
 def test_the_recipient_agrees_to_accesses_under_grant_and_consent(case):
     assert code(*released(case, access_row(), access_row())) == ""
     assert [(asked[0]["recipient"], asked[2]) for asked in case.decision.asked] == [(ANXIN, TIME - 5)] * 2
+
+
+def test_the_decision_is_told_for_which_claim_parts_of_records_were_asked_for(case):
+    consent = case.kept_consent()
+    grant = case.kept_grant(consent)
+    signed = request(grant, claim=CitedClaim(b"\x0c" * 32, fresh(32)))
+    row = access_row(request_hash=signed.request.hash)
+    assert code(*released(case, row, consent=consent, grant=grant, signed=signed)) == ""
+    assert code(*released(case, consent=consent, grant=grant)) == ""
+    assert [asked[3] for asked in case.decision.asked] == [b"\x0c" * 32, None]
 
 
 def test_a_decision_that_denies_refuses_the_access(case):
