@@ -186,13 +186,12 @@ class PatientPages:
             "consent.html",
             me,
             given=self._given_row(me, given),
-            told="looked.records" if given.claim is None else "claim.told",
             is_new=request.args.get("new") == "1",
             is_open=self._is_open(me, key),
             releases=[
                 {
                     "when": self._site.moment(one.time),
-                    "count": one.count,
+                    "told": self._told(one.count, in_part=one.in_part),
                     "position": one.position if one.is_final else None,
                 }
                 for one in given.releases
@@ -525,7 +524,7 @@ class PatientPages:
             "times": say("looked.times", count=event.times) if event.times > 1 else "",
             "organisation": self._site.organisation(me, event.organisation),
             "purpose": self._site.purpose(event.purpose) if event.purpose else "",
-            "what": self._what(event, given),
+            "what": self._what(event),
             "kinds": self._kinds_said(event.kinds),
             "is_refused": event.is_refused,
             "position": event.position,
@@ -537,14 +536,15 @@ class PatientPages:
             "name": event.name,
         }
 
-    def _what(self, event: Event, given: Sequence[Given]) -> str:
+    def _what(self, event: Event) -> str:
         """Word how much was seen, or that an invoice was asked for; empty where neither is told."""
-        say = self._site.pages.say
-        if event.count is not None and any(one.claim is not None and one.key == event.consent for one in given):
-            return say("claim.told", count=event.count)
         if event.is_question:
-            return say("looked.question.refused" if event.is_refused else "looked.question")
-        return "" if event.count is None else say("looked.records", count=event.count)
+            return self._site.pages.say("looked.question.refused" if event.is_refused else "looked.question")
+        return "" if event.count is None else self._told(event.count, in_part=event.in_part)
+
+    def _told(self, count: int, *, in_part: bool) -> str:
+        """Word how many records went to somebody, or were told of in part for a claim."""
+        return self._site.pages.say("claim.told" if in_part else "looked.records", count=count)
 
     def _who(self, name: str) -> str:
         """Name who looked; of the staff who have no name here, the id by which their organisation knows them."""

@@ -44,6 +44,7 @@ class Release:
         purpose: purpose-of-use code.
         position: entry of the ledger that says so.
         is_final: whether that entry is final.
+        in_part: whether some fields of the records were told for a claim, and none left whole.
     """
 
     time: int
@@ -51,6 +52,7 @@ class Release:
     purpose: str
     position: int
     is_final: bool
+    in_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ class Event:
         is_entered: whether it is in the patient's list of looks, under a root that is final.
         name: by which a complaint names it (`docs/spec/concern.md` 2), of several the newest; empty for an emergency.
         is_question: whether it was asked for an invoice, to know whether it is claimed; nothing else was shown.
+        in_part: whether some fields of the records were told for a claim, and none left whole.
     """
 
     time: int
@@ -199,6 +202,7 @@ class Event:
     is_entered: bool = False
     name: str = ""
     is_question: bool = False
+    in_part: bool = False
 
     @property
     def is_system(self) -> bool:
@@ -251,6 +255,7 @@ def events_of(
             position=row.position,
             consent=one.key,
             name=f"entry/{row.position}",
+            in_part=row.in_part,
         )
         for one in given
         for row in one.releases
@@ -415,6 +420,7 @@ def _release(row: Mapping[str, Json]) -> Release:
         purpose=str(row.get("purpose", "")),
         position=_number(row.get("position")),
         is_final=row.get("final") is True,
+        in_part=row.get("in_part") is True,
     )
 
 

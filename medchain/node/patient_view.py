@@ -124,7 +124,8 @@ class PatientView:
             if record is None or content is None:
                 missing.append(version)
                 continue
-            rows += [_access_json(row, record, final) for row in _rows(content)]
+            in_part = _for_claims(body)
+            rows += [_access_json(row, record, final, in_part=row.request_hash in in_part) for row in _rows(content)]
         broken = None
         try:
             verify_disclosures(grant, custodian, records, bodies)
@@ -175,11 +176,21 @@ def _rows(content: Mapping[str, Json]) -> tuple[accesses.Access, ...]:
         return ()
 
 
-def _access_json(row: accesses.Access, record: StateRecord, final: int) -> Json:
+def _for_claims(body: Body | None) -> frozenset[bytes]:
+    """List the requests (hashes) of a body for a claim: of their records fields were told, and none left whole."""
+    try:
+        requests = () if body is None else accesses.signed_requests(body)
+    except InputError:
+        return frozenset()
+    return frozenset(signed.request.hash for signed in requests if signed.request.claim is not None)
+
+
+def _access_json(row: accesses.Access, record: StateRecord, final: int, *, in_part: bool) -> Json:
     """Write a release."""
     return {
         "count": row.count,
         "final": record.since < final,
+        "in_part": in_part,
         "position": record.since,
         "purpose": row.purpose,
         "request_hash": row.request_hash.hex(),

@@ -17,21 +17,25 @@ from fhir_bridge.disclosures import KeptDisclosures
 from fhir_bridge.document import parse
 from fhir_bridge.looks import looks_of
 from fhir_bridge.rest.ask import Ask, Trail
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
 from fhir_bridge.smart.access import Access
 from fhir_bridge.validation.check import check
 from medchain.encoding import unhex
 from medchain.errors import InputError, NotFoundError, UnavailableError
+from medchain.ledger.citation import citation_of
 from medchain.ledger.request import access_key
 from medchain.node.asker import Extent
-from medchain.node.exchange import Wish
+from medchain.node.exchange import ClaimWish, ReceivedDisclosure, Wish
 from medchain.node.exchange_client import GRANTS
 from medchain.node.records import NewRecord, RecordService
 from tests.unit.fhir_bridge.exchanging import Case
 from tests.unit.medchain.ledger.world import genesis, seed
 from tests.unit.medchain.node.desks import running_desks
-from tests.unit.medchain.node.federation import ANXIN, RENHE, Federation
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, Federation
 
 _NUMBERS = count(1)
+CLAIM = b"\x77" * 32
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
 ORGANISATION = "urn:medchain:organisation"
@@ -172,6 +176,57 @@ def test_what_came_is_a_privacy_disclosure_at_its_recipient(nodes, case):
     ]
     assert identifiers(event)["urn:medchain:access"] == f"{answer['access']['key']}/1"
     assert event["entity"][-1]["what"]["identifier"]["value"] == answer["request_hash"]
+
+
+def test_what_is_told_for_a_claim_is_a_privacy_disclosure_of_it_at_both(nodes, case):
+    told = f"Observation/{case.name}-o1"
+    received = tell(nodes, case, told)
+    access = f"{received.access.key.hex()}/{received.access.version}"
+    for org_id, kind in ((RENHE, "110106"), (ANXIN, "110107")):
+        event = last(nodes, org_id)
+        assert check(parse(json.dumps(event).encode()), warnings=False) == []
+        assert event["type"]["code"] == kind
+        assert identifiers(event)["urn:medchain:claim"] == CLAIM.hex()
+        assert identifiers(event)["urn:medchain:access"] == access
+        assert event["entity"][-1]["what"]["identifier"]["value"] == received.request.request.hash.hex()
+    base = f"{next(one.origins for one in members(nodes) if one.org_id == RENHE)[0]}/fhir"
+    assert references(last(nodes, RENHE)) == [("2", f"{told}/_history/1"), ("1", f"Patient/{case.name}")]
+    assert references(last(nodes, ANXIN)) == [("2", f"{base}/{told}/_history/1")]
+
+
+def test_a_refusal_to_tell_for_a_claim_is_a_disclosure_that_was_not_made(nodes, case):
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        tell(nodes, case, "Observation/of-nobody")
+    event = last(nodes, RENHE)
+    assert (event["type"]["code"], event["outcome"]) == ("110106", "4")
+    assert identifiers(event) == {"urn:medchain:code": "release.no_record"}
+
+
+def test_many_records_that_are_told_of_are_several_events_at_the_recipient(nodes, case, monkeypatch):
+    monkeypatch.setattr(disclosures, "MAX_ELSEWHERE", 1)
+    before = len(nodes.audits.events(ANXIN))
+    tell(nodes, case, *(f"Observation/{case.name}-o{at}" for at in (1, 2)))
+    found = nodes.audits.events(ANXIN)[before:]
+    assert [len(references(one)) for one in found] == [1, 1]
+    assert {identifiers(one)["urn:medchain:claim"] for one in found} == {CLAIM.hex()}
+
+
+def test_the_patient_is_shown_that_parts_were_told_and_no_record_left(nodes, case):
+    request(nodes, case)
+    tell(nodes, case, f"Observation/{case.name}-o1")
+    (row,) = nodes.local(RENHE).call("patient.consents", {"subjects": [case.subject]})["consents"]
+    assert [(one["count"], one["in_part"]) for one in row["grants"][0]["accesses"]] == [(2, False), (1, True)]
+
+
+def tell(nodes, case, *cited: str) -> ReceivedDisclosure:
+    """Have the hospital tell what a claim needs of records."""
+    site, clock = nodes.federation.sites[RENHE], nodes.federation.clock
+    job = IndexJob(site.records, site.service, SearchIndex(site.records), clock)
+    while job.step():
+        pass
+    citation = citation_of(cited, NOW, ("2026-11-20", "2026-11-20"), b"\x66" * 32)
+    wish = ClaimWish(RENHE, unhex(case.grant, 32), CLAIM, citation)
+    return nodes.nodes[ANXIN].asker.request_disclosure(wish)
 
 
 def members(nodes) -> list:

@@ -8,15 +8,19 @@ from dataclasses import replace
 
 import pytest
 
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
 from medchain.encoding import base64_text, canonical, parse_canonical, unbase64
 from medchain.errors import MedchainError, NotFoundError
+from medchain.ledger.citation import citation_of
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.one_claim import OneClaim, one_claim_in
+from medchain.node.exchange import ClaimWish
 from tests.unit.consent.web.conftest import code_of
 from tests.unit.consent.web.test_family import acting, observe, token
 from tests.unit.consent.web.test_joint import Family, next_of
 from tests.unit.consent.web.test_pages import condition, english, records
-from tests.unit.medchain.node.federation import ANXIN, RENHE
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
 
 DIGEST = "0c" * 32
 
@@ -95,6 +99,36 @@ def test_one_tap_gives_a_permission_for_that_claim_and_those_records_alone(world
     assert browser.get(f"/my/access/{key}/receipt").status_code == 200
     (row,) = world.local.call("ask.list", {"patient": "taps"})["asks"]
     assert row["answer"] == "given"
+
+
+def test_what_was_told_for_a_claim_is_shown_as_parts_and_what_was_given_as_records(world):
+    records(world, "parts", condition("parts", 1))
+    browser = world.patient("parts")
+    once = given(browser, asked(world, "parts"))
+    told(world, once, "Condition/parts-c1", "Observation/parts-o1")
+    page = english(browser, f"/my/access/{once}")
+    assert "parts of 2 records, told for a claim" in page
+    general = world.give(browser, world.ask("parts"))
+    told(world, general, "Observation/parts-o1")
+    assert "parts of 1 record, told for a claim" in english(browser, f"/my/access/{general}")
+    world.read(general)
+    looked = english(browser, "/my/looked")
+    assert looked.count("told for a claim") == 2
+    assert "2 records" in looked.replace("parts of 2 records", "")
+    assert "为理赔告知 2 条记录的部分内容" in browser.text("/my/looked?lang=zh")
+
+
+def told(world, consent: str, *cited: str) -> None:
+    """Have the hospital tell an insurer what a claim needs of records, under a permission."""
+    grants = world.desks.local(ANXIN).call("grants.received", {})["grants"]
+    grant = next(row["key"] for row in grants if row["consent"] == consent)
+    site = world.desks.federation.sites[RENHE]
+    job = IndexJob(site.records, site.service, SearchIndex(site.records), world.desks.federation.clock)
+    while job.step():
+        pass
+    citation = citation_of(cited, NOW, ("2026-11-20", "2026-11-20"), b"\x66" * 32)
+    wish = ClaimWish(RENHE, bytes.fromhex(grant), bytes.fromhex(DIGEST), citation)
+    world.desks.nodes[ANXIN].asker.request_disclosure(wish)
 
 
 def test_attack_an_insurer_asks_for_whole_records_under_a_permission_for_one_claim(world):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from consent.release import ReleaseRules
+from fhir_bridge.claim_case import NodeRecords
+from fhir_bridge.claim_facts import FhirClaimFacts
 from fhir_bridge.emergency_rules import EmergencyRules
 from fhir_bridge.enforcement import Enforcement
 from fhir_bridge.search.index import SearchIndex
@@ -159,7 +161,9 @@ def selecting(site: Site, clock: Callable[[], int]) -> Releasing:
     searches = SearchService(site.records, index, seed(site.org_id, "records"), genesis().ledger, clock)
     selection = SearchSelection(searches, Judge(index, site.records.find_page, clock))
     enforcement = Enforcement(site.org_id, searches, site.records, site.service, clock)
-    return Releasing(ReleaseRules(), selection, emergencies=EmergencyRules(searches, enforcement))
+    emergencies = EmergencyRules(searches, enforcement)
+    facts = FhirClaimFacts(NodeRecords(searches, site.records, site.service))
+    return Releasing(ReleaseRules(), selection, emergencies=emergencies, claim_facts=facts)
 
 
 def terms(subject: str) -> dict[str, Json]:
