@@ -60,6 +60,7 @@ def node(folder: Path) -> Iterator[Core]:
             final_size=lambda: 0,
             prove=lambda _stored: {},
             audit=audit,
+            majority_years=lambda: 18,
         )
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from medchain.commands import messages
 from medchain.commands.command import Command, Context, Exit, Text, day_text
 from medchain.commands.membership import members_in_force
-from medchain.commands.running import clock_lines, lacking_lines
+from medchain.commands.status import clock_lines, lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError

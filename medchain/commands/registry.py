@@ -56,7 +56,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "join": ("founding", "joining"),
     "node": ("running",),
     "config": ("running",),
-    "status": ("running",),
+    "status": ("status",),
     "alarm": ("alarming",),
     "client": ("client",),
     "account": ("account",),

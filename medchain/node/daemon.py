@@ -14,25 +14,18 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event, Thread
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from medchain.node.config import Address
+from medchain.node.heartbeat import HEARTBEAT_NAME, STALL_S, Heartbeat
 from medchain.node.keystore import Layout
-from medchain.node.local import STATE_NAME, write_state
+from medchain.node.local_state import STATE_NAME, write_state
 from medchain.node.log import Log
 
 BEAT_S: Final = 1.0
 """How often the daemon shows that it lives."""
 
-STALL_S: Final = 30.0
-"""How long a watched part may stand still, and how old a heartbeat may be."""
-
-HEARTBEAT_NAME: Final = "heartbeat"
-"""Name of the file in the folder `run`."""
-
-_HEARTBEAT_BYTES: Final = 32
 _LOG: Final = Log("daemon")
 
 
@@ -153,40 +146,6 @@ def url_of(scheme: str, address: Address) -> str:
     """Write an address as a URL."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{scheme}://{host}:{address.port}"
-
-
-class Heartbeat:
-    """A file with the time of the last beat on the system's monotonic clock, which all processes share."""
-
-    __slots__ = ("_descriptor", "_path")
-
-    def __init__(self, path: Path) -> None:
-        """Name the file."""
-        self._path = path
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        """Open it and beat once."""
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self.beat()
-        return self
-
-    def __exit__(self, *_details: object) -> None:
-        """Close and remove it."""
-        os.close(self._descriptor)
-        self._path.unlink(missing_ok=True)
-
-    def beat(self) -> None:
-        """Show life."""
-        os.pwrite(self._descriptor, f"{time.monotonic():.3f}".ljust(_HEARTBEAT_BYTES).encode(), 0)
-
-
-def heartbeat_age_s(path: Path) -> float | None:
-    """Tell how old the last beat is, in seconds; None where there is none that can be read."""
-    try:
-        return time.monotonic() - float(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _beat(heartbeat: Heartbeat, plan: Plan) -> None:

@@ -12,55 +12,19 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, canonical, parse_canonical
 from medchain.errors import AccessDeniedError, InputError, UnavailableError
 from medchain.node.addresses import is_unicast
-from medchain.node.keystore import Layout, write_private_file
+from medchain.node.keystore import Layout
+from medchain.node.local_state import read_state
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import Answer, HttpPool, Limits
 
 LOCAL_SCHEME: Final = "MedChain-Local"
 """Scheme of the Authorization header with the secret of this start."""
 
-STATE_NAME: Final = "daemon.json"
-"""Name of the file in the folder `run`."""
-
 MAX_LOCAL_BYTES: Final = 64 << 20
 """Largest answer of the daemon to its own node."""
-
-_MAX_STATE_BYTES: Final = 4096
-_STATE: Final = {"local": str, "peer": str, "pid": int, "secret": str}
-
-
-def write_state(layout: Layout, *, pid: int, local_url: str, peer_url: str, secret: str) -> None:
-    """Say where the daemon is, once it listens.
-
-    Args:
-        layout: of the node's folder.
-        pid: of the daemon.
-        local_url: for this node's own processes.
-        peer_url: for other nodes, as bound; the ledger says what they use.
-        secret: of this start.
-    """
-    document: Json = {"local": local_url, "peer": peer_url, "pid": pid, "secret": secret}
-    write_private_file(layout.run / STATE_NAME, canonical(document))
-
-
-def read_state(layout: Layout) -> dict[str, Json]:
-    """Read where the daemon is.
-
-    Returns:
-        Members ``local``, ``peer``, ``pid`` and ``secret``.
-
-    Raises:
-        UnavailableError: ``daemon.not_running`` when there is no such file.
-        InputError: ``encoding.*`` for a damaged one.
-    """
-    try:
-        content = (layout.run / STATE_NAME).read_bytes()
-    except OSError as error:
-        raise UnavailableError("daemon.not_running") from error
-    return members(parse_canonical(content, max_bytes=_MAX_STATE_BYTES), _STATE)
 
 
 class LocalClient:

@@ -27,8 +27,8 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, UnavailableError
 from medchain.node.config import ENVIRONMENT_PREFIX, load_config
 from medchain.node.counting import counting_folder
-from medchain.node.daemon import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
 from medchain.node.folder_lock import FolderLock
+from medchain.node.heartbeat import HEARTBEAT_NAME, STALL_S, heartbeat_age_s
 from medchain.node.keystore import (
     PASSPHRASE_VARIABLE,
     Layout,
@@ -38,7 +38,7 @@ from medchain.node.keystore import (
     unlock,
     write_private_file,
 )
-from medchain.node.local import STATE_NAME
+from medchain.node.local_state import STATE_NAME
 from medchain.node.log import Log, open_log
 
 NODE_STATE_NAME: Final = "node.json"

@@ -16,7 +16,7 @@ from medchain.ledger.claim_question import read_row
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 from medchain.web.peer import local_routes

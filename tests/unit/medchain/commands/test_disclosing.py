@@ -12,7 +12,7 @@ from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
 from medchain.node.emergency import EmergencyBook, EmergencyDesk
 from medchain.node.keystore import Layout
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.node.notices import NoticeBook
 from medchain.node.proofs import PROVE_DISCLOSURES, prove_disclosures
 from medchain.node.statements import StatementBook

@@ -12,7 +12,7 @@ from medchain.encoding import Json
 from medchain.ledger.machine import state_leaf
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.node.witness_file import log_lines, parse_logs
 from medchain.tlog.checkpoint import Checkpoint, cosign, parse_checkpoint, sign_checkpoint
 from medchain.tlog.merkle import Frontier, leaf_hash

@@ -30,7 +30,7 @@ from medchain.node.config import Address, MailServer, load_config
 from medchain.node.dispatching import LATE_S
 from medchain.node.keystore import Layout, open_root_file, open_web_keys, unlock, write_private_file
 from medchain.node.ledger_driver import VouchedFile
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.node.records import NewRecord, RecordService
 from medchain.ordering.cosign import Vouched
 from medchain.store.engine import FileKind, open_database

@@ -21,7 +21,7 @@ from medchain.node.config import Address
 from medchain.node.endorse import Identity, Judge
 from medchain.node.keystore import KeyUse, Layout, open_daemon_keys, open_root_file, unlock, vrf_publics
 from medchain.node.ledger_driver import pen_of
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.node.member_changes import Wish
 from medchain.node.proposal import Choice, completed
 from medchain.node.proposal_book import ProposalBook

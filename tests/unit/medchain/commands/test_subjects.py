@@ -11,7 +11,7 @@ from medchain.encoding import base64_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
 from medchain.node.keystore import Layout
-from medchain.node.local import write_state
+from medchain.node.local_state import write_state
 from medchain.web.peer import local_routes
 from medchain.web.routing import Router
 from medchain.web.server import DaemonServer

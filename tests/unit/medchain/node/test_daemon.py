@@ -12,9 +12,11 @@ from medchain.errors import NotFoundError, UnavailableError
 from medchain.node import daemon as daemon_module
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
-from medchain.node.daemon import HEARTBEAT_NAME, Heartbeat, Job, Plan, Watched, heartbeat_age_s, run_daemon, url_of
+from medchain.node.daemon import Job, Plan, Watched, run_daemon, url_of
+from medchain.node.heartbeat import HEARTBEAT_NAME, Heartbeat, heartbeat_age_s
 from medchain.node.keystore import Layout
-from medchain.node.local import LocalClient, read_state
+from medchain.node.local import LocalClient
+from medchain.node.local_state import read_state
 from medchain.web import server as server_module
 from medchain.web.peer import local_routes
 from medchain.web.routing import Router
