@@ -31,12 +31,13 @@ from medchain.ledger.claim_question import (
     named_otherwise,
     parse_answer,
 )
+from medchain.ledger.evidence.document import Asked, Questioned
 from medchain.ledger.invoice import claim_id
 from medchain.ledger.kinds.claim import CLAIM
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import ACTIVE, Members, Organisation
 from medchain.ledger.object import StateRecord, map_key
-from medchain.ledger.signed_request import sign_request
+from medchain.ledger.signed_request import SignedRequest, sign_request
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -145,7 +146,7 @@ class Checked:
 class _Answer(NamedTuple):
     """A question, and what came back."""
 
-    question: ClaimQuestion
+    signed: SignedRequest[ClaimQuestion]
     document: bytes
 
 
@@ -225,6 +226,31 @@ class ClaimAsker:
         """
         return self._judged(org_id, self._sent(org_id, rows))
 
+    def inquire(self, row: AskedRow) -> Questioned:
+        """Ask for one invoice, and keep the question and its answer as evidence.
+
+        Args:
+            row: what this insurer holds of it.
+
+        Returns:
+            What came of it; a refusal and a way that is lost are that, too.
+        """
+        issuer = self.issuer(row)
+        if issuer is None:
+            return Questioned(Asked.OUTSIDE)
+        if issuer.status != ACTIVE:
+            return Questioned(Asked.INACTIVE, issuer.org_id)
+        try:
+            sent = self._sent(issuer.org_id, [row])
+            [answer] = self._judged(issuer.org_id, sent)
+        except MedchainError as error:
+            _LOG.warning("question.failed", code=error.code, peer=issuer.org_id)
+            return Questioned(Asked(_failure(error).value), issuer.org_id)
+        if answer is Unanswered.STOPPED:
+            return Questioned(Asked.STOPPED, issuer.org_id, sent.signed)
+        state = Asked.KNOWN if isinstance(answer, Known) else Asked.UNKNOWN
+        return Questioned(state, issuer.org_id, sent.signed, answer)
+
     def issuer(self, row: AskedRow) -> Organisation | None:
         """Return the organisation to which an invoice's issuer code belongs, a removed one too; None for none."""
         code, members = row.fields.issuer, self._parts.members().organisations.values()
@@ -242,13 +268,14 @@ class ClaimAsker:
             rows=tuple(rows),
         )
         signed = sign_request(parts.authentication, question)
-        return _Answer(question, parts.hospitals.question(org_id, signed.encode()))
+        return _Answer(signed, parts.hospitals.question(org_id, signed.encode()))
 
     def _judged(self, org_id: str, sent: _Answer) -> list[Known | Unanswered]:
         """Take what an answer shows to be so; raises as `ask`."""
-        answers = parse_answer(sent.document, sent.question)
+        question = sent.signed.request
+        answers = parse_answer(sent.document, question)
         hospital = self._parts.members().organisations[org_id]
-        for row, answer in zip(sent.question.rows, answers, strict=True):
+        for row, answer in zip(question.rows, answers, strict=True):
             if isinstance(answer, Known):
                 _check_known(row, answer, hospital)
         return answers

@@ -184,9 +184,16 @@ def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> d
     return {
         **{name: [*getattr(content, name)] for name in shown},
         "content": base64_text(content.content),
+        "failures": failures_of(content.gathered),
         "patients": dict(content.patients),
         "policy": None if content.policy is None else content.policy.to_json(),
         "row": None if content.row is None else content.row.to_json(),
         "verdict": verdict,
         **more,
     }
+
+
+def failures_of(gathered: Json) -> dict[str, Json]:
+    """Tell of what is kept of answers why nothing came from a hospital: org_id → stable code."""
+    failures = gathered.get("failures") if isinstance(gathered, dict) else None
+    return dict(failures) if isinstance(failures, dict) else {}

@@ -1,4 +1,4 @@
-"""What cases are made from: claims among the records, and the ways to patients and hospitals.
+"""What cases are made from: claims among the records, the ways to patients and hospitals, and who gathers evidence.
 
 Source: `docs/spec/claim-case.md`.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from medchain.claims.case_content import CaseContent
 from medchain.claims.claim_file import ClaimFile
 from medchain.claims.wishes import Fulfilled, Wish
 from medchain.encoding import Json
@@ -58,6 +59,42 @@ class ClaimShelf(Protocol):
 
     def beside(self, claim: ClaimFile, *, is_stored: bool) -> Beside:
         """Find what a claim refers to: what it contains, and of one that is stored here also what lies beside it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Evidence, and what follows from it.
+
+    Attributes:
+        kept: what others have answered, to judge again without asking them.
+        verdict: canonical JSON.
+        colour: of the verdict.
+        bundle: the evidence as zip.
+    """
+
+    kept: Json
+    verdict: bytes
+    colour: str
+    bundle: bytes
+
+
+Tell = Callable[[str, int, int], None]
+"""Is told how far the gathering is: at what, how many are done, of how many."""
+
+
+class Gatherer(Protocol):
+    """Gathers evidence; `medchain.claims.gathering.Gathering`."""
+
+    def gather(self, claim: ClaimFile, content: CaseContent, tell: Tell, *, is_fresh: bool) -> Gathered:
+        """Gather the evidence of a claim and judge it.
+
+        Args:
+            claim: read.
+            content: what its case holds.
+            tell: is told how far it is.
+            is_fresh: whether everybody is asked anew, also those whose answers are kept.
+        """
         ...
 
 

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, as_number, as_object, as_objects, base64_text, members
+from medchain.encoding import Json, as_number, as_object, as_objects, base64_text, members, unbase64
+from medchain.errors import UnavailableError
 from medchain.node.exchange_client import Local
 from medchain.node.local import MAX_LOCAL_BYTES
 from medchain.node.peers import Limits
+from medchain.node.proofs import TRUSTED_POLICY, read_trusted_policy
 
 OPEN: Final = "case.open"
 """Local operation: begin to look into a claim, or find the case of it."""
@@ -24,6 +26,12 @@ SHOW: Final = "case.show"
 
 LIST: Final = "case.list"
 """Local operation: list cases."""
+
+JUDGE: Final = "case.judge"
+"""Local operation: gather the evidence of a case and judge it."""
+
+BUNDLE: Final = "case.bundle"
+"""Local operation: give the evidence of a case."""
 
 ASK: Final = "case.ask"
 """Local operation: ask the patient for a permission for exactly this claim."""
@@ -46,7 +54,11 @@ NOTE: Final = "case.note"
 DELETE: Final = "case.delete"
 """Local operation: destroy a case with its evidence."""
 
+MAX_WAIT_S: Final = 60
+"""Longest time that somebody waits for evidence, in seconds."""
+
 _READ: Final = Limits(timeout_s=30.0, max_bytes=MAX_LOCAL_BYTES)
+_WAIT: Final = Limits(timeout_s=MAX_WAIT_S + 30.0, max_bytes=MAX_LOCAL_BYTES)
 _DEED: Final = Limits(timeout_s=180.0, max_bytes=MAX_LOCAL_BYTES)
 
 Case = dict[str, Json]
@@ -104,6 +116,21 @@ class CaseClient:
         """Tell all of a case; raises `NotFoundError` ``case.unknown``."""
         return self._case(SHOW, {"id": case_id})
 
+    def judge(self, case_id: str, wait_s: int = MAX_WAIT_S, *, is_fresh: bool = False) -> Case:
+        """Have the evidence gathered and judged.
+
+        Args:
+            case_id: of the case.
+            wait_s: how long to wait; its status is ``gathering`` where that was too short.
+            is_fresh: whether everybody is asked anew.
+        """
+        return self._case(JUDGE, {"fresh": is_fresh, "id": case_id, "wait_s": wait_s}, _WAIT)
+
+    def bundle(self, case_id: str) -> bytes:
+        """Give the evidence as zip; raises `NotFoundError` ``case.unjudged``."""
+        answer = members(self._local.call(BUNDLE, {"id": case_id}, _READ), {"zip": str})
+        return unbase64(answer["zip"], max_bytes=MAX_LOCAL_BYTES)
+
     def ask(self, case_id: str, days: int, reason: str, *, person: str = "", hospital: str = "") -> Case:
         """Ask the patient for a permission for exactly this claim.
 
@@ -141,6 +168,18 @@ class CaseClient:
         """Destroy a case with its evidence; not while a part is reserved for it."""
         self._local.call(DELETE, {"id": case_id}, _READ)
 
+    def policy(self) -> str:
+        """Give the policy that this node trusts, by which bundles are verified."""
+        return read_trusted_policy(self._local.call(TRUSTED_POLICY, {}, _READ))
+
     def _case(self, operation: str, document: dict[str, Json], limits: Limits = _READ) -> Case:
         """Have the daemon do something with a case."""
         return as_object(self._local.call(operation, document, limits))
+
+
+class NoDaemon:
+    """Fills the way to the daemon for parts that ask nobody."""
+
+    def call(self, operation: str, document: Json, limits: Limits | None = None) -> Json:  # noqa: ARG002  # of the port
+        """Refuse; raises `UnavailableError` ``daemon.not_running``."""
+        raise UnavailableError("daemon.not_running", operation=operation)

@@ -17,11 +17,13 @@ from medchain.claims.asking import CHECK, MAX_CHECKED, AskingParts, Checked, Cla
 from medchain.claims.batch import CURRENCY
 from medchain.claims.case_book import CaseBook
 from medchain.claims.case_desk import CaseDesk, for_insurers
+from medchain.claims.case_judging import Judging
 from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
+from medchain.claims.gathering import ClaimGrants, Gathering, GatheringParts
 from medchain.claims.issuing import Issuing
 from medchain.claims.register import InvoiceRegister, Questions
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE, ClaimHand, DeedWays, Fulfilled, Wish
@@ -38,6 +40,7 @@ from medchain.node.alarms import AlarmBook
 from medchain.node.assembly import DaemonNode, Ground
 from medchain.node.clock import Clock
 from medchain.node.daemon import Job
+from medchain.node.exchange import ClaimWish, ReceivedDisclosure
 from medchain.node.ledger_node import LedgerNode
 from medchain.store.records import RecordStore
 
@@ -65,6 +68,8 @@ class ClaimSurroundings:
         clock: gives Unix seconds.
         shelf: finds claims among the records.
         ask: asks a patient; the local operation ``ask.send``.
+        finder: finds grants for a claim.
+        disclose: asks for a disclosure.
     """
 
     org_id: str
@@ -81,6 +86,8 @@ class ClaimSurroundings:
     clock: Clock
     shelf: ClaimShelf
     ask: Callable[[Json], Json]
+    finder: ClaimGrants
+    disclose: Callable[[ClaimWish], ReceivedDisclosure]
 
 
 class ClaimNode:
@@ -123,7 +130,9 @@ class ClaimNode:
             )
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
-        self._cases = CaseDesk(self._case_parts(), CaseBook(around.records, lambda: ledger.members))
+        book = CaseBook(around.records, lambda: ledger.members)
+        self._cases = CaseDesk(self._case_parts(), book)
+        self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self.checks = CheckBook(self.asker.check, checked_json, self._reached, around.clock)
         self.disputes = DisputeDesk(
             DisputeParts(
@@ -171,10 +180,17 @@ class ClaimNode:
             random=secrets.token_bytes,
         )
 
+    def _gathering(self) -> Gathering:
+        """Put together what gathers evidence."""
+        around = self._around
+        ways = around.finder, around.disclose, around.clock, secrets.token_bytes
+        return Gathering(GatheringParts(around.org_id, around.side, self.asker, *ways))
+
     def _of_insurers(self) -> dict[str, Callable[[Json], Json]]:
         """Return the operations on cases."""
         ledger = self._around.side.replica.store
-        return for_insurers(self._cases.operations(), self._around.org_id, lambda: ledger.members)
+        operations = self._cases.operations() | self._judging.operations()
+        return for_insurers(operations, self._around.org_id, lambda: ledger.members)
 
     def question(self, document: bytes, peer: str) -> bytes:
         """Answer another organisation's question as `QuestionDesk.answer`; raises `UnavailableError` ``restore.*``."""
@@ -302,6 +318,8 @@ def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
             clock=node.clock,
             shelf=above.shelf,
             ask=ground.asks.send,
+            finder=ground.exchange.finder,
+            disclose=ground.exchange.asker.request_disclosure,
         )
     )
 

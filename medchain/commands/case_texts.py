@@ -26,6 +26,11 @@ ERRORS: Final[Mapping[str, Text]] = {
     "case.policy": Text("保单期间有误。", "The policy's days are not right."),
     "case.reserved": Text("该案仍有预留，请先放弃。", "A part is still reserved for it; release that first."),
     "case.role": Text("本机构不是保险公司。", "This organisation is no insurer."),
+    "case.busy": Text(
+        "正在收集的证据过多，请稍后再试。", "The evidence of too many cases is being gathered; try again later."
+    ),
+    "case.no_grant": Text("没有患者的同意。", "There is no permission."),
+    "case.unjudged": Text("该案尚未判定。", "This case was not judged yet."),
     "case.unknown": Text("没有这个案件。", "There is no such case."),
 }
 """Code → what is said of it."""

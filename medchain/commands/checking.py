@@ -8,9 +8,6 @@ Source: `docs/spec/proof-bundle.md`.
 from __future__ import annotations
 
 import argparse
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import file_digest
 from itertools import islice
@@ -22,30 +19,15 @@ from medchain.commands.claim_lines import claim_lines
 from medchain.commands.command import Command, Context, Exit, Text, instant
 from medchain.encoding import Json, base64_text, unhex
 from medchain.errors import InputError, NotFoundError, VerificationError
-from medchain.ledger.bundle import MAX_AGE_S, MAX_BUNDLE_BYTES, MAX_FILES, Verdict, verify_bundle
+from medchain.ledger.bundle import MAX_AGE_S, MAX_FILES, Verdict, verify_bundle
 from medchain.ledger.collection import Item
 from medchain.ledger.disclosures import Disclosures
 from medchain.ledger.looks import Looks, check_growth
 from medchain.ledger.opening import Shown
+from medchain.node.packed import MAX_ZIP_BYTES, bounded, unpack_bundle
 
 _MAX_POLICY_BYTES: Final = 1 << 20
 _HASH_BYTES: Final = 32
-# Files are smaller packed than not, but for names and dates; the mark of a row may be in a file's bytes by chance.
-_MAX_ZIP_BYTES: Final = MAX_BUNDLE_BYTES + (1 << 20)
-_ZIP_ROW: Final = b"PK\x01\x02"
-# The kind of a file in the upper bits of a zip's Unix mode; 0 where the zip tells none.
-_REGULAR: Final = 0x8
-_ZIP_ERRORS: Final = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    zlib.error,
-)
-"""What zipfile raises for damaged archives: beside its own errors, those of what it calls."""
 
 
 def read_bundle(path: Path) -> dict[str, bytes]:
@@ -62,19 +44,16 @@ def read_bundle(path: Path) -> dict[str, bytes]:
         InputError: ``bundle.size``, ``bundle.files``, ``bundle.link``, ``bundle.twice``, ``bundle.format``.
     """
     if path.is_dir():
-        return _bounded(_folder_files(path))
+        return bounded(_folder_files(path))
     if not path.is_file():
         raise NotFoundError("file.missing", path=str(path))
     try:
-        packed = _head(path, _MAX_ZIP_BYTES + 1)
-        if len(packed) > _MAX_ZIP_BYTES:
-            raise InputError("bundle.size", limit=MAX_BUNDLE_BYTES)
-        # zipfile makes an object of each row of the list of files before it can be asked how many there are.
-        if packed.count(_ZIP_ROW) > 2 * MAX_FILES:
-            raise InputError("bundle.files", limit=MAX_FILES)
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            return _bounded(_zip_files(archive))
-    except _ZIP_ERRORS as error:
+        return unpack_bundle(_head(path, MAX_ZIP_BYTES + 1))
+    except OSError as error:
+        raise InputError("bundle.format", path=str(path)) from error
+    except InputError as error:
+        if error.code != "bundle.format":
+            raise
         raise InputError("bundle.format", path=str(path)) from error
 
 
@@ -96,41 +75,6 @@ def _head(path: Path, limit: int) -> bytes:
     """Read so much of a file."""
     with path.open("rb") as file:
         return file.read(limit)
-
-
-def _zip_files(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[int], bytes]]]:
-    """List a zip's files; the declared size is not believed."""
-    seen: set[str] = set()
-    for item in archive.infolist():
-        if item.is_dir():
-            continue
-        if item.filename in seen:
-            raise InputError("bundle.twice", name=item.filename)
-        if item.external_attr >> 28 not in (0, _REGULAR):
-            raise InputError("bundle.link", name=item.filename)
-        seen.add(item.filename)
-        yield item.filename, lambda limit, item=item: _unzipped(archive, item, limit)  # type: ignore[misc]  # as above
-
-
-def _unzipped(archive: zipfile.ZipFile, item: zipfile.ZipInfo, limit: int) -> bytes:
-    """Unpack so much of a file."""
-    with archive.open(item) as file:
-        return file.read(limit)
-
-
-def _bounded(files: Iterator[tuple[str, Callable[[int], bytes]]]) -> dict[str, bytes]:
-    """Read files until a bound is passed."""
-    found: dict[str, bytes] = {}
-    left = MAX_BUNDLE_BYTES
-    for name, read in files:
-        if len(found) == MAX_FILES:
-            raise InputError("bundle.files", limit=MAX_FILES)
-        content = read(left + 1)
-        left -= len(content)
-        if left < 0:
-            raise InputError("bundle.size", limit=MAX_BUNDLE_BYTES)
-        found[name] = content
-    return found
 
 
 def read_policy(path: Path) -> str:

@@ -162,12 +162,14 @@ class Ground:
         alarms: keeps alarms.
         check_restored: raises `UnavailableError` while a restore is under way.
         asks: asks patients.
+        exchange: asks other organisations for records.
     """
 
     side: LedgerNode
     alarms: AlarmBook
     check_restored: Callable[[], None]
     asks: AskDesk
+    exchange: ExchangeNode
 
 
 ClaimsOn: TypeAlias = Callable[[Ground], ClaimSide]
@@ -363,7 +365,7 @@ def daemon_parts(
     exchange = _exchange(node, identity, side, releasing)
     proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
     concerns, attests = _concern_book(node, exchange), _attest_desk(node, side)
-    claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check, asks))
+    claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check, asks, exchange))
     return DaemonParts(
         log=ServedLog(node.replica.store),
         health=health,

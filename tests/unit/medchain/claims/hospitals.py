@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from fhir_bridge.claim_shelf import FhirClaims
 from medchain.claims.claim_node import ClaimNode, ClaimSurroundings
 from medchain.crypto.es384 import Es384Signer
@@ -14,6 +16,7 @@ from medchain.encoding import Json, canonical
 from medchain.errors import UnavailableError
 from medchain.ledger.members import organisation_content
 from medchain.node.alarms import AlarmBook
+from medchain.node.exchange import ClaimWish, ReceivedDisclosure
 from medchain.ordering.receipt import Refused
 from tests.unit.medchain.claims.questions import CODE, TONGJI_CODE, Audit, Register
 from tests.unit.medchain.ledger.world import (
@@ -68,6 +71,19 @@ class Ways:
 
 
 @dataclass
+class Finder:
+    """Finds grants as a test says."""
+
+    hospitals: Hospitals
+
+    def about(self, *asked: object) -> list[bytes]:
+        return self.hospitals.grants(*asked)
+
+    def for_claim(self, claim):
+        return self.hospitals.for_claim(claim)
+
+
+@dataclass
 class Hospitals:
     """The nodes of a federation with their sides of claims."""
 
@@ -79,11 +95,18 @@ class Hospitals:
     on_deed: Callable[[bytes], bytes] = lambda data: data
     restoring: Restoring = field(default_factory=Restoring)
     asked: list[Json] = field(default_factory=list)
+    grants: Callable[..., list[bytes]] = lambda *_asked: []
+    for_claim: Callable[[bytes], list[tuple[str, bytes]]] = lambda _claim: []
+    disclose: Callable[[ClaimWish], ReceivedDisclosure] = lambda _wish: pytest.fail("nobody was to be asked")
 
     def asks(self, document: Json) -> Json:
         """Take note of what a patient is asked."""
         self.asked.append(document)
         return {"id": "07" * 16}
+
+    def discloses(self, wish: ClaimWish) -> ReceivedDisclosure:
+        """Ask for a disclosure as a test says."""
+        return self.disclose(wish)
 
     def __post_init__(self) -> None:
         """Put the nodes together."""
@@ -111,6 +134,8 @@ class Hospitals:
                 clock=clock,
                 shelf=FhirClaims(site.records, site.service),
                 ask=self.asks,
+                finder=Finder(self),
+                disclose=self.discloses,
             )
         )
 

@@ -8,11 +8,11 @@ from hashlib import sha256
 
 import pytest
 
-from medchain.commands import checking
 from medchain.commands.checking import read_bundle
 from medchain.commands.command import Exit
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.bundle import MAX_FILES
+from medchain.node import packed as packing
 from medchain.web.verify_page import verify_page
 
 FILES = {"entry.bin": b"leaf", "policies/01/policy.txt": b"log"}
@@ -52,7 +52,7 @@ def test_a_bundle_that_is_too_large_or_lists_too_many_files_is_refused_before_it
         file.truncate((65 << 20) + 1)
     most = packed(tmp_path / "most.zip", {f"{number}": b"PK\1\2" for number in range(MAX_FILES)})
     assert len(read_bundle(most)) == MAX_FILES
-    monkeypatch.setattr(checking.zipfile, "ZipFile", never)
+    monkeypatch.setattr(packing.zipfile, "ZipFile", never)
     with pytest.raises(InputError, match=r"bundle\.files"):
         read_bundle(listed)
     with pytest.raises(InputError, match=r"bundle\.size"):
@@ -91,7 +91,7 @@ def test_a_name_that_stands_twice_in_a_zip_is_refused(tmp_path):
 
 
 def test_a_zip_that_unpacks_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checking, "MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr(packing, "MAX_BUNDLE_BYTES", 1000)
     packed(tmp_path / "b.zip", {"a": bytes(600), "b": bytes(401)})
     with pytest.raises(InputError, match=r"bundle\.size"):
         read_bundle(tmp_path / "b.zip")

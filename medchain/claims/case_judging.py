@@ -1,0 +1,130 @@
+"""Judging cases: their evidence is gathered beside the operations, so that who waits too short a time finds it later.
+
+Keeps true: of one case evidence is gathered once at a time; what is waited for always ends; a verdict is kept together
+with the evidence that it follows from. Trusts who gathers.
+Source: `docs/spec/claim-case.md` 4, 5.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from medchain.claims.case_book import CaseBook, id_of
+from medchain.claims.case_content import Status
+from medchain.claims.case_ports import Gathered, Gatherer
+from medchain.claims.cases import BUNDLE, JUDGE, MAX_WAIT_S
+from medchain.encoding import Json, base64_text, members
+from medchain.errors import MedchainError, UnavailableError
+from medchain.ledger.kinds.content import count
+from medchain.node.clock import Clock
+from medchain.node.log import Log
+from medchain.store.cases import CaseRow
+from medchain.store.records import RecordStore
+
+MAX_GATHERED: Final = 4
+"""Most cases whose evidence is gathered at a time."""
+
+_LOG: Final = Log("cases")
+
+
+class _Running:
+    """A gathering that is under way."""
+
+    __slots__ = ("done", "error", "progress")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.error: MedchainError | None = None
+        self.progress: Json = {"done": 0, "of": 0, "step": "begun"}
+
+    def tell(self, step: str, done: int, total: int) -> None:
+        """Take note of how far it is."""
+        self.progress = {"done": done, "of": total, "step": step}
+
+
+class Judging:
+    """Judges the cases of one node. Threads may share it; one process owns it."""
+
+    __slots__ = ("_book", "_clock", "_gatherer", "_lock", "_records", "_running")
+
+    def __init__(self, book: CaseBook, records: RecordStore, gatherer: Gatherer, clock: Clock) -> None:
+        """Prepare.
+
+        Args:
+            book: of the cases.
+            records: keeps them.
+            gatherer: gathers evidence.
+            clock: gives Unix seconds.
+        """
+        self._book = book
+        self._records = records
+        self._gatherer = gatherer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._running: dict[bytes, _Running] = {}
+        book.progress = self._progress
+
+    def operations(self) -> dict[str, Callable[[Json], Json]]:
+        """Return the local operations."""
+        return {BUNDLE: self._bundle, JUDGE: self._judge}
+
+    def _progress(self, case_id: bytes) -> Json:
+        """Tell how far a gathering is; None where none is under way."""
+        running = self._running.get(case_id)
+        return None if running is None else running.progress
+
+    def _judge(self, document: Json) -> Json:
+        """Gather the evidence of a case and judge it; who waits too short a time finds it later."""
+        top = members(document, {"id": str}, {"fresh": bool, "wait_s": int})
+        row = self._book.find(top["id"])
+        running = self._begun(row.id, is_fresh=top.get("fresh") is True)
+        running.done.wait(min(count(top.get("wait_s", MAX_WAIT_S)), MAX_WAIT_S))
+        if running.done.is_set() and running.error is not None:
+            raise running.error
+        return self._book.told(self._records.case(row.id))
+
+    def _begun(self, case_id: bytes, *, is_fresh: bool) -> _Running:
+        """Begin to gather, or find that it is under way; raises `UnavailableError` ``case.busy``."""
+        with self._lock:
+            found = self._running.get(case_id)
+            if found is not None:
+                return found
+            if len(self._running) >= MAX_GATHERED:
+                raise UnavailableError("case.busy")
+            running = self._running[case_id] = _Running()
+        name = f"case-{case_id.hex()[:8]}"
+        threading.Thread(target=self._gather, args=(case_id, running, is_fresh), name=name, daemon=True).start()
+        return running
+
+    def _gather(self, case_id: bytes, running: _Running, is_fresh: bool) -> None:  # noqa: FBT001  # of a thread
+        """Gather, judge and keep; always ends what is waited for."""
+        try:
+            content, claim = self._book.read(self._records.case(case_id))
+            made = self._gatherer.gather(claim, content, running.tell, is_fresh=is_fresh)
+            self._book.changed(case_id, lambda row, now: (self._judged(row, made), replace(now, gathered=made.kept)))
+        except MedchainError as error:
+            _LOG.warning("case.failed", code=error.code, case=case_id.hex())
+            running.error = error
+        finally:
+            with self._lock:
+                del self._running[case_id]
+            running.done.set()
+
+    def _judged(self, row: CaseRow, made: Gathered) -> CaseRow:
+        """Write a verdict into a case."""
+        is_first = row.status in (Status.NEW, Status.ASKED)
+        return replace(
+            row,
+            status=Status.JUDGED.value if is_first else row.status,
+            colour=made.colour,
+            judged=self._clock(),
+            verdict=made.verdict,
+            bundle=made.bundle,
+        )
+
+    def _bundle(self, document: Json) -> Json:
+        """Give the evidence of a case."""
+        return {"zip": base64_text(self._records.case_bundle(id_of(members(document, {"id": str})["id"])))}

@@ -1,0 +1,252 @@
+"""Gathers the evidence for a claim, and has it judged: question, permission, disclosure, then proofs from this ledger.
+
+Keeps true: nobody's silence or refusal stops the others, or makes a line better: what did not come is missing, and the
+verdict says so; who has answered is not asked again unless his records have changed since, or it is wanted; what is
+kept was checked when it came. Trusts this node's own ledger and bodies, and `medchain.node.exchange` for disclosures.
+Source: `docs/spec/claim-case.md` 6 to 8; `docs/spec/claim-evidence.md` 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final, NamedTuple, Protocol
+
+from medchain.claims.answers import Answers, Told, kept_json, read_kept
+from medchain.claims.asking import ClaimAsker
+from medchain.claims.case_content import CaseContent
+from medchain.claims.case_ports import Gathered, Tell
+from medchain.claims.claim_file import ClaimFile
+from medchain.errors import MedchainError, NotFoundError, UnavailableError
+from medchain.ledger.askers import organisation_key
+from medchain.ledger.citation import citation_of, type_of
+from medchain.ledger.claim_question import Known
+from medchain.ledger.evidence.document import Asked, Evidence, Questioned
+from medchain.ledger.evidence.verdict import VERDICT_FILE, parse_verdict
+from medchain.ledger.kinds.claim import CLAIM
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.object import map_key
+from medchain.ledger.one_claim import PURPOSE
+from medchain.ledger.request import access_key
+from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.clock import Clock
+from medchain.node.exchange import ClaimWish, ReceivedDisclosure
+from medchain.node.ledger_node import LedgerNode
+from medchain.node.log import Log
+from medchain.node.proofs import zip_bundle
+from medchain.node.trace import WantedItem, body_opening, export_claim
+
+NO_GRANT: Final = "case.no_grant"
+"""Why nothing came of a hospital: there is no permission."""
+
+_ASKED: Final = "asked"
+_JUDGED: Final = "judged"
+_AT_ONCE: Final = 4
+_RECORD: Final = "record"
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_LOG: Final = Log("cases")
+
+
+class ClaimGrants(Protocol):
+    """Finds grants for a claim; `medchain.node.grant_search.GrantFinder`."""
+
+    def about(
+        self, custodian: str, about: str, purpose: str, resource_types: Sequence[str], claim: bytes | None = None
+    ) -> list[bytes]:
+        """Ask a custodian which of our grants are about a record, those for the claim first, for no other claim."""
+        ...
+
+    def for_claim(self, claim: bytes) -> list[tuple[str, bytes]]:
+        """List our grants in force for one claim alone, with their custodians, without asking anybody."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GatheringParts:
+    """What evidence is gathered with.
+
+    Attributes:
+        org_id: this organisation.
+        side: ledger and bodies of its node.
+        asker: asks for the ids of invoices.
+        finder: finds grants for a claim.
+        disclose: asks for a disclosure; `medchain.node.exchange.Asker.request_disclosure`.
+        clock: gives Unix seconds.
+        random: gives as many unpredictable bytes as it is asked for.
+    """
+
+    org_id: str
+    side: LedgerNode
+    asker: ClaimAsker
+    finder: ClaimGrants
+    disclose: Callable[[ClaimWish], ReceivedDisclosure]
+    clock: Clock
+    random: Callable[[int], bytes]
+
+
+class _Heard(NamedTuple):
+    """What came of one hospital: what it told, or the code of why it did not."""
+
+    org_id: str
+    told: Told | None
+    code: str = ""
+
+
+class Gathering:
+    """Gathers evidence; fills `medchain.claims.case_ports.Gatherer`. Threads may share it."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: GatheringParts) -> None:
+        """Use parts."""
+        self._parts = parts
+
+    def gather(self, claim: ClaimFile, content: CaseContent, tell: Tell, *, is_fresh: bool) -> Gathered:
+        """Gather the evidence of a claim and judge it; arguments and result as the port says.
+
+        Raises:
+            UnavailableError: ``trace.no_final`` before the ledger has a final state.
+            MedchainError: what this node's own files raise.
+        """
+        before = Answers() if is_fresh else read_kept(content.gathered)
+        answers = self._asked(claim, content, before, tell)
+        evidence = Evidence(
+            ledger=self._parts.side.replica.ledger,
+            insurer=self._parts.org_id,
+            content=claim.content,
+            held=content.held,
+            policy=content.policy,
+            row=content.row,
+            disclosures=tuple(one.signed for _, one in sorted(answers.told.items())),
+            question=answers.question,
+        )
+        replica = self._parts.side.replica
+        files = export_claim(
+            replica, self._wanted(answers), evidence.encode(), old_checkpoint=before.checkpoint or None
+        )
+        final = replica.store.final()
+        kept = replace(answers, checkpoint=b"" if final is None else final.note.encode())
+        verdict = files[VERDICT_FILE]
+        tell(_JUDGED, 1, 1)
+        return Gathered(kept_json(kept, evidence), verdict, parse_verdict(verdict).colour.value, zip_bundle(files))
+
+    def _asked(self, claim: ClaimFile, content: CaseContent, before: Answers, tell: Tell) -> Answers:
+        """Ask everybody who has not answered, beside each other."""
+        known = {org_id: one for org_id, one in before.told.items() if self._is_current(one)}
+        missing = [org_id for org_id in claim.cited if org_id not in known]
+        total, heard = 1 + len(missing), list[_Heard]()
+        tell(_ASKED, 0, total)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            asked = threads.submit(self._question, content, before)
+            for one in threads.map(lambda org_id: self._heard(org_id, claim, content), missing):
+                heard.append(one)
+                tell(_ASKED, len(heard), total)
+            question = asked.result()
+        tell(_ASKED, total, total)
+        told = known | {one.org_id: one.told for one in heard if one.told is not None}
+        failures = {one.org_id: one.code for one in heard if one.told is None}
+        return Answers(content.row, question, told, failures)
+
+    def _question(self, content: CaseContent, before: Answers) -> Questioned:
+        """Ask for the invoice's id, unless the answer is here: it never changes."""
+        if content.row is None:
+            return Questioned(Asked.NONE)
+        if before.row == content.row and before.question.state is Asked.KNOWN:
+            return before.question
+        return self._parts.asker.inquire(content.row)
+
+    def _heard(self, org_id: str, claim: ClaimFile, content: CaseContent) -> _Heard:
+        """Ask one hospital; what goes wrong is what came of it."""
+        try:
+            return _Heard(org_id, self._disclosed(org_id, claim, content.patients.get(org_id, "")))
+        except MedchainError as error:
+            _LOG.info("disclosure.failed", code=error.code, peer=org_id)
+            return _Heard(org_id, None, error.code)
+
+    def _disclosed(self, org_id: str, claim: ClaimFile, patient: str) -> Told:
+        """Ask one hospital for what the claim needs of its records, under the first permission that gives any.
+
+        Raises:
+            NotFoundError: `NO_GRANT`; ``release.nothing``.
+            MedchainError: of the last that was tried.
+        """
+        created = self._parts.clock() if claim.created is None else claim.created
+        services = (claim.services[0], claim.services[-1]) if claim.services else (_day(created), _day(created))
+        citation = citation_of(claim.cited[org_id], created, services, salt=self._parts.random(HASH_BYTES))
+        problem: MedchainError = NotFoundError(NO_GRANT)
+        for grant in self._grants(org_id, claim, patient):
+            try:
+                received = self._parts.disclose(ClaimWish(org_id, grant, claim.digest, citation))
+            except UnavailableError:
+                # The way is lost for every grant alike.
+                raise
+            except MedchainError as error:
+                problem = error
+            else:
+                return Told(received.signed, received.openings, received.access.version)
+        raise problem
+
+    def _grants(self, org_id: str, claim: ClaimFile, patient: str) -> Iterator[bytes]:
+        """List the permissions under which a hospital may be asked: for exactly this claim, then what it names."""
+        finder = self._parts.finder
+        own = [grant for custodian, grant in finder.for_claim(claim.digest) if custodian == org_id]
+        yield from own
+        if patient:
+            types = sorted({type_of(one) for one in claim.cited[org_id]})
+            named = finder.about(org_id, f"Patient/{patient}", PURPOSE, types, claim.digest)
+            yield from (grant for grant in named if grant not in own)
+
+    def _is_current(self, told: Told) -> bool:
+        """Tell whether no record has changed since a hospital told of it."""
+        disclosure, store = told.signed.disclosure, self._parts.side.replica.store
+        heads = [(store.record(disclosure.key(row)), row.versions[-1].number) for row in disclosure.records]
+        return all(head is not None and head.version == number for head, number in heads)
+
+    def _wanted(self, answers: Answers) -> list[WantedItem]:
+        """List what is to be proven, each object once."""
+        found: dict[bytes, WantedItem] = {}
+        for org_id, told in answers.told.items():
+            for item in (*_records(org_id, told), *self._permissions(org_id, told)):
+                found.setdefault(item.key, item)
+        if isinstance(answers.question.answer, Known) and answers.question.hospital is not None:
+            item = self._claims(map_key(CLAIM, answers.question.hospital, answers.question.answer.claim_id))
+            found.setdefault(item.key, item)
+        # A bundle is of some object: where nobody has told anything, of this organisation itself.
+        own = organisation_key(self._parts.org_id)
+        return list(found.values()) or [WantedItem(own)]
+
+    def _permissions(self, org_id: str, told: Told) -> Iterator[WantedItem]:
+        """List the access entry of a disclosure, and what it stood on, with their bodies as they were given here."""
+        key = access_key(told.signed.disclosure.grant, org_id)
+        yield self._shown(key, told.version)
+        entry = self._parts.side.replica.store.version(key, told.version)
+        for ref in () if entry is None else entry.refs:
+            yield self._shown(ref.key, ref.version)
+
+    def _claims(self, key: bytes) -> WantedItem:
+        """Show what is claimed of the invoice: the newest version whose body is here, or what its head says."""
+        store = self._parts.side.replica.store
+        final = store.final()
+        for record in store.history(key):
+            is_final = final is not None and record.since < final.size
+            if is_final and self._parts.side.shelf.at(key, record.version) is not None:
+                return self._shown(key, record.version)
+        return WantedItem(key)
+
+    def _shown(self, key: bytes, version: int) -> WantedItem:
+        """Show a version with its body, as far as that is here."""
+        body = self._parts.side.shelf.at(key, version)
+        return WantedItem(key, version, None if body is None else body_opening(body))
+
+
+def _records(org_id: str, told: Told) -> Iterator[WantedItem]:
+    """List the records of a disclosure, with the fields that are opened."""
+    for one in told.openings:
+        yield WantedItem(map_key(_RECORD, org_id, one.object_id), one.version, one.opening)
+
+
+def _day(time: int) -> str:
+    """Write the day of an instant, in UTC."""
+    return date.fromordinal(_EPOCH + time // DAY_S).isoformat()

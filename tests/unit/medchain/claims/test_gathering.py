@@ -1,0 +1,192 @@
+"""An insurer gathers evidence over whole nodes, and judges: all as it should be, and whoever does not answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+
+from medchain.claims.case_judging import MAX_GATHERED
+from medchain.encoding import as_object, as_objects
+from medchain.errors import NotFoundError, UnavailableError
+from medchain.ledger.bundle import verify_bundle
+from medchain.ledger.genesis import trusted_policy_text
+from medchain.ledger.invoice import amount_of
+from medchain.node.packed import unpack_bundle
+from tests.unit.medchain.claims.hospitals import running_hospitals
+from tests.unit.medchain.claims.office import GIVEN, Office
+from tests.unit.medchain.claims.questions import issued, row
+from tests.unit.medchain.ledger.world import genesis
+from tests.unit.medchain.node.disclosing import TYPES
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    with running_hospitals(tmp_path_factory.mktemp("gathering")) as made:
+        made.federation.time = NOW
+        yield Office(made)
+
+
+@pytest.fixture
+def office(opened):
+    opened.anew()
+    return opened
+
+
+@pytest.fixture
+def cases(opened):
+    return opened.cases()
+
+
+def lines(case: dict) -> dict[str, str]:
+    return {str(one["line"]): str(one["colour"]) for one in as_objects(as_object(case["verdict"])["lines"])}
+
+
+def codes(case: dict) -> set[str]:
+    found = [one for line in as_objects(as_object(case["verdict"])["lines"]) for one in as_objects(line["findings"])]
+    return {str(one["code"]) for one in found}
+
+
+def verified(office, bundle: bytes):
+    policy = trusted_policy_text(office.hospitals.federation.sites[ANXIN].ledger.final_members(), genesis().origin)
+    return verify_bundle(unpack_bundle(bundle), policy, now=office.hospitals.federation.time + 10)
+
+
+def test_a_claim_is_judged_and_a_stranger_finds_the_same_in_its_bundle(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert (case["status"], case["failures"], case["judged_at"]) == ("judged", {}, office.hospitals.federation.time)
+    assert set(lines(case)) == {"source", "unaltered", "complete", "consent", "unclaimed", "coverage", "flags"}
+    assert {"unaltered.same", "consent.in_force", "unclaimed.absent", "coverage.covered"} <= codes(case)
+    assert not [line for line, colour in lines(case).items() if colour == "red"], case["verdict"]
+    told = verified(office, cases.bundle(case["id"]))
+    assert json.loads(told.claim.encode()) == case["verdict"]
+    assert told.claim.claim.hex() == case["digest"]
+
+
+def test_the_hospital_is_asked_for_the_patients_grants_by_the_id_that_the_claim_has(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    claim = bytes.fromhex(case["digest"])
+    assert office.asked == [(RENHE, f"Patient/{office.stay.local}", "HPAYMT", sorted(TYPES), claim)]
+
+
+def test_with_a_permission_for_exactly_this_claim_the_hospital_is_not_asked_for_others(office, cases):
+    office.hospitals.for_claim = lambda _claim: [("tongji-hospital", b"\x07" * 32), (RENHE, office.exchange.grant)]
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert (case["failures"], office.asked) == ({}, [])
+
+
+def test_who_has_answered_is_not_asked_again_and_the_second_bundle_shows_that_the_log_only_grew(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    asked, audited = len(office.asked), len(office.hospitals.audits[RENHE].rows)
+    again = cases.judge(case["id"])
+    assert (len(office.asked), len(office.hospitals.audits[RENHE].rows)) == (asked, audited)
+    assert lines(again) == lines(case)
+    assert {"checkpoint-old", "consistency.txt"} <= unpack_bundle(cases.bundle(case["id"])).keys()
+    verified(office, cases.bundle(case["id"]))
+
+
+def test_who_wants_it_fresh_has_everybody_asked_anew(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    asked, audited = len(office.asked), len(office.hospitals.audits[RENHE].rows)
+    cases.judge(case["id"], is_fresh=True)
+    assert (len(office.asked), len(office.hospitals.audits[RENHE].rows)) == (asked + 1, audited + 1)
+
+
+def test_a_record_that_was_altered_since_is_asked_for_again_and_shown_to_be_altered(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    office.hospitals.federation.time += 100
+    condition = next(one for one in office.stay.records() if one["resourceType"] == "Condition")
+    office.stay.store({**condition, "onsetDateTime": "2026-06"})
+    again = cases.judge(case["id"])
+    assert len(office.asked) == 2
+    assert "unaltered.altered" in codes(again)
+    assert lines(again)["unaltered"] == "red"
+
+
+def test_without_a_permission_it_is_said_that_there_is_none_and_nothing_is_asked_for(office, cases):
+    office.hospitals.grants = lambda *_asked: []
+    office.hospitals.disclose = lambda _wish: pytest.fail("asked without a permission")
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failures"] == {RENHE: "case.no_grant"}
+    assert {"consent.none", "source.missing"} <= codes(case)
+    assert (case["colour"], lines(case)["unclaimed"]) == ("red", "green")
+    assert json.loads(verified(office, cases.bundle(case["id"])).claim.encode()) == case["verdict"]
+
+
+def test_a_hospital_that_refuses_is_said_to(office, cases):
+    def refuse(_wish: object) -> None:
+        raise NotFoundError("release.nothing")
+
+    office.hospitals.disclose = refuse
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failures"] == {RENHE: "release.nothing"}
+    assert case["colour"] == "red"
+
+
+def test_a_dead_hospital_leaves_its_lines_uncertain_and_nothing_hangs(office, cases):
+    def find(*_asked: object) -> list[bytes]:
+        raise UnavailableError("peer.unreachable")
+
+    office.hospitals.grants = find
+    office.hospitals.federation.down.add(RENHE)
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failures"] == {RENHE: "peer.unreachable"}
+    assert "unclaimed.unreachable" in codes(case)
+    # Once it is back, it is asked: what was not answered is not kept as an answer.
+    office.hospitals.federation.down.clear()
+    office.hospitals.grants = office.finds
+    assert cases.judge(case["id"])["failures"] == {}
+
+
+def test_without_an_invoice_nobody_is_asked_for_one(office, cases):
+    before = len(office.hospitals.audits[RENHE].rows)
+    case = cases.judge(cases.take(office.claim())["id"])
+    assert "unclaimed.no_copy" in codes(case)
+    assert len(office.hospitals.audits[RENHE].rows) == before
+
+
+def test_what_this_insurer_has_reserved_for_the_claim_is_its_own(office, cases):
+    office.hospitals.registers[RENHE].rows.append(
+        replace(issued("55", amount=amount_of("4200.50", "CNY")), invoice=row("55", date="2026-11-14").fields)
+    )
+    given = {**GIVEN, "row": row("55", date="2026-11-14", amount="4200.50").to_json()}
+    case = cases.take(office.claim(), given)
+    cases.reserve(case["id"])
+    judged = cases.judge(case["id"])
+    assert judged["status"] == "reserved"
+    assert "unclaimed.own" in codes(judged)
+
+
+def test_who_waits_too_short_a_time_sees_that_it_is_gathered_and_finds_it_later(office, cases):
+    gate = threading.Event()
+    real = office.hospitals.disclose
+
+    def slow(wish: object) -> object:
+        gate.wait(30)
+        return real(wish)
+
+    office.hospitals.disclose = slow
+    case = cases.take(office.claim(), GIVEN)
+    try:
+        waiting = cases.judge(case["id"], wait_s=0)
+        assert (waiting["status"], waiting["verdict"]) == ("gathering", None)
+        assert waiting["progress"]["step"] in ("begun", "asked")
+        others = [cases.take(office.claim(), GIVEN)["id"] for _ in range(MAX_GATHERED)]
+        for one in others[:-1]:
+            cases.judge(one, wait_s=0)
+        with pytest.raises(UnavailableError, match=r"case\.busy"):
+            cases.judge(others[-1], wait_s=0)
+    finally:
+        gate.set()
+    done = cases.judge(case["id"])
+    assert (done["status"], done["progress"]) == ("judged", None)
+    for one in others:
+        cases.judge(one)
+
+
+def test_a_case_that_was_never_judged_has_no_bundle(office, cases):
+    with pytest.raises(NotFoundError, match=r"case\.unjudged"):
+        cases.bundle(cases.take(office.claim())["id"])
