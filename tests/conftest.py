@@ -36,6 +36,7 @@ GROUPS = {
         "test_c2sp_tools",
         "test_demo",
         "test_smart_browser",
+        "test_verify_page",
     ),
     # One node for all.
     "node": ("test_clients", "test_faults", "test_rest_conformance", "test_search_conformance", "test_surface"),

@@ -1,28 +1,31 @@
 // Proof bundles: whether an answer holds, judged from public keys alone, as medchain/ledger/bundle.py judges.
 // Nothing in a bundle is believed before it is reached from the policy that the reader brought. Source: docs/spec/proof-bundle.md.
-import { canonical, hex, malformed, members, parseCanonical, refused, same, sha256, unbase64, utf8 } from "./encoding.js";
+import { acceptedAt } from "./block.js";
+import { policyInForce } from "./chain.js";
+import { judgeClaim } from "./claim/judge.js";
+import { canonical, hex, malformed, parseCanonical, refused, same, sha256, utf8 } from "./encoding.js";
 import { ledgerOf, makes, readState } from "./entry.js";
-import { leafHash, verifyInclusion } from "./merkle.js";
 import { readRecords } from "./object.js";
 import { NOTHING, openContent } from "./opening.js";
-import { isFresh, membersText, readPolicy } from "./policy.js";
+import { isFresh, membersText } from "./policy.js";
 import { readMap, verifyMap } from "./statemap.js";
 import { verifyGrowth, verifyProof } from "./tlogproof.js";
 import { MAX_BYTES } from "./zip.js";
 
 const MAX_AGE_S = 300;
 const MAX_ANSWER_BYTES = 4096;
-const MAX_BLOCK_BYTES = 16 * 1024;
 const ENTRY_FILES = ["answer.json", "entry.bin", "entry.tlog-proof", "policy.txt"];
 const STATE_FILES = ["state.bin", "state.tlog-proof"];
 const RECORD_FILES = ["history.json", "looks.json", "opening.json", "record.json"];
 const OBJECT_FILES = [...RECORD_FILES, "absence.json", "askers.json", "block.json", "disclosures.json", "map.json"];
 const OPTIONAL_FILES = [...OBJECT_FILES, "checkpoint-old", "consistency.txt", "genesis.json", "policy-chain.json"];
 const ITEM = /^items\/(0|[1-9][0-9]{0,2})\/([a-z]+\.json)$/;
-const ITEM_FILES = ["absence.json", "block.json", "history.json", "map.json", "opening.json", "record.json"];
+const PRESENT_FILES = ["block.json", "history.json", "newest.json", "opening.json", "record.json"];
+const ITEM_FILES = [...PRESENT_FILES, "absence.json", "map.json"];
+const CLAIM_FILES = ["askers.json", "evidence.json", "verdict.json"];
 
-/** Most files of a bundle. */
-export const MAX_FILES = 512;
+/** Most files of a bundle: five hundred objects with seven files each, and what stands beside them. */
+export const MAX_FILES = 4096;
 
 /**
  * Judges a bundle.
@@ -32,9 +35,7 @@ export const MAX_FILES = 512;
  */
 export function verifyBundle(files, policyText, now, maxAgeS = MAX_AGE_S) {
   checkNames(files);
-  const policy = readPolicy(policyText);
-  // Which members follow from a chain of changes is not replayed here: whoever reads needs the policy in force.
-  membersText(policy);
+  const policy = policyInForce(files, policyText);
   const leaf = files.get("entry.bin");
   const entry = verifyProof(files.get("entry.tlog-proof"), leaf, policy);
   const ledger = ledgerOf(leaf);
@@ -42,7 +43,7 @@ export function verifyBundle(files, policyText, now, maxAgeS = MAX_AGE_S) {
   const items = itemsOf(files);
   const found = { entry: entry.index, files, ledger, state, tree };
   let verdict;
-  if (items.length) verdict = itemsVerdict(found, items);
+  if (items.length) verdict = claimVerdict(found, itemsVerdict(found, items));
   else if (files.has("map.json")) verdict = stateVerdict(found);
   else if ([...RECORD_FILES, "absence.json", "askers.json", "disclosures.json"].some((name) => files.has(name))) throw malformed("bundle.files");
   else verdict = { ...entryVerdict(found), current: false };
@@ -61,8 +62,11 @@ function checkNames(files) {
   if (!ENTRY_FILES.every((name) => files.has(name))) throw malformed("bundle.files");
   if (!STATE_FILES.every((name) => files.has(name))) throw malformed("bundle.state");
   const names = [...files.keys()];
-  const beside = names.some(isItem) ? OBJECT_FILES : [];
-  const allowed = [...ENTRY_FILES, ...STATE_FILES, ...OPTIONAL_FILES];
+  const isOfItems = names.some(isItem);
+  const ofClaim = isOfItems && files.has("evidence.json") ? CLAIM_FILES : [];
+  if (!ofClaim.every((name) => files.has(name))) throw malformed("bundle.files");
+  const beside = isOfItems ? OBJECT_FILES.filter((name) => !ofClaim.includes(name)) : [];
+  const allowed = [...ENTRY_FILES, ...STATE_FILES, ...OPTIONAL_FILES, ...ofClaim];
   if (names.some((name) => beside.includes(name) || !(allowed.includes(name) || isItem(name)))) throw malformed("bundle.files");
 }
 
@@ -88,6 +92,7 @@ function ended(files, policy, ofEntry) {
 function entryVerdict({ entry, tree }) {
   return {
     answer: "entry",
+    claim: null,
     cosigners: [...tree.cosigners.keys()],
     items: [],
     newest: null,
@@ -152,6 +157,14 @@ function itemsVerdict(found, items) {
   return { ...entryVerdict(found), answer: "items", items: judgeItems(items, found.state.mapRoot, found.tree), time: found.state.time };
 }
 
+// A bundle about a claim says what its own other files come to, and nothing else.
+function claimVerdict({ files, state, tree }, verdict) {
+  if (!files.has("evidence.json")) return verdict;
+  const claim = judgeClaim(files.get("evidence.json"), files.get("askers.json"), verdict.items, state, tree);
+  if (!same(canonical(claim), files.get("verdict.json"))) throw refused("bundle.verdict");
+  return { ...verdict, answer: "claim", claim };
+}
+
 /** Judges each item under a state. */
 export function judgeItems(items, mapRoot, tree) {
   const judged = new Map();
@@ -170,35 +183,17 @@ function judgeItem(files, mapRoot, tree) {
   verifyMap(mapRoot, proof);
   const records = readRecords(files, proof);
   if (!records.length) {
-    if (["block.json", "history.json", "opening.json", "record.json"].some((name) => files.has(name))) throw refused("bundle.record");
-    return { key: proof.key, records, registered: null, shown: NOTHING };
+    if (PRESENT_FILES.some((name) => files.has(name))) throw refused("bundle.record");
+    return { changed: null, key: proof.key, newest: null, proven: null, records, registered: null, shown: NOTHING };
   }
-  const [record, opening, block] = [records.at(-1), files.get("opening.json"), files.get("block.json")];
-  const shown = opening === undefined ? NOTHING : openContent(opening, record);
-  const registered = block === undefined ? null : acceptedAt(block, record.since, tree);
-  return { key: proof.key, records, registered, shown };
-}
-
-/** When the entry at a position was accepted: docs/spec/proof-bundle.md 13. */
-export function acceptedAt(bytes, position, tree) {
-  const value = parseCanonical(bytes, MAX_BLOCK_BYTES);
-  const top = value !== null && typeof value === "object" && Object.keys(value).sort().join() === "after,before,type" ? value : {};
-  if (top.type !== "medchain/block/v1") throw malformed("bundle.block");
-  const after = blockEnd(top.after, tree);
-  const before = top.before === null ? null : blockEnd(top.before, tree);
-  const isIts =
-    before === null
-      ? position === 0 && after.state.height === 0
-      : before.position < position && position < after.position && after.state.height === before.state.height + 1;
-  if (!isIts) throw refused("bundle.block");
-  return after.state.time;
-}
-
-function blockEnd(value, tree) {
-  const { hashes, leaf, position } = members(value, "hashes:list leaf:str position:int");
-  const bytes = unbase64(leaf);
-  verifyInclusion(leafHash(bytes), position, tree.size, hashes.map((one) => unbase64(one)), tree.root);
-  return { position, state: readState(bytes) };
+  const [newest, proven, opening] = [records[0], records.at(-1), files.get("opening.json")];
+  const shown = opening === undefined ? NOTHING : openContent(opening, proven);
+  const when = (name, record) => (files.has(name) ? acceptedAt(files.get(name), record.since, tree) : null);
+  const registered = when("block.json", proven);
+  // It would be a second time of one version.
+  if (records.length === 1 && files.has("newest.json")) throw malformed("bundle.files");
+  const changed = records.length === 1 ? registered : when("newest.json", newest);
+  return { changed, key: proof.key, newest, proven, records, registered, shown };
 }
 
 // The asker's earlier checkpoint is a beginning of the very tree that the answer is about.

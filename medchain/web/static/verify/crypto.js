@@ -35,10 +35,10 @@ export function ed25519Verify(key, message, signature) {
   return !found.isSmallOrder() && same(found.toBytes(), commitment);
 }
 
-/** Whether an ML-DSA-44 signature with an empty context is valid (FIPS 204). */
-export function mldsa44Verify(key, message, signature) {
-  if (key.length !== 1312 || signature.length !== 2420) return false;
-  return ml_dsa44.verify(signature, message, key, { context: NONE });
+/** Whether an ML-DSA-44 signature is valid (FIPS 204); cosignatures have an empty context. */
+export function mldsa44Verify(key, message, signature, context = NONE) {
+  if (key.length !== 1312 || signature.length !== 2420 || context.length > 255) return false;
+  return ml_dsa44.verify(signature, message, key, { context });
 }
 
 /** Whether bytes are an uncompressed point of P-384. */

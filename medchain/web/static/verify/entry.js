@@ -1,6 +1,6 @@
 // The entry of a bundle: which ledger its leaf names, and whether it made an object's version: docs/spec/transaction.md.
 // Form and signatures of a transaction are the ledger's business, which has taken it: a quorum has cosigned its tree.
-import { HASH_BYTES, hex, isObject, malformed, member, members, parseCanonical, same, sha256, unbase64, unhex } from "./encoding.js";
+import { HASH_BYTES, hex, isObject, malformed, member, members, parseCanonical, ProofError, same, sha256, unbase64, unhex } from "./encoding.js";
 import { mapKey } from "./object.js";
 
 const MAX_LEAF_BYTES = 0xffff;
@@ -35,10 +35,16 @@ function genesisId(leaf, value) {
 
 const isGenesis = (value) => member(value, "type") === "medchain/genesis/v1";
 
-function transaction(leaf) {
+/** Reads the payload of an envelope. */
+export function transaction(leaf) {
   if (leaf.length > MAX_LEAF_BYTES) throw malformed("transaction.too_large");
-  const value = parseCanonical(leaf, MAX_LEAF_BYTES);
-  const found = parseCanonical(unbase64(member(value, "payload")), MAX_LEAF_BYTES);
+  let found;
+  try {
+    const { payload } = members(parseCanonical(leaf, MAX_LEAF_BYTES), "payload:str payloadType:str signatures:list");
+    found = parseCanonical(unbase64(payload), MAX_LEAF_BYTES);
+  } catch (error) {
+    throw error instanceof ProofError ? malformed("transaction.malformed") : error;
+  }
   if (!isObject(found)) throw malformed("transaction.malformed");
   return found;
 }

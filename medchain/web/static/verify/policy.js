@@ -1,6 +1,6 @@
 // Signed checkpoints under a C2SP tlog-policy: whose signatures make one count. As strict as medchain/tlog/policy.py.
 import { ed25519Verify, mldsa44Verify } from "./crypto.js";
-import { base64, hex, joined, malformed, refused, sha256, text, uint64, unbase64, utf8 } from "./encoding.js";
+import { base64, hex, joined, malformed, refused, sha256, text, uint64, unbase64, unhex, utf8 } from "./encoding.js";
 
 const MAX_POLICY_BYTES = 1 << 20;
 const MAX_NOTE_BYTES = 1_000_000;
@@ -67,19 +67,43 @@ function checkKeys({ logs, quorum, witnesses }) {
   if (!logs.length || !quorum || !areKinds || !areOnce || !isOnce([...logs, ...cosigners], (key) => `${key.name} ${key.id}`)) throw malformed("tlog.policy");
 }
 
-/** The text of a policy's members alone, which the ends of their blocks name: docs/spec/genesis.md 6. */
-export function membersText({ rows }) {
+/** What a policy says of its members alone: lineage, their text, and its SHA-256 without the lineage: docs/spec/genesis.md 6. */
+export function membersOf({ rows }) {
   const groups = rows.filter(([word]) => word === "group");
   const named = groups.filter(([, name]) => /^consortium@[0-9a-f]{64}$/.test(name));
   if (named.length !== 1) throw malformed("policy.unnamed");
   const [, quorum] = named[0];
   const parts = new Set([quorum]);
   // A group stands behind its members.
-  for (const [, name, , ...found] of groups.reverse()) if (parts.has(name)) found.forEach((one) => parts.add(one));
-  const logs = rows.filter(([word]) => word === "log").map((row) => row.slice(0, 2));
-  const others = rows.filter(([word, name]) => (word === "witness" || word === "group") && parts.has(name));
-  const lines = [...logs, ...others.map((row) => (row[0] === "witness" ? row.slice(0, 3) : row)), ["quorum", quorum]];
+  for (const [, name, , ...found] of [...groups].reverse()) if (parts.has(name)) found.forEach((one) => parts.add(one));
+  const kept = rows.filter(([word, name]) => word === "log" || (word !== "quorum" && parts.has(name)));
+  const bare = ([word, name, ...rest]) => (name === quorum ? [word, "consortium", ...rest] : [word, name, ...rest]);
+  const without = written([...kept.map(bare), ["quorum", "consortium"]]);
+  return { digest: sha256(utf8(without)), lineage: unhex(quorum.slice(-64), 32), text: written([...kept, ["quorum", quorum]]) };
+}
+
+/** The text of a policy's members alone, which the ends of their blocks name. */
+export const membersText = (policy) => membersOf(policy).text;
+
+/** Whether a policy asks for more than the quorum of its members. */
+export const asksForMore = (policy) => written(policy.rows) !== membersText(policy);
+
+// Logs, witnesses and groups in their order, quorum; without addresses, which say nothing of who they are.
+function written(rows) {
+  const of = (word, size) => rows.filter(([one]) => word.includes(one)).map((row) => (row[0] === "group" ? row : row.slice(0, size)));
+  const lines = [...of(["log"], 2), ...of(["witness", "group"], 3), ...of(["quorum"], 2)];
   return lines.map((row) => `${row.join(" ")}\n`).join("");
+}
+
+/** The log, of some, whose line is on a checkpoint; a key of another one's name and id does no harm. */
+export function signedBy(bytes, logs) {
+  const note = readNote(bytes);
+  const tree = readTree(note.text);
+  const log = logs.find((key) =>
+    note.lines.some((line) => line.name === key.name && line.id === key.id && key.name === tree.origin && ed25519Verify(key.bytes, utf8(note.text), line.data)),
+  );
+  if (log === undefined) throw refused("tlog.log_signature");
+  return log;
 }
 
 /** Reads a size or an index: digits without leading zeros; what JavaScript does not keep is refused. */

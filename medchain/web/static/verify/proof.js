@@ -5,6 +5,7 @@ import { membersText, organisations, readPolicy } from "./policy.js";
 import { verifyProof } from "./tlogproof.js";
 import { unzip } from "./zip.js";
 
+export * as primitives from "./crypto.js";
 export { membersText, ProofError, readPolicy, unzip, verifyBundle, verifyProof };
 
 /** Judges a zipped bundle under a policy; throws ProofError for what is no bundle, or does not hold. */

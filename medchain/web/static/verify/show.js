@@ -24,9 +24,10 @@ export function shownVerdict(judged, texts, words, language) {
   if (judged.code) banner.append(made("p", {}, `${texts.code}: `, made("span", { class: "code" }, judged.code)));
   const print = made("button", { class: "tool", id: "print", type: "button" }, texts.print);
   print.addEventListener("click", () => window.print());
-  const parts = [made("h2", {}, texts.result), banner, told.summary(judged)];
+  const parts = [made("h2", {}, texts.result), banner];
   if (claim) parts.push(made("h2", {}, texts.lines), told.lines(judged.verdict));
-  else if (judged.verdict?.items.length) parts.push(made("h2", {}, texts.items), ...judged.verdict.items.map((item, at) => told.item(item, at)));
+  parts.push(told.summary(judged));
+  if (!claim && judged.verdict?.items.length) parts.push(made("h2", {}, texts.items), ...judged.verdict.items.map((item, at) => told.item(item, at)));
   return [...parts, made("p", {}, print)];
 }
 
@@ -96,13 +97,12 @@ class Teller {
   }
 
   badge(colour) {
-    return made("span", { class: `badge ${colour}` }, this.texts[`colour_${colour}`]);
+    return made("span", { class: `badge ${colour}` }, this.words.colours[colour]);
   }
 
   finding({ arguments: values, code, colour, items: numbers }, items) {
     const how = made("details", {}, made("summary", {}, this.texts.how));
-    const why = this.words.how?.[code.split(".")[0]];
-    how.append(made("p", {}, ...(why ? [`${why} `] : []), made("span", { class: "code" }, code)));
+    how.append(made("p", {}, `${this.texts[`how_${code.split(".")[0]}`]} `, made("span", { class: "code" }, code)));
     how.append(...(numbers.length ? numbers.map((at) => this.item(items[at], at)) : [made("p", {}, this.texts.no_items)]));
     return made("li", { "data-code": code }, this.sentence(code, values), " ", colour === "green" ? "" : this.badge(colour), how);
   }

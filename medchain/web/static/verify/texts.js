@@ -21,9 +21,6 @@ export const TEXTS = {
     amber: "! 黄：有须人工查看之处",
     red: "✗ 红：有与理赔不符之处",
     verified: "✓ 核验通过",
-    colour_green: "绿",
-    colour_amber: "黄",
-    colour_red: "红",
     summary: "核验对象",
     result: "结果",
     lines: "七项结论",
@@ -56,7 +53,14 @@ export const TEXTS = {
     file: "文件",
     checked: "核验时间（本机时钟）",
     footer: "核验只说明账本和签名证明了什么；病历内容是否属实，由签名的医院负责。",
-    script: "核验需要 JavaScript。也可以用命令行：medchain verify 证据包 --policy policy.txt",
+    how_source:
+      "每份记录都在账本的状态里，其根由足够多的机构联署；登记时间是含该条目的区块的时间；由谁、何时录入是医院签名所述。",
+    how_unaltered: "账本把每个版本与前一版本相连；所公开的字段与登记的承诺值相符；改动了哪些字段是医院签名所述。",
+    how_complete: "记录数是医院签名的陈述；金额取自与登记承诺值相符的票据字段，以及索赔原文的数字。",
+    how_consent: "账本上的调阅条目建立在这份授权之上；授权的状态和内容已与账本比对。",
+    how_unclaimed: "索赔编号由医院自己的函数从票据得出，并附有证明；账本在该编号下有什么、或没有什么，均已证明。",
+    how_coverage: "服务日期取自公开的字段或索赔原文；保障期是保险公司所述；成员的状态取自其在账本上的条目。",
+    how_flags: "取自医院签名的陈述，以及相互矛盾的时间。",
   },
   en: {
     title: "Verify the evidence for a claim",
@@ -80,9 +84,6 @@ export const TEXTS = {
     amber: "! Amber: there is something for a person to look at",
     red: "✗ Red: there is something that does not fit the claim",
     verified: "✓ Verified",
-    colour_green: "green",
-    colour_amber: "amber",
-    colour_red: "red",
     summary: "What was checked",
     result: "Result",
     lines: "The seven lines",
@@ -116,6 +117,18 @@ export const TEXTS = {
     file: "File",
     checked: "Checked at (this computer's clock)",
     footer: "This says what ledger and signatures prove. Whether a record is true is for the hospital that signed it to answer.",
-    script: "Verifying needs JavaScript. On a command line: medchain verify BUNDLE --policy policy.txt",
+    how_source:
+      "Each record stands in the ledger's state under a root that enough organisations cosigned; its time is that of the block that holds it; who wrote it, and when, the hospital says over its signature.",
+    how_unaltered:
+      "The ledger chains each version to the one before; the fields shown fit the registered commitment; which fields changed the hospital says over its signature.",
+    how_complete:
+      "How many records there are the hospital states over its signature; amounts are read from fields of its invoice that fit the registered commitment, and from the digits of the claim.",
+    how_consent:
+      "The access entry on the ledger stood on this permission; its state and what it says are compared with the ledger.",
+    how_unclaimed:
+      "The claim id follows from the invoice by the hospital's own function, with a proof; what the ledger holds under it, or that it holds nothing, is proven.",
+    how_coverage:
+      "The days are those of fields that are shown, or of the claim; the policy is as the insurer says; who was an active member follows from its own entries on the ledger.",
+    how_flags: "Follows from what hospitals state over their signatures, and from times that contradict each other.",
   },
 };

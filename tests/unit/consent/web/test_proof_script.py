@@ -287,7 +287,12 @@ def of_block(index: int = 2, block: tuple[int | None, int] = (1, 3), *, height: 
 
     # Of an envelope nothing but the ledger is read here: its object is not asked for.
     payload = canonical({"ledger": LEDGER})
-    leaves = [GENESIS, end(0, 5), canonical({"payload": base64_text(payload)}), end(height, 9)]
+    leaves = [
+        GENESIS,
+        end(0, 5),
+        canonical({"payload": base64_text(payload), "payloadType": "", "signatures": []}),
+        end(height, 9),
+    ]
     one, two, three, four = map(leaf_hash, leaves)
     left, right = node_hash(one, two), node_hash(three, four)
     paths = [[two, right], [one, right], [four, left], [three, left]]

@@ -2,7 +2,8 @@
 import { isObject, malformed } from "../encoding.js";
 
 const MAX_TEXT = 200;
-const DAY_S = 86400;
+/** Seconds of a day. */
+export const DAY_S = 86400;
 
 /** How long a text is as the ledger counts: in code points. */
 export const lengthOf = (text) => (text.length < 2 ? text.length : [...text].length);
@@ -83,3 +84,9 @@ function timeOf(day, [hours, minutes, written, fraction, zone]) {
 
 /** Writes a day, given in days since 1970-01-01. */
 export const dayText = (day) => new Date(day * DAY_S * 1000).toISOString().slice(0, 10);
+
+/** Microseconds, BigInt, as whole seconds, rounded down. */
+export function floorSeconds(micros) {
+  const seconds = micros / SECOND;
+  return Number(micros % SECOND < 0n ? seconds - 1n : seconds);
+}

@@ -21,6 +21,15 @@ const EXPONENTS = new Map([
   ...["CLF", "UYW"].map((one) => [one, 4]),
 ]);
 
+/** Takes an amount in smallest units. */
+export function checkedMinor(value) {
+  if (!Number.isSafeInteger(value) || value < 0 || value > MAX_MINOR) throw malformed("invoice.amount");
+  return value;
+}
+
+/** Refuses what is no currency. */
+export const checkCurrency = (currency) => void exponentOf(currency);
+
 function exponentOf(currency) {
   if (typeof currency !== "string" || !/^[A-Z]{3}$/.test(currency)) throw malformed("invoice.currency");
   return EXPONENTS.get(currency) ?? USUAL_EXPONENT;

@@ -1,7 +1,7 @@
 // What a FHIR Claim or ExplanationOfBenefit says that a verdict needs, read to the letter: docs/spec/claim-verdict.md 2, 3.
 import { byText, malformed, text } from "../encoding.js";
 import { recordFields } from "../fields.js";
-import { lengthOf, spanOf } from "./content.js";
+import { floorSeconds, lengthOf, spanOf } from "./content.js";
 import { amountOf } from "./invoice.js";
 
 const ORGANISATION_SYSTEM = "https://medchain.example/fhir/id/organization";
@@ -40,7 +40,7 @@ export function readClaim(content) {
   const told = toldOf(content);
   if (!["Claim", "ExplanationOfBenefit"].includes(textOf(told, "/resourceType"))) throw malformed("evidence.claim");
   const created = spanOf(textOf(told, "/created") ?? "");
-  const last = created === null ? null : Number((created[1] - 1n) / 1_000_000n);
+  const last = created === null ? null : floorSeconds(created[1] - 1n);
   const isMember = textOf(told, "/provider/identifier/system") === ORGANISATION_SYSTEM;
   return {
     cited: citedBy(told),

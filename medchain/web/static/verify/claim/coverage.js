@@ -1,0 +1,51 @@
+// Line 6: were the services within the policy, and was who provided them an active member then?
+import { byText } from "../encoding.js";
+import { DAY_S, dayNumber, dayText } from "./content.js";
+import { dayWritten, textOf } from "./reading.js";
+import { finding } from "./verdict.js";
+
+const LAST_DAY = dayNumber(9999, 12, 31);
+const numberOf = (day) => dayNumber(...day.split("-").map(Number));
+
+export function* coverage(checked) {
+  const days = serviceDays(checked);
+  if (!days.length) {
+    yield finding("coverage.unknown");
+    return;
+  }
+  const [first, last] = [days[0], days.at(-1)];
+  const { policy } = checked.evidence;
+  if (policy === null || (policy.start === null && policy.end === null)) yield finding("coverage.unknown");
+  else {
+    const found = [...outside(policy, first, last)];
+    yield* found.length ? found : [finding("coverage.covered", { first, last })];
+  }
+  yield* standing(checked, last);
+}
+
+// Days as they are written sort as they follow.
+function serviceDays({ claim, given }) {
+  const encounters = given.flatMap((one) => one.of("encounter"));
+  const ends = encounters.flatMap(({ fields }) => ["start", "end"].map((end) => dayWritten(textOf(fields, `/period/${end}`))));
+  const days = ends.filter((day) => day !== null).sort();
+  return days.length ? days : claim.services;
+}
+
+function* outside({ end, start, waitingDays }, first, last) {
+  if (end !== null && last > end) yield finding("coverage.after", { day: last, end });
+  if (start === null) return;
+  const begins = dayText(Math.min(numberOf(start) + waitingDays, LAST_DAY));
+  if (first < start) yield finding("coverage.before", { day: first, start });
+  else if (first < begins) yield finding("coverage.waiting", { day: first, until: begins });
+}
+
+function* standing({ evidence, given, members }, day) {
+  const { hospital: asked } = evidence.question;
+  const ended = (numberOf(day) + 1) * DAY_S - 1;
+  const hospitals = new Set([...given.map(({ hospital }) => hospital), ...(asked ? [asked] : [])]);
+  for (const hospital of [...hospitals].sort(byText)) {
+    const wasActive = members.get(hospital).wasActive(ended);
+    if (wasActive === null) yield finding("coverage.unknown");
+    else if (!wasActive) yield finding("coverage.standing", { day, hospital });
+  }
+}

@@ -1,0 +1,67 @@
+// Line 7: what is conspicuous beside the other lines, by what hospitals state and what contradicts itself.
+import { DAY_S, floorSeconds, spanOf } from "./content.js";
+import { textOf } from "./reading.js";
+import { altered } from "./unaltered.js";
+import { finding, listed, NOBODY } from "./verdict.js";
+
+const STAY = "IMP";
+// Types of what is done to a patient who is there.
+const DONE = ["DiagnosticReport", "MedicationAdministration", "Observation", "Procedure"];
+const STATED = ["emergency_accesses", "overlapping_stays"];
+
+export function* flags(checked) {
+  const found = [...ofCase(checked), ...checked.given.flatMap((given) => [...ofHospital(given)])];
+  yield* found.length ? found : [finding("flags.none")];
+}
+
+function* ofCase(checked) {
+  const { evidence, given, known } = checked;
+  if (!given.length) yield finding("flags.unknown", { hospital: NOBODY, names: listed(STATED) });
+  const changed = altered(checked);
+  if (changed.length) yield finding("flags.altered", { count: changed.length }, changed.flatMap(({ items }) => items));
+  if (known?.differs.includes("amount")) yield finding("flags.other_amount", { hospital: evidence.question.hospital ?? "" });
+}
+
+function* ofHospital(given) {
+  const { facts, hospital, records } = given;
+  yield* stated(given);
+  for (const { arguments: { day }, value } of facts("alive_on")) if (value === false) yield finding("flags.after_death", { day });
+  for (const { arguments: { reference }, value } of facts("credential")) {
+    if (value !== "revoked") continue;
+    const named = records.filter(({ row }) => row.reference === reference);
+    yield finding("flags.credential", { hospital, reference }, named.flatMap(({ items }) => items));
+  }
+  for (const record of records) if (isAhead(record)) yield finding("flags.clock", record.name, record.items);
+  yield* afterDischarge(given);
+}
+
+// The statements that every disclosure has.
+function* stated({ facts, hospital }) {
+  const numbers = (name) => facts(name).map(({ value }) => value).filter((value) => value !== null);
+  const unknown = STATED.filter((name) => !numbers(name).length);
+  if (facts("alive_on").some(({ value }) => value === null)) unknown.push("alive_on");
+  if (unknown.length) yield finding("flags.unknown", { hospital, names: listed(unknown) });
+  for (const count of numbers("overlapping_stays")) if (count > 0) yield finding("flags.overlap", { count, hospital });
+  const times = numbers("last_emergency_access");
+  const last = times.length ? Math.max(...times) : 0;
+  for (const count of numbers("emergency_accesses")) if (count > 0) yield finding("flags.emergency", { count, hospital, last });
+}
+
+// Whether a record names a time more than a day after it was registered.
+function isAhead({ edition, registered }) {
+  if (registered === null || edition === null) return false;
+  return [edition.entered, edition.event?.start ?? null].some((time) => time !== null && time > registered + DAY_S);
+}
+
+// What was done to a patient more than a day after the last stay had ended.
+function* afterDischarge({ of }) {
+  const stays = of("encounter");
+  if (!stays.length || stays.some(({ fields }) => textOf(fields, "/class/code") !== STAY)) return;
+  const spans = stays.map(({ fields }) => spanOf(textOf(fields, "/period/end") ?? ""));
+  if (spans.includes(null)) return;
+  const last = Math.max(...spans.map(([, high]) => floorSeconds(high)));
+  for (const { edition, items, name, row } of of("cited")) {
+    const start = edition?.event?.start;
+    if (DONE.includes(row.type) && start !== undefined && start > last + DAY_S) yield finding("flags.after_discharge", name, items);
+  }
+}
