@@ -88,22 +88,23 @@ def read_table(data: bytes) -> Table:
     return Table(header, cells, tuple(_row(row, places) for row in cells))
 
 
-def write_report(table: Table, found: Sequence[Mapping[str, str]], meaning: str) -> str:
+def write_report(table: Table, found: Sequence[Mapping[str, str]], meaning: str, more: Sequence[str] = ()) -> str:
     """Write a table again, with what came of each row beside it.
 
     Args:
         table: as it was read.
         found: what came of each row, by the names of `REPORT`.
         meaning: name of the column that says it in words.
+        more: names of further columns, which stand at the end.
 
     Returns:
         CSV.
     """
     made = io.StringIO(newline="")
     writer = csv.writer(made)
-    writer.writerow(map(_plain, (*table.header, meaning, *REPORT[1:])))
+    writer.writerow(map(_plain, (*table.header, meaning, *REPORT[1:], *more)))
     for cells, row in zip(table.cells, found, strict=True):
-        writer.writerow(map(_plain, (*cells, *(row[name] for name in REPORT))))
+        writer.writerow(map(_plain, (*cells, *(row[name] for name in (*REPORT, *more)))))
     return made.getvalue()
 
 

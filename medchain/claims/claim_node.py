@@ -22,6 +22,7 @@ from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
+from medchain.claims.einvoice import EInvoices, HttpEInvoices
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.gathering import ClaimGrants, Gathering, GatheringParts
 from medchain.claims.issuing import Issuing
@@ -70,6 +71,7 @@ class ClaimSurroundings:
         ask: asks a patient; the local operation ``ask.send``.
         finder: finds grants for a claim.
         disclose: asks for a disclosure.
+        einvoices: tells whether electronic invoices are genuine; None where nobody is asked.
     """
 
     org_id: str
@@ -88,6 +90,7 @@ class ClaimSurroundings:
     ask: Callable[[Json], Json]
     finder: ClaimGrants
     disclose: Callable[[ClaimWish], ReceivedDisclosure]
+    einvoices: EInvoices | None = None
 
 
 class ClaimNode:
@@ -213,12 +216,16 @@ class ClaimNode:
 
     def _check(self, document: Json) -> Json:
         """Ask whether invoices are claimed."""
-        rows = as_list(members(document, {"rows": list})["rows"])
-        if not 0 < len(rows) <= MAX_CHECKED:
+        given = as_list(members(document, {"rows": list})["rows"])
+        if not 0 < len(given) <= MAX_CHECKED:
             raise InputError("claim.malformed")
-        checked = self.asker.check([read_row(row) for row in rows])
+        rows, einvoices = [read_row(row) for row in given], self._around.einvoices
+        checked = [checked_json(one) for one in self.asker.check(rows)]
+        if einvoices is not None:
+            for one, said in zip(checked, einvoices.check(rows), strict=True):
+                one["einvoice"] = said.to_json()
         reached = self._reached()
-        return {"checked": [checked_json(one) for one in checked], "final_size": reached.size, "time": reached.time}
+        return {"checked": [*checked], "final_size": reached.size, "time": reached.time}
 
     def _reached(self) -> Reached:
         """Tell how far the ledger is final."""
@@ -302,6 +309,7 @@ def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
         ground: of its other parts.
         above: from the floors above.
     """
+    service = node.config.einvoice
     return ClaimNode(
         ClaimSurroundings(
             org_id=node.config.org_id,
@@ -320,11 +328,12 @@ def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
             ask=ground.asks.send,
             finder=ground.exchange.finder,
             disclose=ground.exchange.asker.request_disclosure,
+            einvoices=None if service is None else HttpEInvoices(service, may_stand_in=node.replica.genesis.demo),
         )
     )
 
 
-def checked_json(checked: Checked) -> Json:
+def checked_json(checked: Checked) -> dict[str, Json]:
     """Write what came of a row, for the node's own workers and the command line."""
     known, record = checked.known, checked.record
     return {

@@ -80,6 +80,40 @@ DAYS: Final = Text("预留天数，0 至 30，默认 7", "for how many days, 0 t
 YES: Final = Text("不再询问", "do not ask")
 CONFIRM: Final = Text("冲红后永不能撤销。确定？[yes/否]", "This is for ever. Are you sure? [yes/no]")
 DROPPED: Final = Text("未作任何更改。", "Nothing was changed.")
+EINVOICES: Final[Mapping[str, Text]] = {
+    "genuine": Text("电子票据属实", "the e-invoice is genuine"),
+    "not_asked": Text(
+        "未查验（须有票据代码和金额的整张票据）", "not asked for (a whole invoice with code and amount is)"
+    ),
+    "otherwise": Text("有此票，但校验码、日期或金额不符", "there is one, with another check code, date or amount"),
+    "reversed": Text("电子票据已冲红", "the e-invoice was taken back"),
+    "unknown": Text("查无此电子票据", "there is no such e-invoice"),
+    "unreachable": Text("查验服务未答复", "the service does not answer"),
+}
+"""What a service for electronic invoices says → in words."""
+STOOD_IN: Final = Text("演示替身（非财政部门）：{said}", "stand-in, not the ministry: {said}")
+STAND_IN: Final = Text(
+    "电子票据一栏由演示替身答复，并非财政部门的查验结果。",
+    "What is said of e-invoices comes from a stand-in: no service of the ministry's was asked.",
+)
+STAND_IN_SUMMARY: Final = Text(
+    "演示：用表格中的票据冒充电子票据查验服务，每个答复都注明是替身",
+    "to try things out: answer as a service for e-invoices would, and say each time that it is a stand-in",
+)
+STAND_IN_EXAMPLES: Final = Text(
+    "medchain claims stand-in --csv issued.csv --listen 127.0.0.1:8099",
+    "medchain claims stand-in --csv issued.csv --listen 127.0.0.1:8099",
+)
+STAND_IN_CSV: Final = Text(
+    "已开出的票据表；state 列为 reversed 表示已冲红",
+    "table of the invoices that were issued; `reversed` in a column `state` says that one was taken back",
+)
+LISTEN: Final = Text("监听地址，只可为本机", "where it answers, on this machine alone")
+TOKEN: Final = Text("来问者须出示的令牌文件", "file with the token that who asks must show")
+STANDS_IN: Final = Text(
+    "替身在 {url} 答复；把 einvoice.url 设为它。Ctrl-C 结束。",
+    "A stand-in answers at {url}; set einvoice.url to it. Ctrl-C ends it.",
+)
 FULFILLED: Final = Text(
     "已完成，账本第 {position} 条：{state} {amount}；发票状态 {status}，第 {version} 版。",
     "Done, entry {position}: {state} {amount}; the invoice is {status}, version {version}.",
@@ -101,6 +135,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     "claim.amount": Text("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
     "claim.cancelled": Text("医院的这张发票已作废。", "The hospital has cancelled this invoice."),
     "claim.done": Text("医院称已完成，但账本上没有。", "The hospital says that it is done, and the ledger does not."),
+    "einvoice.listen": Text(
+        "替身只可监听本机地址，例如 127.0.0.1:8099。",
+        "A stand-in listens on this machine alone, such as 127.0.0.1:8099.",
+    ),
     "claim.fishing": Text(
         "今日查无此票的次数过多，医院停止答复。", "Too many invoices were unknown today: the hospital answers no more."
     ),

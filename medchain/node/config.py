@@ -89,6 +89,21 @@ class MailServer:
 
 
 @dataclass(frozen=True, slots=True)
+class EInvoiceService:
+    """Where electronic medical invoices are checked.
+
+    Attributes:
+        url: its address, https but on this machine.
+        token: file with the token that it wants to see, one line; None for none.
+        authorities: PEM file with the authorities that its certificate must come from; None for the system's.
+    """
+
+    url: str
+    token: Path | None
+    authorities: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All settings of a node, checked.
 
@@ -125,6 +140,7 @@ class NodeConfig:
         emergency_release: whether emergencies at other hospitals are answered.
         mail: where letters to people are handed in; None where none are sent.
         sms_command: program that sends short messages to people; None where none are sent.
+        einvoice: where electronic medical invoices are checked; None where they are not.
     """
 
     folder: Path
@@ -158,6 +174,7 @@ class NodeConfig:
     emergency_release: bool = True
     mail: MailServer | None = None
     sms_command: Path | None = None
+    einvoice: EInvoiceService | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +243,20 @@ def _origin_problem(value: Value) -> str | None:
 def _absolute_problem(value: Value) -> str | None:
     """Check an absolute path, or nothing."""
     return None if value == "" or Path(str(value)).is_absolute() else "config.absolute"
+
+
+def _service_problem(value: Value) -> str | None:
+    """Check the address of a service, or nothing: in clear it is this machine."""
+    if value == "":
+        return None
+    try:
+        parts = urlsplit(str(value))
+        _ = parts.port
+    except ValueError:
+        return "config.service"
+    is_plain = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    return None if is_plain and is_safe else "config.service"
 
 
 def _sender_problem(value: Value) -> str | None:
@@ -431,6 +462,20 @@ SETTINGS: Final = (
         "program that sends notices by short message (absolute path); without it, none are sent",
         _absolute_problem,
     ),
+    Setting(
+        "einvoice.url",
+        "",
+        "查验医疗电子票据的服务网址（https，或本机 http）；空则不查验",
+        "service that checks electronic medical invoices (https, or http on this machine); without it, none is asked",
+        _service_problem,
+    ),
+    Setting("einvoice.token", "", "访问该服务的令牌文件", "file with the token for it"),
+    Setting(
+        "einvoice.ca",
+        "",
+        "该服务证书的 CA（PEM）；空则用系统的",
+        "authorities of its certificate (PEM), or the system's",
+    ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
     Setting(
@@ -457,8 +502,10 @@ _FILES: Final = (
     "mail.ca",
     "mail.password",
     "sms.command",
+    "einvoice.token",
+    "einvoice.ca",
 )
-_AUTHORITIES: Final = ("peer.ca", "mail.ca", "witnesses.ca")
+_AUTHORITIES: Final = ("peer.ca", "mail.ca", "witnesses.ca", "einvoice.ca")
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 
 _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
@@ -528,6 +575,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.email": (
         "{setting} 应为一个小写的电子邮件地址，例如 notices@renhe.example，现为 {value}。",
         "{setting} must be an e-mail address in small letters, such as notices@renhe.example, not {value}.",
+    ),
+    "config.service": (
+        "{setting} 应为 https 网址（仅本机可用 http），不带参数，现为 {value}。",
+        "{setting} must be an https address (http on this machine alone) without a query, not {value}.",
     ),
     "config.absolute": (
         "{setting} 应为绝对路径，例如 /usr/local/bin/send-sms，现为 {value}。",
@@ -818,7 +869,7 @@ def _judge_files(folder: Path, values: Mapping[str, Value]) -> list[Problem]:
     witnesses = str(values.get("witnesses.file", ""))
     if witnesses and (folder / witnesses).is_file():
         problems += _judge_witnesses(folder / witnesses)
-    for name in ("metrics.token", "mail.password"):
+    for name in ("metrics.token", "mail.password", "einvoice.token"):
         secret = folder / str(values.get(name) or "")
         if secret.is_file():
             problems += _judge_mode(secret, name)
@@ -902,6 +953,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         emergency_release=values["emergency.release"] == "yes",
         mail=_mail(folder, values),
         sms_command=Path(str(values["sms.command"])) if values["sms.command"] else None,
+        einvoice=_einvoice(folder, values),
     )
 
 
@@ -941,6 +993,14 @@ def _mail(folder: Path, values: Mapping[str, Value]) -> MailServer | None:
         user=str(values["mail.user"]),
         password=folder / password if password else None,
     )
+
+
+def _einvoice(folder: Path, values: Mapping[str, Value]) -> EInvoiceService | None:
+    """Name the service that checks invoices, if there is one."""
+    url, token, authorities = (str(values[f"einvoice.{name}"]) for name in ("url", "token", "ca"))
+    if not url:
+        return None
+    return EInvoiceService(url, folder / token if token else None, folder / authorities if authorities else None)
 
 
 def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:

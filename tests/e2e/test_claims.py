@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +20,10 @@ from medchain.encoding import Json
 from medchain.errors import MedchainError
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
-from tests.e2e.running_demo import issued_token
+from tests.children import child
+from tests.e2e.running_demo import STOP_S, issued_token
 from tests.e2e.town import Town, running_town
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -42,8 +46,17 @@ HEADER = "issuer,code,number,date,check_code,amount\r\n"
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory) -> Iterator[Town]:
-    with running_town(tmp_path_factory.mktemp("claims"), FOUNDERS, COMMISSION) as running:
+    folder = tmp_path_factory.mktemp("claims")
+    [port] = free_ports(1, folder)
+    table = folder / "issued.csv"
+    table.write_text(HEADER + f"{CODE},99060225,1774000400,2025-09-06,E1774000400,{TOTAL}\r\n")
+    words = ("claims", "stand-in", "--csv", table, "--listen", f"127.0.0.1:{port}")
+    stand_in = child([sys.executable, "-m", "medchain.cli", *map(str, words)])
+    settings = {TAIHE: (f"einvoice.url=http://127.0.0.1:{port}/",)}
+    with running_town(folder, FOUNDERS, COMMISSION, settings) as running:
         yield running
+    stand_in.send_signal(signal.SIGINT)
+    assert stand_in.wait(STOP_S) == 0
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +151,22 @@ def test_attack_one_invoice_on_paper_at_one_insurer_and_electronically_at_anothe
     assert refused.value.code == "claim.amount"
     [on_copy] = check(town, TAIHE, [on_paper(1_774_000_100)], tmp_path)
     assert (on_copy["claim_id"], on_copy["differs"]) == (done["claim_id"], ["number"])
+
+
+def test_an_e_invoice_is_checked_at_a_service_that_says_that_it_is_a_stand_in(town, hospital, tmp_path):
+    hospital.issue(1_774_000_400)
+    # Of a member, and of nobody here: the ledger can say nothing of that one.
+    rows = [held(1_774_000_400), held(1_774_000_400) | {"issuer": "11000000", "amount": "1.00"}]
+    found = check(town, TAIHE, rows, tmp_path)
+    assert [one["finding"] for one in found] == ["free", "outside"]
+    assert [one["einvoice"] for one in found] == [
+        {"answer": "genuine", "stand_in": True},
+        {"answer": "otherwise", "stand_in": True},
+    ]
+    assert "einvoice" not in check(town, ANXIN, rows, tmp_path)[0]
+    table = tmp_path / "rows.csv"
+    said = town.run("claims", "check", "--csv", table, "--config", town.config(TAIHE), "--lang", "en")
+    assert "stand-in, not the ministry: the e-invoice is genuine" in said
 
 
 def race(town: Town, number: int) -> list[str]:

@@ -31,6 +31,7 @@ class Town:
     ledger: str = ""
     running: dict[str, subprocess.Popen] = field(default_factory=dict)
     webs: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def run(self, *words: object, code: int = 0) -> str:
         """Run a command as a process of its own; returns standard output."""
@@ -62,7 +63,8 @@ class Town:
 
     def start(self, org_id: str) -> None:
         words = ("node", "run", "--config", self.config(org_id), "--set", "web.workers=1", "--end-with-stdin")
-        more = ("--set", "node.stop_timeout_s=5", "--set", "web.threads=1")
+        settings = ("node.stop_timeout_s=5", "web.threads=1", *self.settings.get(org_id, ()))
+        more = [word for one in settings for word in ("--set", one)]
         command = [sys.executable, "-m", "medchain.cli", *map(str, (*words, *more))]
         self.running[org_id] = child(command, stdin=subprocess.PIPE)
 
@@ -146,15 +148,21 @@ def is_there(shown, *, final: bool) -> bool:
 
 
 @contextmanager
-def running_town(folder: Path, roles: Mapping[str, tuple[str, ...]], orderer: str) -> Iterator[Town]:
+def running_town(
+    folder: Path,
+    roles: Mapping[str, tuple[str, ...]],
+    orderer: str,
+    settings: Mapping[str, tuple[str, ...]] | None = None,
+) -> Iterator[Town]:
     """Found a consortium and run its nodes.
 
     Args:
         folder: where their folders are made.
         roles: org_id → its role, and further words of `medchain init`.
         orderer: who orders first.
+        settings: org_id → further settings of its node, ``name=value``.
     """
-    town = Town(folder)
+    town = Town(folder, settings=dict(settings or {}))
     for org_id, (role, *more) in roles.items():
         town.init(org_id, role, *more)
     files = [folder / org_id / "member.json" for org_id in roles]

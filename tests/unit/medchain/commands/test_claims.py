@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from medchain.claims.asking import CHECK, Finding
 from medchain.claims.check_words import DIFFERENCES, FINDINGS
 from medchain.claims.claim_node import checked_json
+from medchain.claims.einvoice import Said
 from medchain.commands import claims as commands
+from medchain.commands.claim_texts import EINVOICES
 from medchain.ledger.claim_question import read_row
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
@@ -49,13 +52,14 @@ def table(tmp_path):
 
 
 @contextmanager
-def served(case, node):
-    """Have an insurer's operation answered where its configuration says."""
+def served(case, node, einvoice: dict | None = None):
+    """Have an insurer's operation answered where its configuration says; perhaps with what a service says of each."""
 
     def check(document):
         asked.append(len(document["rows"]))
         checked = case.insurer.check([read_row(one) for one in document["rows"]])
-        return {"checked": [checked_json(one) for one in checked], "final_size": 7, "time": NOW}
+        said = {} if einvoice is None else {"einvoice": einvoice}
+        return {"checked": [checked_json(one) | said for one in checked], "final_size": 7, "time": NOW}
 
     asked: list[int] = []
     layout = Layout(node.parent)
@@ -98,6 +102,53 @@ def test_a_difference_is_said_in_words_in_both_languages(run, node, case, table)
     assert said[0]["differs"] == "amount status"
     assert said[0]["meaning"] == "genuine, not claimed; other than on the invoice: amount, state"
     assert said[1]["说明"] == "真实，未理赔；与发票不符：金额、状态"
+
+
+@pytest.mark.parametrize(
+    ("lang", "is_stand_in", "cell", "note"),
+    [
+        ("en", False, "the e-invoice is genuine", ""),
+        ("zh", False, "电子票据属实", ""),
+        ("en", True, "stand-in, not the ministry: the e-invoice is genuine", "comes from a stand-in"),
+        ("zh", True, "演示替身（非财政部门）：电子票据属实", "由演示替身答复"),
+    ],
+)
+def test_what_a_service_says_of_e_invoices_is_a_column_and_a_stand_in_is_named(
+    run, node, case, table, lang, is_stand_in, cell, note
+):
+    with served(case, node, {"answer": "genuine", "stand_in": is_stand_in}):
+        ran = run("claims", "check", "--csv", table, "--config", node, "--lang", lang)
+    rows = read(ran.out)
+    # A row that cannot be read was asked for nowhere.
+    assert [one["einvoice"] for one in rows] == [cell, cell, "", cell]
+    assert (note in ran.err, "stand-in" in ran.err or "替身" in ran.err) == (True, is_stand_in)
+
+
+def test_where_no_service_is_configured_nothing_is_said(run, node, case, table):
+    with served(case, node):
+        assert "einvoice" not in read(run("claims", "check", "--csv", table, "--config", node).out)[0]
+
+
+def test_each_answer_of_a_service_has_its_words():
+    assert {*EINVOICES} == {*Said}
+
+
+def test_a_stand_in_answers_on_this_machine_alone_and_says_that_it_is_one(run, table, tmp_path, monkeypatch):
+    def serve(server, *_given: object) -> None:
+        served_at.append(server.server_address[0])
+        raise KeyboardInterrupt
+
+    served_at: list[str] = []
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", serve)
+    token = tmp_path / "token"
+    token.write_text("t")
+    words = ("claims", "stand-in", "--csv", table, "--token", token, "--lang", "en")
+    ran = run(*words)
+    assert (ran.code, "A stand-in answers at http://127.0.0.1:" in ran.out, served_at) == (0, True, ["127.0.0.1"])
+    assert run(*words, "--json").document["stand_in"] is True
+    for listen in ("0.0.0.0:8099", "check.example:80", "nonsense"):
+        refused = run(*words, "--listen", listen)
+        assert (refused.code, "this machine alone" in refused.err) == (2, True)
 
 
 def test_a_report_is_written_to_a_new_file_whole(run, node, case, table, tmp_path):

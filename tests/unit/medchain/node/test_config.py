@@ -10,6 +10,7 @@ import pytest
 from medchain.errors import InputError
 from medchain.node.config import (
     Address,
+    EInvoiceService,
     MailServer,
     Problem,
     config_text,
@@ -113,6 +114,22 @@ def test_a_mail_server_is_named_with_its_password(tmp_path):
     assert (found.setting, found.code, found.fatal) == ("mail.password", "config.open_key", True)
 
 
+def test_a_service_that_checks_e_invoices_is_named_with_its_token(tmp_path):
+    assert load_config(write(tmp_path, MINIMAL), {}, {}).einvoice is None
+    token = tmp_path / "e.token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    url = "https://check.example/v1"
+    path = write(tmp_path, MINIMAL + f'[einvoice]\nurl = "{url}"\ntoken = "e.token"\n')
+    assert load_config(path, {}, {}).einvoice == EInvoiceService(url, token, None)
+    token.chmod(0o644)
+    found = only(explain(path))
+    assert (found.setting, found.code, found.fatal) == ("einvoice.token", "config.open_key", True)
+    # On this machine it may be in clear: that is where a translation runs.
+    plain = write(tmp_path, MINIMAL + '[einvoice]\nurl = "http://127.0.0.1:8099/"\n')
+    assert load_config(plain, {}, {}).einvoice == EInvoiceService("http://127.0.0.1:8099/", None, None)
+
+
 @pytest.mark.parametrize(
     ("mode", "is_good"), [(0o755, True), (0o700, True), (0o600, False), (0o775, False), (0o757, False)]
 )
@@ -179,6 +196,13 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + '[mail]\nsender = "a@B.example"\n', "mail.sender", "config.email", "small letters"),
         (MINIMAL + '[sms]\ncommand = "send-sms"\n', "sms.command", "config.absolute", "/usr/local/bin/send-sms"),
         (MINIMAL + '[sms]\ncommand = "/no/send-sms"\n', "sms.command", "config.no_file", "/no/send-sms"),
+        (MINIMAL + '[einvoice]\nurl = "http://check.example/"\n', "einvoice.url", "config.service", "https"),
+        (MINIMAL + '[einvoice]\nurl = "https://check.example/?a=1"\n', "einvoice.url", "config.service", "query"),
+        (MINIMAL + '[einvoice]\nurl = "https://u:p@check.example/"\n', "einvoice.url", "config.service", "https"),
+        (MINIMAL + '[einvoice]\nurl = "https://check.example:x/"\n', "einvoice.url", "config.service", "https"),
+        (MINIMAL + '[einvoice]\nurl = "check.example"\n', "einvoice.url", "config.service", "https"),
+        (MINIMAL + '[einvoice]\ntoken = "no.token"\n', "einvoice.token", "config.no_file", "no.token"),
+        (MINIMAL + '[einvoice]\nca = "node.toml"\n', "einvoice.ca", "config.authorities", "node.toml"),
         (MINIMAL + '[peer]\nca = "no.pem"\n', "peer.ca", "config.no_file", "no.pem"),
         (MINIMAL + '[witnesses]\nfile = "no.txt"\n', "witnesses.file", "config.no_file", "no.txt"),
         (MINIMAL + '[witnesses]\nca = "no.pem"\n', "witnesses.ca", "config.no_file", "no.pem"),
