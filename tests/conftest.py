@@ -32,6 +32,7 @@ GROUPS = {
     "demo": (
         "test_across_hosts",
         "test_browse_browser",
+        "test_browser_of_claims",
         "test_browser_of_patients",
         "test_c2sp_tools",
         "test_demo",

@@ -1,8 +1,8 @@
 """The page of the duplicate check: one invoice by a form, many by a table, and a report when they are done.
 
 Keeps true: what stands on an invoice is in no address; a table is worked through in the daemon, so that whoever brought
-it may leave and come back; it is shown to nobody else. Works without scripts: a page whose table is not done yet asks
-the browser to look again. Trusts the daemon for what came of each row.
+it may leave and come back; it is shown to nobody else. Works without scripts; where one runs, the page of a table that
+is not done yet looks again by itself. Trusts the daemon for what came of each row.
 Source: `docs/spec/claim-question.md` 15, `docs/spec/smart.md` 36.
 """
 
@@ -36,7 +36,7 @@ MOST_SHOWN: Final = 100
 """Most rows of a table that the page shows; the report has them all."""
 
 AGAIN_S: Final = 2
-"""After how many seconds a browser looks again while a table is not done."""
+"""After how many seconds a script looks again while a table is not done."""
 
 GOOD: Final = frozenset({Finding.FREE.value})
 """Findings after which nothing is to be looked at."""

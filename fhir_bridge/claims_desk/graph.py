@@ -17,7 +17,7 @@ from medchain.ledger.evidence.verdict import ClaimVerdict, Colour, Finding, Line
 LANES: Final = ("hospital", "patient", "ledger", "insurer")
 """The lanes, from left to right."""
 
-LANE_WIDTH: Final = 250
+LANE_WIDTH: Final = 242
 """From one lane to the next, in pixels."""
 
 NODE_WIDTH: Final = 200
@@ -32,7 +32,7 @@ ROW_HEIGHT: Final = 88
 TOP: Final = 44
 """Room for the names of the lanes, in pixels."""
 
-MARGIN: Final = 16
+MARGIN: Final = 14
 """Room at the sides, in pixels."""
 
 UNITS: Final = 26
@@ -41,6 +41,21 @@ UNITS: Final = 26
 MAX_HOSPITALS: Final = 8
 """Most hospitals that have nodes of their own; the findings of all are in the lines."""
 
+KINDS: Final = (
+    "records",
+    "invoice",
+    "consent",
+    "registered",
+    "access",
+    "unclaimed",
+    "claim",
+    "coverage",
+    "flags",
+    "verdict",
+)
+"""What nodes can be, in the order in which they stand in their lanes."""
+
+_BETWEEN: Final = {"patient": ROW_HEIGHT // 2}
 _REGISTERED: Final = (Line.SOURCE, Line.UNALTERED)
 _WIDE: Final = frozenset("WF")
 _LIMIT: Final = 2
@@ -141,7 +156,7 @@ def graph_of(verdict: ClaimVerdict, hospitals: Iterable[str]) -> Graph:
     edges = [edge for number in range(len(known)) for edge in _edges(number)]
     edges += [Edge("invoice", "unclaimed"), Edge("unclaimed", "claim")]
     edges += [Edge(one, "verdict") for one in ("claim", "coverage", "flags")]
-    ordered = sorted(nodes, key=lambda one: LANES.index(one.lane))
+    ordered = sorted(nodes, key=lambda one: (LANES.index(one.lane), KINDS.index(one.kind)))
     return Graph(tuple(ordered), tuple(edges))
 
 
@@ -194,13 +209,15 @@ def drawn(graph: Graph, titles: Mapping[str, str]) -> Picture:
     nodes: dict[str, Drawn] = {}
     for node in graph.nodes:
         x = MARGIN + LANES.index(node.lane) * LANE_WIDTH
-        y = TOP + rows[node.lane] * ROW_HEIGHT
+        # What leads from a hospital's records to the ledger passes between the permissions.
+        y = TOP + rows[node.lane] * ROW_HEIGHT + _BETWEEN.get(node.lane, 0)
         nodes[node.key] = Drawn(node, x, y, wrapped(titles[node.key]))
         rows[node.lane] += 1
     width = 2 * MARGIN + (len(LANES) - 1) * LANE_WIDTH + NODE_WIDTH
     lanes = tuple((lane, MARGIN + at * LANE_WIDTH + NODE_WIDTH // 2) for at, lane in enumerate(LANES))
     paths = tuple(_path(nodes[one.source], nodes[one.target]) for one in graph.edges)
-    return Picture(width, TOP + max(rows.values()) * ROW_HEIGHT, lanes, tuple(nodes.values()), paths)
+    height = max(one.y for one in nodes.values()) + ROW_HEIGHT
+    return Picture(width, height, lanes, tuple(nodes.values()), paths)
 
 
 def _path(source: Drawn, target: Drawn) -> str:

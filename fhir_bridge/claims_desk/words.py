@@ -305,6 +305,7 @@ CLAIM_WORDS: Final[Words] = {
         "可以离开此页，稍后再回来；24 小时内有效，节点重启后需重新提交。",
         "You may leave this page and come back within 24 hours. After a restart of the node, bring the table again.",
     ),
+    "claims.check.look_again": ("看看进度", "See how far it is"),
     "claims.check.failed": (
         "查询中断，未查询的行记为医院暂时无法连接。请重新提交。",
         "This ended before all was asked; what was not is written as not reachable. Bring the table again.",

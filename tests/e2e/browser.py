@@ -215,6 +215,10 @@ class Browser:
         command = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": kind}}
         self._call("POST", f"{self._session}/goog/cdp/execute", command)
 
+    def pdf(self) -> str:
+        """Print the page on paper; gives the file, base64."""
+        return self._call("POST", f"{self._session}/print", {"background": True})
+
     def picture(self, path: Path) -> None:
         """Take a picture of the page."""
         path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))

@@ -1,5 +1,5 @@
-// Moves the focus along the rows of a list by the arrow keys; Enter follows the link that has it, as everywhere. The list
-// is whole without this.
+// Moves the focus along the rows of a list by the arrow keys; Enter follows the link that has it, as everywhere. Shows how
+// far something is that is not done yet. The pages are whole without this.
 const links = [...document.querySelectorAll("[data-rows] tbody a")];
 document.querySelectorAll("[data-keys]").forEach((one) => { one.hidden = links.length === 0; });
 document.addEventListener("keydown", (event) => {
@@ -11,3 +11,20 @@ document.addEventListener("keydown", (event) => {
   links[next].focus();
   event.preventDefault();
 });
+
+const look = async () => {
+  try {
+    const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const main = page.querySelector("main");
+    if (answer.ok && main !== null) document.querySelector("main").replaceChildren(...main.childNodes);
+  } catch {
+    // The node is away for a moment: what is shown stays, and it is looked again.
+  }
+  again();
+};
+const again = () => {
+  const waiting = document.querySelector("[data-again]");
+  if (waiting !== null) setTimeout(look, Number(waiting.dataset.again) * 1000);
+};
+again();

@@ -102,6 +102,25 @@ def test_nodes_stand_in_their_lanes_one_under_the_other():
     assert places["registered-0"] == (MARGIN + 2 * LANE_WIDTH, TOP)
     assert len(set(places.values())) == len(places)
     assert max(y for _, y in places.values()) + NODE_HEIGHT <= picture.height
+
+
+def test_what_leads_to_the_ledger_passes_between_the_permissions():
+    graph = graph_of(verdict(), (RENHE, OTHER))
+    places = {
+        one.node.key: (one.x, one.y) for one in drawn(graph, dict.fromkeys((one.key for one in graph.nodes), ""))[3]
+    }
+    for number in (0, 1):
+        y = places[f"records-{number}"][1]
+        assert places[f"registered-{number}"][1] == y
+        middle = y + NODE_HEIGHT // 2
+        assert not any(
+            places[f"consent-{one}"][1] <= middle <= places[f"consent-{one}"][1] + NODE_HEIGHT for one in (0, 1)
+        )
+
+
+def test_edges_are_curves():
+    graph = graph_of(verdict(), (RENHE,))
+    picture = drawn(graph, dict.fromkeys((one.key for one in graph.nodes), ""))
     assert all(re.fullmatch(r"M\d+ \d+C[\d ]+", path) for path in picture.paths)
 
 

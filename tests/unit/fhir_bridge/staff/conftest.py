@@ -95,14 +95,17 @@ class World:
             self.core.service.create(NewRecord(one["resourceType"], one["id"], content, name, document=one))
         return name
 
-    def staff(self, role: Role = Role.CLINICIAN, person: str | None = None) -> Browser:
-        """Sign somebody new in; whoever is at the desk is some Practitioner, where nobody else is named."""
+    def session(self, role: Role, person: str | None = None) -> str:
+        """Begin a session of somebody new; whoever is at the desk is some Practitioner, where nobody else is named."""
         now, account = self.site.clock(), secrets.token_hex(16)
         if person is None:
             person = f"Practitioner/{account}" if role is Role.DESK else ""
         self.site.accounts.put_account(Account(account, account, "李医生", role, person, None, None, now))
-        client = self.app.test_client()
-        secret = self.site.accounts.begin_session(account, "passkey", now, now + 8 * 3600, None)
+        return self.site.accounts.begin_session(account, "passkey", now, now + 8 * 3600, None)
+
+    def staff(self, role: Role = Role.CLINICIAN, person: str | None = None) -> Browser:
+        """Sign somebody new in, as `session`."""
+        client, secret = self.app.test_client(), self.session(role, person)
         client.set_cookie(self.site.cookie, secret, domain=HOST, secure=True)
         return Browser(client)
 
@@ -113,13 +116,13 @@ class World:
             self.desks.federation.wait()
 
 
-def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
+def opened(desks: Desks, org_id: str, stack: ExitStack, origin: str = ORIGIN) -> World:
     """Put an organisation's pages over its node."""
     site, clock, key = desks.federation.sites[org_id], desks.federation.clock, seed(org_id, "records")
     audit = JournalAudit(site.folder, key, clock)
     stack.callback(audit.close)
     search = SearchService(
-        site.records, SearchIndex(site.records, bases=frozenset({f"{ORIGIN}/fhir"})), key, genesis().ledger, clock
+        site.records, SearchIndex(site.records, bases=frozenset({f"{origin}/fhir"})), key, genesis().ledger, clock
     )
     service = RecordService(site.records, genesis().ledger, key, clock, index=search.index)
     local = desks.local(org_id)
@@ -131,8 +134,8 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
         store=site.records,
         records_key=key,
         tokens=None,
-        base_url=f"{ORIGIN}/fhir",
-        token_url=f"{ORIGIN}/token",
+        base_url=f"{origin}/fhir",
+        token_url=f"{origin}/token",
         clock=clock,
         final_size=lambda: site.ledger.final().size,
         majority_years=PolicyTerms(local, {}).majority_years,
@@ -145,7 +148,7 @@ def opened(desks: Desks, org_id: str, stack: ExitStack) -> World:
     web = Site(
         org_id=org_id,
         name=("仁和医院", "Renhe Hospital"),
-        origins=(ORIGIN,),
+        origins=(origin,),
         accounts=site.records.accounts,
         signed=Signed(b"k" * 32),
         use_once=lambda name, until: site.records.use_once(name, until, now=clock()),

@@ -1,0 +1,275 @@
+"""The pages of claims in a real browser, over whole nodes: two languages, desk, phone, paper, keyboard, no scripts."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import itertools
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from medchain.claims.cases import CaseClient
+from medchain.store.accounts import Role
+from tests.e2e.accessibility import violations
+from tests.e2e.browser import Browser, is_there
+from tests.e2e.scripts_off import faults_of
+from tests.ports import free_ports
+from tests.unit.fhir_bridge.claims_desk.judged import GREEN, judge
+from tests.unit.fhir_bridge.staff.conftest import World, opened
+from tests.unit.medchain.claims.filed import ELSEWHERE, content
+from tests.unit.medchain.claims.hospitals import Hospitals, running_hospitals
+from tests.unit.medchain.claims.questions import issued, row
+from tests.unit.medchain.node.desks import Desks
+from tests.unit.medchain.node.federation import ANXIN, RENHE
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
+]
+
+SIZES = ((390, 844), (1280, 900))
+MOST_BYTES = 70 * 1024
+NUMBERS = (f"AX2025092500{number:05}" for number in itertools.count(1))
+DOWN, ENTER, UP = "\ue015", "\ue007", "\ue013"
+
+
+@dataclass
+class Pages:
+    """An insurer's pages and a hospital's, each with a browser of its desk."""
+
+    hospitals: Hospitals
+    worlds: dict[str, World]
+    browsers: dict[str, Browser]
+    web: dict[str, str]
+
+    def filed(self, *, is_judged: bool = True, is_green: bool = False) -> dict:
+        """Open a claim, and perhaps judge it."""
+        given = {"row": row().to_json()}
+        more = {"supportingInfo": [{"sequence": 1, "category": {"text": "info"}, "valueReference": ELSEWHERE}]}
+        made = content(identifier=[{"value": next(NUMBERS)}], **({} if is_green else more))
+        case = CaseClient(self.hospitals.local(ANXIN)).take(made, given)
+        if is_judged:
+            findings = {"findings": GREEN} if is_green else {}
+            judge(self.worlds[ANXIN].core.store, case, **findings)
+        return case
+
+    def disputed(self, **changes: object) -> str:
+        """Ask the hospital about a claim; returns the address of it."""
+        asked = {"by": "Practitioner/w1", "claim": "c1" * 32, "days": 7, "hospital": RENHE, "patient": ""}
+        asked |= {"records": ["Encounter/e1", "Invoice/i1"], "text": "住院天数与发票不符，请核对。Why?"}
+        return f"/claims/disputes/{self.hospitals.local(ANXIN).call('dispute.open', asked | changes)['id']}"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> Iterator[Pages]:
+    with ExitStack() as stack:
+        hospitals = stack.enter_context(running_hospitals(tmp_path_factory.mktemp("claims")))
+        hospitals.registers[RENHE].rows = [issued()]
+        desks = Desks(hospitals.federation)
+        made = Pages(hospitals, {}, {}, {})
+        ports = free_ports(2, tmp_path_factory.mktemp("ports"))
+        for org_id, port in zip((ANXIN, RENHE), ports, strict=True):
+            made.web[org_id] = f"http://localhost:{port}"
+            world = made.worlds[org_id] = opened(desks, org_id, stack, made.web[org_id])
+            world.local.operations.update(hospitals.nodes[org_id].operations())
+            server = make_server("localhost", port, world.app, threaded=True)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.server_close)
+            stack.callback(server.shutdown)
+            browser = made.browsers[org_id] = Browser(tmp_path_factory.mktemp(org_id))
+            stack.callback(browser.close)
+            browser.open(f"{made.web[org_id]}/sign-in")
+            browser.plant(world.site.cookie, world.session(Role.DESK))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
+
+
+def judged(pages: Pages, org_id: str, path: str, folder: Path, name: str) -> list[str]:
+    """Tell what axe-core has against a page in both languages at both sizes, and take pictures."""
+    browser, found = pages.browsers[org_id], []
+    for language in ("zh", "en"):
+        browser.open(f"{pages.web[org_id]}{path}{'&' if '?' in path else '?'}lang={language}")
+        found += shown(browser, folder, f"{name}-{language}")
+    return found
+
+
+def shown(browser: Browser, folder: Path, name: str) -> list[str]:
+    """Tell the same of the page that a browser shows."""
+    browser.wait_for("#main")
+    found = []
+    for width, height in SIZES:
+        browser.resize(width, height)
+        browser.picture(folder / f"claims-{name}-{width}.png")
+        if browser.script("return document.documentElement.scrollWidth") > width:
+            found.append(f"{name} is wider than {width}")
+        found += [f"{name} {width} {one}" for one in violations(browser)]
+    return found
+
+
+def test_empty_pages_say_so_and_break_no_rule_of_accessibility(pages, pictures):
+    found = []
+    for path, name in (("cases", "cases-empty"), ("disputes", "disputes-empty"), ("check", "check-empty")):
+        found += judged(pages, ANXIN, f"/claims/{path}", pictures, name)
+    assert found + judged(pages, RENHE, "/claims/disputes", pictures, "hospital-empty") == []
+
+
+def test_full_pages_break_no_rule_of_accessibility(pages, pictures):
+    case, place = pages.filed(), pages.disputed()
+    pages.filed(is_green=True)
+    fresh = pages.filed(is_judged=False)
+    found = judged(pages, ANXIN, "/claims/cases", pictures, "cases")
+    found += judged(pages, ANXIN, f"/claims/cases/{case['id']}", pictures, "case")
+    found += judged(pages, ANXIN, f"/claims/cases/{fresh['id']}", pictures, "case-new")
+    found += judged(pages, ANXIN, "/claims/disputes", pictures, "disputes")
+    found += judged(pages, RENHE, place, pictures, "hospital-dispute")
+    assert found + judged(pages, ANXIN, place, pictures, "dispute") == []
+
+
+def test_errors_break_no_rule_of_accessibility_and_keep_what_was_typed(pages, pictures):
+    browser, found = pages.browsers[ANXIN], judged(pages, ANXIN, f"/claims/cases/{'0' * 32}", pictures, "error")
+    for language in ("zh", "en"):
+        browser.open(f"{pages.web[ANXIN]}/claims/cases?lang={language}")
+        browser.type("#reference", "Patient/p1")
+        browser.leave("form[action='/claims/cases/open'] button")
+        found += shown(browser, pictures, f"open-error-{language}")
+        browser.open(f"{pages.web[ANXIN]}/claims/check?lang={language}")
+        for name, value in (("issuer", "99010001"), ("number", "1774778511"), ("date", "x"), ("check_code", "rha0jt")):
+            browser.type(f"#{name}", value)
+        browser.leave("form[action='/claims/check/one'] button")
+        found += shown(browser, pictures, f"check-error-{language}")
+        assert browser.script("return document.querySelector('#number').value") == "1774778511"
+    assert found == []
+
+
+def test_an_invoice_and_a_table_are_checked(pages, pictures, tmp_path):
+    browser, held = pages.browsers[ANXIN], row()
+    browser.open(f"{pages.web[ANXIN]}/claims/check?lang=en")
+    for name in ("issuer", "code", "number", "date", "check_code", "amount"):
+        browser.type(f"#{name}", getattr(held, name))
+    browser.leave("form[action='/claims/check/one'] button")
+    browser.wait_until("genuine, not claimed")
+    assert shown(browser, pictures, "check-found") == []
+    table = tmp_path / "t.csv"
+    fields = f"{held.issuer},{held.code},{{}},{held.date},{held.check_code}"
+    table.write_text("\n".join(["issuer,code,number,date,check_code", fields.format(held.number), fields.format("9")]))
+    browser.type("#table", str(table))
+    browser.leave("form[action='/claims/check/table'] button")
+    browser.wait_until("0 of 2 done")
+    assert shown(browser, pictures, "batch-waiting") == []
+    while pages.hospitals.nodes[ANXIN].checks.round():
+        pass
+    # The page looks again by itself.
+    browser.wait_until("Download the report")
+    assert shown(browser, pictures, "batch-done") == []
+
+
+def test_a_hospital_answers_and_the_insurer_closes(pages, pictures):
+    place = pages.disputed(days=1)
+    hospital, insurer = pages.browsers[RENHE], pages.browsers[ANXIN]
+    hospital.open(f"{pages.web[RENHE]}{place}?lang=en")
+    hospital.type("#text", "出院日期更正过一次。")
+    hospital.leave("form.mc-no-print button")
+    hospital.wait_until("Answered by the hospital")
+    insurer.open(f"{pages.web[ANXIN]}{place}?lang=en")
+    insurer.wait_until("出院日期更正过一次。")
+    assert shown(insurer, pictures, "dispute-answered") == []
+    insurer.leave("form.mc-no-print:last-of-type button")
+    insurer.wait_until("Closed")
+
+
+def test_the_list_is_walked_by_arrow_keys_and_opened_by_enter(pages):
+    case = pages.filed(is_green=True)
+    browser = pages.browsers[ANXIN]
+    browser.open(f"{pages.web[ANXIN]}/claims/cases?lang=en&order=-number")
+    browser.wait_until("Arrow keys move")
+    browser.press(DOWN, DOWN, UP)
+    assert browser.script("return document.activeElement.textContent") == case["number"]
+    browser.press(ENTER)
+    browser.wait_until("The evidence as a table")
+    assert browser.url.endswith(case["id"])
+
+
+def test_each_node_of_the_graph_leads_to_how_it_is_known(pages):
+    case, browser = pages.filed(), pages.browsers[ANXIN]
+    browser.open(f"{pages.web[ANXIN]}/claims/cases/{case['id']}?lang=en")
+    browser.wait_for("svg a")
+    places = browser.script("return [...document.querySelectorAll('svg a')].map((one) => one.getAttribute('href'))")
+    assert len(places) == len(set(places)) > 9
+    said = "return [...document.querySelectorAll('svg a')].map((one) => document.querySelector("
+    assert all(browser.script(f"{said}one.getAttribute('href')).cells[2].innerText.length > 40)"))
+    browser.script("document.querySelector('svg a[href=\"#node-flags\"]').dispatchEvent(new MouseEvent('click'))")
+    assert browser.url.endswith("#node-flags")
+    # No title stands out of its node.
+    inside = """return [...document.querySelectorAll('svg a')].every((one) => {
+      const box = one.querySelector('rect').getBoundingClientRect();
+      return [...one.querySelectorAll('text')].every((text) => {
+        const at = text.getBoundingClientRect();
+        return at.left >= box.left && at.right <= box.right && at.top >= box.top && at.bottom <= box.bottom;
+      });
+    })"""
+    assert browser.script(inside)
+
+
+def test_a_claim_is_printed_with_all_that_was_found_and_no_form(pages, pictures):
+    case, browser = pages.filed(), pages.browsers[ANXIN]
+    for language in ("zh", "en"):
+        browser.open(f"{pages.web[ANXIN]}/claims/cases/{case['id']}?lang={language}")
+        for width, height in SIZES:
+            browser.resize(width, height)
+            for part in ("#graph-title", ".mc-known"):
+                browser.script(f"document.querySelector('{part}').scrollIntoView()")
+                browser.picture(pictures / f"claims-graph-{part[1:]}-{language}-{width}.png")
+        browser.media("print")
+        hidden = "return [...document.querySelectorAll('.mc-header__links, .mc-nav, main form')]"
+        assert browser.script(f"{hidden}.every((one) => one.offsetHeight === 0)")
+        assert browser.script("return document.querySelectorAll('.mc-seven > li').length") == 7
+        # Nothing is cut off at the side of a sheet of A4.
+        browser.resize(720, 1000)
+        wide = "[...document.querySelectorAll('.mc-graph, .mc-table-wide')]"
+        told = "`${one.className || one.id} ${one.scrollWidth} ${one.clientWidth}`"
+        assert (
+            browser.script(f"return {wide}.filter((one) => one.scrollWidth > one.clientWidth).map((one) => {told})")
+            == []
+        )
+        browser.picture(pictures / f"claims-paper-{language}.png")
+        browser.media("")
+        paper = base64.b64decode(browser.pdf())
+        (pictures / f"claims-print-{language}.pdf").write_bytes(paper)
+        assert paper.startswith(b"%PDF-")
+        assert 1 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 6
+
+
+def test_all_pages_are_whole_without_scripts(pages, pictures):
+    case, place, browser = pages.filed(), pages.disputed(), pages.browsers[ANXIN]
+    found = []
+    with browser.without_scripts():
+        for path in ("/claims/cases", f"/claims/cases/{case['id']}", "/claims/check", "/claims/disputes", place):
+            name = path.split("/")[2] + str(len(path))
+            found += faults_of(browser, f"{pages.web[ANXIN]}{path}", pictures, f"claims-{name}", (390,))
+    assert found == []
+
+
+def test_the_first_load_is_small(pages):
+    case, world = pages.filed(), pages.worlds[ANXIN]
+    for path in ("/claims/cases", f"/claims/cases/{case['id']}"):
+        page = world.app.test_client()
+        page.set_cookie(world.site.cookie, world.session(Role.DESK), domain="localhost", secure=True)
+        body = page.get(path, base_url=pages.web[ANXIN].replace("http:", "https:")).get_data()
+        assert b"mc-" in body
+        files = ("pages.css", "claims.js")
+        size = len(gzip.compress(body)) + sum(len(world.patients.pages.assets[name].packed) for name in files)
+        assert size < MOST_BYTES
