@@ -197,15 +197,21 @@ class CaseStatements:
         return Period(known[0].low // SECOND_US, known[-1].high // SECOND_US - 1) if len(known) == len(ends) else None
 
     def _emergencies(self) -> Iterator[Fact]:
-        """Count the emergencies in which this patient's records were looked at: here, and by people from here."""
+        """Count the emergencies in which people from here looked at this patient's records, here or elsewhere.
+
+        What was given to another hospital in its own emergency says nothing of a claim of this one.
+        """
         citation, to = self._case.citation, self._case.time
         began = int(datetime.fromisoformat(citation.first_day).replace(tzinfo=UTC).timestamp())
         window: dict[str, str | int] = {"from": max(0, min(began, citation.created) - BEFORE_S), "to": to}
         after, own = int(window["from"]), self._identifiers()
+        rows = [(row, noted_for(row)) for row in self._reader.node.records.emergencies(after, limit=MOST_NOTED)]
         times = [
             row.time
-            for row in self._reader.node.records.emergencies(after, limit=MOST_NOTED)
-            if row.time <= to and (row.patient == self._case.patient or noted_for(row).identifier in own)
+            for row, noted in rows
+            if row.time <= to
+            and not noted.declaration
+            and (row.patient == self._case.patient or noted.identifier in own)
         ]
         yield Fact("emergency_accesses", window, len(times))
         yield Fact("last_emergency_access", window, max(times, default=None))
