@@ -14,7 +14,8 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from consent.web.site import SLOW
-from fhir_bridge.claims_desk.cases import CASES, amount_text, case_row
+from fhir_bridge.claims_desk.cases import CASES, JUDGED_S, amount_text, case_row
+from fhir_bridge.claims_desk.check import AGAIN_S
 from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, read_days, written
 from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, graph_of
 from fhir_bridge.claims_desk.ground import Ground, Standing
@@ -24,10 +25,10 @@ from medchain.claims.cases import Case, CaseClient
 from medchain.claims.dispute import MAX_RECORDS
 from medchain.claims.verdict_words import COLOURS
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, canonical
-from medchain.errors import InputError
+from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.evidence.verdict import ClaimVerdict, parse_verdict
 from medchain.ledger.kinds.content import short_text
-from medchain.web.pages import LANGUAGES, language, redirected
+from medchain.web.pages import LANGUAGES, attached, language, redirected
 
 ASK_DAYS: Final = (1, 3, 7, 14, 30)
 """Days for which a permission for one claim can be asked for."""
@@ -55,10 +56,19 @@ class CasePage:
     def blueprint(self) -> Blueprint:
         """Make the routes."""
         place = f"{CASES}/<name>"
-        rows = [(place, self.show, "GET")]
+        rows = [(place, self.show, "GET"), (f"{place}/bundle", self.bundle, "GET")]
         rows += [
             (f"{place}/{deed.__name__}", deed, "POST")
-            for deed in (self.ask, self.reserve, self.settle, self.release, self.refuse, self.note, self.dispute)
+            for deed in (
+                self.judge,
+                self.ask,
+                self.reserve,
+                self.settle,
+                self.release,
+                self.refuse,
+                self.note,
+                self.dispute,
+            )
         ]
         return self._ground.blueprint("claim-case", rows)
 
@@ -81,6 +91,9 @@ class CasePage:
             outside=[str(one) for one in as_list(case.get("outside"))],
             verdict=None if verdict is None else self._verdict(standing, case, verdict),
             may=self._may(case),
+            progress=self._progress(case),
+            again=AGAIN_S,
+            failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
             deeds=[self._deed(one) for one in as_objects(case.get("deeds"))],
             notes=[{**one, "time": pages.moment(as_number(one.get("time")))} for one in as_objects(case.get("notes"))],
@@ -91,6 +104,20 @@ class CasePage:
             answer_days=days_offered(self._ground),
             usual=str(USUAL_DAYS),
         )
+
+    def bundle(self, name: str) -> Response:
+        """Give the evidence as a file, which anybody can check offline; the claim is in it, so not to auditors."""
+        standing = self._ground.seen_by(insurer=True)
+        if not standing.may_act:
+            raise AccessDeniedError("session.role")
+        with self._ground.viewing(standing, name):
+            packed = self._cases.bundle(name)
+        return attached(packed, "application/zip", f"claim-{name[:8]}.proof.zip")
+
+    def judge(self, name: str) -> Response:
+        """Have the evidence gathered; where that takes longer the page of the claim shows how far it is."""
+        standing = self._ground.done_by(insurer=True)
+        return self._done(standing, name, lambda: self._cases.judge(name, JUDGED_S, is_fresh=True))
 
     def ask(self, name: str) -> Response:
         """Ask the patient for a permission for exactly this claim."""
@@ -179,6 +206,22 @@ class CasePage:
             ],
         }
 
+    def _progress(self, case: Mapping[str, Json]) -> dict[str, Json] | None:
+        """Tell how far the gathering of evidence is; None where none is under way."""
+        told = case.get("progress")
+        return (
+            {"done": as_number(told.get("done")), "of": as_number(told.get("of"))} if isinstance(told, dict) else None
+        )
+
+    def _failures(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str]]:
+        """Word which hospitals told nothing, and why."""
+        pages, failed = self._ground.pages, as_object(case.get("failures"))
+        other = pages.say("claims.failure.other")
+        return [
+            (standing.name(org_id), pages.say_or(f"claims.failure.{code}", other))
+            for org_id, code in sorted(failed.items())
+        ]
+
     def _title(self, standing: Standing, case: Mapping[str, Json], node: Node) -> str:
         """Name a node."""
         cited = as_list(as_object(case.get("cited")).get(node.hospital))
@@ -191,6 +234,8 @@ class CasePage:
         """Tell what can be done with a case in its state."""
         status, has_invoice = str(case.get("status")), case.get("row") is not None
         return {
+            "judge": status != "gathering",
+            "bundle": case.get("verdict") is not None,
             "ask": bool(as_object(case.get("cited"))) and status not in _PAID,
             "reserve": has_invoice and status not in {*_PAID, "gathering"},
             "settle": has_invoice and status == "reserved",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from fhir_bridge.browse.reading import Reading, access_of
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from medchain.claims.cases import CaseClient
 from medchain.encoding import Json, as_number, as_object
-from medchain.errors import InputError, MedchainError
+from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.ledger.evidence.document import MAX_CLAIM_BYTES
 from medchain.ledger.invoice import Amount
 from medchain.ledger.kinds.content import DAY_S
@@ -39,6 +40,9 @@ ORDERS: Final = ("-created", "created", "-amount", "amount", "-colour", "colour"
 
 SHOWN: Final = 25
 """Cases of one page."""
+
+JUDGED_S: Final = 3
+"""How long who opens a claim waits for a verdict, in seconds; after that its page shows how far it is."""
 
 SCRIPT: Final = "claims.js"
 """The script that moves the focus along the rows."""
@@ -92,6 +96,9 @@ class CasePages:
         except MedchainError as error:
             pages = self._ground.pages
             return self._show(standing, problem=pages.say_or(f"error.{error.code}", pages.say("claims.open.problem")))
+        with suppress(UnavailableError):
+            # Where it takes longer, or others are judged at the moment, the page of the claim says so.
+            self._cases.judge(str(case["id"]), JUDGED_S)
         return redirected(f"{CASES}/{case['id']}")
 
     def _opened(self, standing: Standing) -> dict[str, Json]:

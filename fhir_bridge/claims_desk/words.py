@@ -127,6 +127,24 @@ CLAIM_WORDS: Final[Words] = {
     "claims.note.send": ("保存", "Keep it"),
     "claims.dispute.open": ("就此索赔向医院质询", "Ask the hospital about this claim, on the record"),
     "claims.dispute.question": ("问题", "Your question"),
+    "claims.judge.lead": (
+        "向医院和账本收集证据并核查。医院会记录，患者也能看到。",
+        "Gathers the evidence from hospitals and the ledger, and judges. Hospitals record it, and the patient sees it.",
+    ),
+    "claims.judge.send": ("收集证据并核查", "Gather the evidence and judge"),
+    "claims.judge.again": ("重新收集证据并核查", "Gather the evidence anew and judge"),
+    "claims.judge.progress": ("正在收集证据", "The evidence is being gathered"),
+    "claims.failure.title": ("没有提供证据的医院", "Hospitals that told nothing"),
+    "claims.failure.case.no_grant": ("患者尚未授权", "the patient has permitted nothing yet"),
+    "claims.failure.release.nothing": (
+        "没有可出示的：未授权、没有这些记录，或患者已拒绝",
+        "it has nothing to show: not permitted, no such records, or the patient has said no",
+    ),
+    "claims.failure.peer.unreachable": ("医院节点暂时无法连接", "it does not answer now"),
+    "claims.failure.peer.timeout": ("医院节点没有及时答复", "it did not answer in time"),
+    "claims.failure.other": ("医院没有提供，请稍后重试", "it gave nothing; try again later"),
+    "claims.bundle.get": ("下载证据包（zip）", "Download the evidence (zip)"),
+    "claims.bundle.verify": ("离线核查网页", "The page that checks it offline"),
     "claims.verdict.title": ("核查结论", "Verdict"),
     "claims.verdict.as_of": (
         "截至 {time}，账本第 {position} 条。同一份证据在命令行、接口和离线文件中结论相同。",
@@ -323,6 +341,11 @@ CLAIM_WORDS: Final[Words] = {
     "error.claims.role": (
         "本机构不处理理赔：此页仅供保险公司、公共机构，质询页另供医院。",
         "Your organisation does not handle claims: these pages are an insurer's, disputes also a hospital's.",
+    ),
+    "error.case.unjudged": ("这件赔案尚未核查。", "This claim is not judged yet."),
+    "error.case.busy": (
+        "正在核查其他赔案，请稍后再试。",
+        "Other claims are being judged at the moment. Try again soon.",
     ),
     "error.case.unknown": ("没有这件赔案。", "There is no such claim."),
     "error.case.note": ("请写 1 至 1000 字。", "Write 1 to 1,000 characters."),

@@ -8,8 +8,11 @@ import json
 
 import pytest
 
+from fhir_bridge.claims_desk.verdict_view import shown_lines
 from medchain.claims.cases import CaseClient
-from medchain.errors import ConflictError
+from medchain.errors import ConflictError, UnavailableError
+from medchain.ledger.evidence.verdict import parse_verdict
+from medchain.node.packed import unpack_bundle
 from medchain.node.records import NewRecord
 from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
@@ -217,7 +220,62 @@ def test_a_dispute_about_a_patients_claim_goes_with_that_patient(insurance):
     assert rows[0].patient == world.core.service.patient_token(patient)
 
 
-@pytest.mark.parametrize("deed", ["ask", "reserve", "settle", "release", "refuse", "note", "dispute"])
+def test_a_claim_is_judged_and_its_evidence_is_a_file_that_says_the_same(insurance):
+    case, browser = filed(insurance, row=row().to_json()), insurance.desk()
+    place = f"{PAGE}/{case['id']}"
+    assert code_of(browser.get(f"{place}/bundle")) == "case.unjudged"
+    assert did(browser, case, "judge").headers["Location"] == place
+    page = browser.get(f"{place}?lang=en")
+    said = text_of(page)
+    # Nobody has permitted anything yet: what is not shown is said so.
+    assert "Gather the evidence anew and judge" in said
+    assert "Hospitals that told nothing" in said
+    assert "the patient has permitted nothing yet" in said
+    packed = browser.get(f"{place}/bundle")
+    assert packed.headers["Content-Disposition"] == f'attachment; filename="claim-{case["id"][:8]}.proof.zip"'
+    verdict = parse_verdict(unpack_bundle(packed.get_data())["verdict.json"])
+    assert verdict.colour.value == "red"
+    for line in shown_lines(verdict, "en", str):
+        assert f"{line.name} {'✓!✕'[['green', 'amber', 'red'].index(line.colour)]} {line.word}" in said
+    assert code_of(insurance.desk(role=Role.AUDITOR).get(f"{place}/bundle")) == "session.role"
+
+
+def test_who_pastes_a_claim_sees_its_verdict_at_once(insurance):
+    browser = insurance.desk()
+    claim = content(identifier=[{"value": "AT-ONCE"}])
+    page = browser.get(f"{opened(browser, content=claim.decode()).headers['Location']}?lang=en")
+    assert "mc-seven" in page.text
+
+
+def test_while_evidence_is_gathered_the_page_says_how_far_it_is(insurance, monkeypatch):
+    case = filed(insurance)
+    show = insurance.insurer.local.operations["case.show"]
+    progress = {"done": 2, "of": 5, "step": "asked"}
+
+    def gathering(document):
+        return {**show(document), "progress": progress, "status": "gathering"}
+
+    monkeypatch.setitem(insurance.insurer.local.operations, "case.show", gathering)
+    page = insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")
+    assert 'max="5" value="2"' in page.text
+    assert 'data-again="2"' in page.text
+    assert f"{PAGE}/{case['id']}/judge" not in page.text
+
+
+def test_fault_a_claim_is_opened_also_where_it_cannot_be_judged_now(insurance, monkeypatch):
+    def busy(_document):
+        raise UnavailableError("case.busy")
+
+    monkeypatch.setitem(insurance.insurer.local.operations, "case.judge", busy)
+    browser = insurance.desk()
+    claim = content(identifier=[{"value": "BUSY-1"}])
+    place = opened(browser, content=claim.decode()).headers["Location"]
+    assert "There is no verdict yet" in text_of(browser.get(f"{place}?lang=en"))
+    answer = did(browser, {"id": place.rpartition("/")[2]}, "judge")
+    assert (answer.status_code, code_of(answer)) == (503, "case.busy")
+
+
+@pytest.mark.parametrize("deed", ["judge", "ask", "reserve", "settle", "release", "refuse", "note", "dispute"])
 def test_attack_an_auditor_reads_and_does_nothing_and_a_form_counts_once(insurance, case, deed):
     auditor = insurance.desk(role=Role.AUDITOR)
     place = f"{PAGE}/{case['id']}"
