@@ -1,5 +1,5 @@
 // When an entry was accepted: the end of its block and that of the one before, in one tree: docs/spec/proof-bundle.md 13.
-import { isObject, malformed, members, parseCanonical, refused, unbase64 } from "./encoding.js";
+import { hasExactly, malformed, members, parseCanonical, refused, unbase64 } from "./encoding.js";
 import { readState } from "./entry.js";
 import { leafHash, verifyInclusion } from "./merkle.js";
 
@@ -8,8 +8,7 @@ const MAX_BYTES = 16 * 1024;
 /** Tells when the entry at a position was accepted, Unix seconds. */
 export function acceptedAt(bytes, position, tree) {
   const value = parseCanonical(bytes, MAX_BYTES);
-  const isBlock = isObject(value) && Object.keys(value).sort().join() === "after,before,type" && value.type === "medchain/block/v1";
-  if (!isBlock) throw malformed("bundle.block");
+  if (!hasExactly(value, "after,before,type") || value.type !== "medchain/block/v1") throw malformed("bundle.block");
   const after = blockEnd(value.after, tree);
   const before = value.before === null ? null : blockEnd(value.before, tree);
   const isIts =

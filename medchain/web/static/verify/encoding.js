@@ -146,6 +146,15 @@ const KINDS = {
 
 export const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** Whether names are exactly these, given joined by commas, in any order. */
+export function areExactly(found, names) {
+  const needed = names.split(",");
+  return found.length === needed.length && needed.every((name) => found.includes(name));
+}
+
+/** Whether a value is an object with exactly these members, given joined by commas. */
+export const hasExactly = (value, names) => isObject(value) && areExactly(Object.keys(value), names);
+
 /** The member of an object, undefined where it has none of its own. */
 export const member = (value, name) => (isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined);
 

@@ -1,5 +1,5 @@
 // Objects: the state record that the map proves, and the body that only the parties see: docs/spec/state-record.md, body.md.
-import { byBytes, byText, canonical, digest, HASH_BYTES, isObject, malformed, member, members, parseCanonical, refused, same, sha256, unhex, utf8 } from "./encoding.js";
+import { byBytes, byText, canonical, digest, HASH_BYTES, hasExactly, malformed, member, members, parseCanonical, refused, same, sha256, unhex, utf8 } from "./encoding.js";
 import { fieldLeaf, fieldRoot, padLeaf } from "./fields.js";
 
 const ID_BYTES = 16;
@@ -108,8 +108,7 @@ function readField(row) {
 
 function readEvidence(value) {
   if (member(value, "digest") !== undefined) return { digest: unhex(members(value, "digest:str").digest, HASH_BYTES) };
-  const isWhole = isObject(value) && Object.keys(value).sort().join() === "salt,value";
-  if (!isWhole) throw malformed("encoding.members");
+  if (!hasExactly(value, "salt,value")) throw malformed("encoding.members");
   const salt = unhex(value.salt, HASH_BYTES);
   return { digest: digest("medchain/evidence/v1", salt, canonical(value.value)), value: value.value };
 }

@@ -15,8 +15,7 @@ const shown = (content) => ({ ...NOTHING, content, sha256: hex(sha256(content)),
 /** Opens a content against the body hash of its record. */
 export function openContent(bytes, record) {
   const value = parseCanonical(bytes, MAX_BYTES);
-  const open = OPENERS[member(value, "type")] ?? wholeOpening;
-  return open(value, record);
+  return (OPENERS.get(member(value, "type")) ?? wholeOpening)(value, record);
 }
 
 function isOf(record, whole, root) {
@@ -86,9 +85,10 @@ function bodyOpening(value, record) {
   return { ...shown(canonical(top.body)), body, hidden: body.hidden };
 }
 
-const OPENERS = {
-  "medchain/body-opening/v1": bodyOpening,
-  "medchain/field-opening/v1": fieldOpening,
-  "medchain/large-opening/v1": largeOpening,
-  "medchain/part-opening/v1": partOpening,
-};
+// A map: of an object of JavaScript's, names that it has itself would be found as well.
+const OPENERS = new Map([
+  ["medchain/body-opening/v1", bodyOpening],
+  ["medchain/field-opening/v1", fieldOpening],
+  ["medchain/large-opening/v1", largeOpening],
+  ["medchain/part-opening/v1", partOpening],
+]);

@@ -98,6 +98,32 @@ def test_attack_documents_that_readers_could_take_for_others_are_refused_by_both
     assert compared(tmp_path, bundles) == []
 
 
+def test_attack_a_type_that_every_object_of_javascript_has_opens_nothing(tmp_path, cases):
+    """Looked up in an object, `constructor` is found, and calls what is in the document what is registered."""
+    made = cases["genuine_claim"]
+    name = next(name for name in sorted(made.files) if name.endswith("/opening.json"))
+    said_of = json.loads(made.files[name])
+    types = ("constructor", "toString", "__proto__", "hasOwnProperty", "valueOf")
+    forged = {
+        f"{kind} {number}": canonical({**said_of, "type": kind} if number else {"content": "", "type": kind})
+        for kind in types
+        for number in (0, 1)
+    }
+    bundles = {kind: ({**made.files, name: document}, made.policy, made.now) for kind, document in forged.items()}
+    assert [kind for kind, one in bundles.items() if "code" not in said(*one)] == []
+    assert compared(tmp_path, bundles) == []
+
+
+def test_attack_names_that_join_to_others_are_other_names(tmp_path, cases):
+    made = cases["genuine_claim"]
+    evidence = json.loads(made.files["evidence.json"])
+    question = {"answer,hospital,signed,state": None}
+    joined = canonical({**evidence, "question": question})
+    bundles = {"question": ({**made.files, "evidence.json": joined}, made.policy, made.now)}
+    assert said(*bundles["question"]) == {"code": "encoding.members", "refused": False}
+    assert compared(tmp_path, bundles) == []
+
+
 def test_attack_zips_that_unpack_to_too_much_or_to_two_things_are_no_bundles(tmp_path, cases):
     made = cases["genuine_claim"]
 

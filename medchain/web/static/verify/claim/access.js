@@ -1,5 +1,5 @@
 // An access entry with the signed requests that bear it: medchain/ledger/kinds/access.py, docs/spec/release.md.
-import { byBytes, byText, canonical, digest, hex, isObject, malformed, member, members, parseCanonical, refused, unbase64, unhex, utf8 } from "../encoding.js";
+import { areExactly, byBytes, byText, canonical, digest, hasExactly, hex, malformed, member, members, parseCanonical, refused, unbase64, unhex, utf8 } from "../encoding.js";
 import { mapKey, readBody } from "../object.js";
 import { count, lengthOf, period, shortText } from "./content.js";
 import { isAscending } from "./disclosure.js";
@@ -46,7 +46,7 @@ export function readAccess(body, custodian) {
 }
 
 function readContent(content) {
-  if ([...content.keys()].sort().join() !== "accesses,consents,grant") throw malformed("content.fields");
+  if (!areExactly([...content.keys()], "accesses,consents,grant")) throw malformed("content.fields");
   const [rows, consents] = [content.get("accesses"), content.get("consents")];
   if (!Array.isArray(rows) || rows.length < 1 || rows.length > MAX_ACCESSES || !Array.isArray(consents)) throw malformed("access.rows");
   const keys = consents.map((key) => unhex(key, 32));
@@ -64,7 +64,7 @@ function readRow(value) {
 }
 
 function readRequests(evidence) {
-  const rows = isObject(evidence) && Object.keys(evidence).join() === "requests" ? evidence.requests : null;
+  const rows = hasExactly(evidence, "requests") ? evidence.requests : null;
   if (!Array.isArray(rows)) throw malformed("access.requests");
   return rows.map(readSigned);
 }

@@ -1,5 +1,5 @@
 // Small typed pieces of documents, and dates: medchain/ledger/kinds/content.py, medchain/dates.py, in UTC.
-import { isObject, malformed } from "../encoding.js";
+import { hasExactly, malformed } from "../encoding.js";
 
 const MAX_TEXT = 200;
 /** Seconds of a day. */
@@ -8,10 +8,7 @@ export const DAY_S = 86400;
 /** How long a text is as the ledger counts: in code points. */
 export const lengthOf = (text) => (text.length < 2 ? text.length : [...text].length);
 
-/** Whether a value is an object with exactly these members. */
-export const hasExactly = (value, names) => isObject(value) && Object.keys(value).sort().join() === names;
-
-/** Takes an object with exactly these members, given sorted and joined by commas. */
+/** Takes an object with exactly these members, given joined by commas. */
 export function exactly(value, names) {
   if (!hasExactly(value, names)) throw malformed("encoding.members");
   return value;

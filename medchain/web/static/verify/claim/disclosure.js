@@ -1,7 +1,7 @@
 // A disclosure for a claim: what a hospital says, over its signature: docs/spec/claim-evidence.md 1 to 6.
-import { byBytes, byText, canonical, digest, hex, isObject, malformed, member, members, unbase64, unhex } from "../encoding.js";
+import { byBytes, byText, canonical, digest, hasExactly, hex, isObject, malformed, member, members, unbase64, unhex } from "../encoding.js";
 import { mapKey } from "../object.js";
-import { count, exactly, hasExactly, lengthOf, orNull, period, shortText } from "./content.js";
+import { count, exactly, lengthOf, orNull, period, shortText } from "./content.js";
 
 const MAX_ROWS = 480;
 const MAX_TEXT = 200;

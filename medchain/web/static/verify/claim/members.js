@@ -47,7 +47,7 @@ function readKey(value) {
 }
 
 function publicOf(use, text) {
-  const algorithm = Object.hasOwn(ALGORITHMS, use) ? ALGORITHMS[use] : undefined;
+  const algorithm = typeof use === "string" && Object.hasOwn(ALGORITHMS, use) ? ALGORITHMS[use] : undefined;
   if (algorithm === undefined) throw malformed("organisation.key");
   if (algorithm === "es384" && isObject(text)) return readJwk(text);
   const key = unbase64(text);

@@ -1,5 +1,5 @@
 // Line 5: what the ledger holds under the invoice's claim id, which only its hospital can give: docs/spec/claim.md 7 to 17.
-import { hex, isObject, malformed, members, ProofError, unbase64, unhex } from "../encoding.js";
+import { areExactly, hex, isObject, malformed, members, ProofError, unbase64, unhex } from "../encoding.js";
 import { mapKey } from "../object.js";
 import { bodyOf } from "./access.js";
 import { count, DAY_S, orNull, shortText } from "./content.js";
@@ -19,7 +19,7 @@ const UNASKED = {
   unreachable: "unclaimed.unreachable",
 };
 const FIXED = ["check_code", "code", "currency", "date", "issuer", "key", "line", "number", "proof", "replaces", "scope"];
-const SHOWN = [...FIXED, "deed", "open", "time", "total"].sort().join();
+const SHOWN = [...FIXED, "deed", "open", "time", "total"].join();
 const SHARES = [1, 2, 3, 4, 5, 6, 7, 8].map((place) => `share_${place}`);
 const ASKED = ["reserve", "settle", "release"];
 const ACTIONS = [...ASKED, "reverse", "refund"];
@@ -109,8 +109,8 @@ function spelledOr(value) {
 // A claim's content, whole or as an insurer is shown it.
 function readClaimed(content) {
   const isWhole = SHARES.every((name) => content.has(name));
-  const names = [...content.keys()].filter((name) => !SHARES.includes(name)).sort().join();
-  if (names !== SHOWN) throw malformed("content.fields");
+  const names = [...content.keys()].filter((name) => !SHARES.includes(name));
+  if (!areExactly(names, SHOWN)) throw malformed("content.fields");
   readInvoice(Object.fromEntries(content));
   const octets = (name, size) => {
     if (unbase64(content.get(name)).length !== size) throw malformed("claim.malformed");
