@@ -33,7 +33,15 @@ LACKED: Final[Mapping[str, frozenset[str]]] = {"Binary": frozenset({"meta-add", 
 _EXPORT: Final = "export"
 _BULK_DATA: Final = "http://hl7.org/fhir/uv/bulkdata"
 # Operations that are not of every type: operation → the types whose it is.
-_ONLY_OF: Final = {"everything": HAVE_EVERYTHING, _EXPORT: ("Patient", "Group")}
+_ONLY_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "claim-provenance": (),
+    "everything": HAVE_EVERYTHING,
+    _EXPORT: ("Patient", "Group"),
+    "verify-claim-evidence": (),
+}
+# Operations of our own, which HL7 does not define.
+_OURS: Final = frozenset({"claim-provenance", "verify-claim-evidence"})
+_DEFINITIONS: Final = "https://medchain.example/fhir/OperationDefinition"
 _DOCUMENTED: Final = {
     "Provenance": "Of every version of every record there is one that the ledger tells, with its proof as signature: "
     "found by target, patient and _id, and beside the target by _revinclude. What clients write is found as well.",
@@ -229,6 +237,8 @@ def _operation(operation: str, type_name: str) -> Resource:
     if operation == _EXPORT:
         prefix = f"{type_name.lower()}-" if type_name else ""
         return {"name": operation, "definition": f"{_BULK_DATA}/OperationDefinition/{prefix}{operation}"}
+    if operation in _OURS:
+        return {"name": operation, "definition": f"{_DEFINITIONS}/{operation}"}
     base = type_name if operation in _ONLY_OF else "Resource"
     return {"name": operation, "definition": f"http://hl7.org/fhir/OperationDefinition/{base}-{operation}"}
 

@@ -49,6 +49,7 @@ from fhir_bridge.staff.proposed import ProposedPages, SecondHand
 from fhir_bridge.staff.recoveries import RecoveryPages
 from fhir_bridge.staff.restorations import RestorationPages
 from fhir_bridge.validation.check import Mode
+from medchain.claims.cases import CaseClient
 from medchain.errors import UnavailableError
 from medchain.ledger.genesis import Genesis
 from medchain.node.assembly import WebNode
@@ -210,6 +211,7 @@ def make_core(
         waiting=threading.BoundedSemaphore(max(1, node.config.web_threads // 2)),
         label_sets=label_sets(node.config.folder),
         others=ExchangeClient(node.local),
+        cases=CaseClient(node.local),
     )
 
 

@@ -292,6 +292,8 @@ def _content_of(kind: str, type_name: str) -> dict[str, Json]:
     found: dict[str, Json] = {name: {"schema": {"$ref": "#/components/schemas/resource"}} for name in _FHIR}
     if kind == "patch":
         found[_PATCH] = {"schema": {"items": {"type": "object"}, "type": "array"}}
+    elif kind == "evidence":
+        found["application/zip"] = {"schema": dict(_BYTES)}
     elif kind == "any" or type_name == "Binary":
         found["*/*"] = {"schema": dict(_BYTES)}
     return found

@@ -189,6 +189,19 @@ RESPONSES: Final[Mapping[str, Answer]] = {
     ),
     "none": Answer(("已完成，无内容", "Done, nothing to tell"), "", ("ETag", "X-Request-Id")),
     "unchanged": Answer(("客户端已有此版本", "The client has this version"), "", _VERSION),
+    "judged": Answer(
+        (
+            "判定与证据；Accept: application/zip 只取证据包",
+            "The verdict and its evidence; with Accept: application/zip the bundle",
+        ),
+        "evidence",
+        ("X-Request-Id",),
+    ),
+    "gathering": Answer(
+        ("证据仍在收集，请稍后以同样的请求再取", "The evidence is still being gathered: ask the same again"),
+        "resource",
+        ("Retry-After", "X-Request-Id"),
+    ),
     "accepted": Answer(("导出已开始", "The export has begun"), "resource", ("Content-Location", "X-Request-Id")),
     "cancelled": Answer(("导出已删除", "The export is deleted"), "resource", ("X-Request-Id",)),
     "going": Answer(("仍在进行", "Still going on"), "", ("Retry-After", "X-Progress")),
@@ -277,6 +290,16 @@ ABOUT: Final[Mapping[str, About]] = {
     ),
     "DELETE export-cancel": About(("删除导出", "delete an export"), {"202": "cancelled"}, errors=("404",)),
     "GET export-file": About(("取导出文件", "fetch a file of an export"), {"200": "lines"}, errors=("404",)),
+    "POST claim-provenance": About(
+        ("判定一份理赔并取回证据", "have a claim judged, with its evidence"),
+        {"200": "judged", "202": "gathering"},
+        (),
+        "resource",
+        ("404", "409", "413", "415"),
+    ),
+    "POST verify-claim-evidence": About(
+        ("核验理赔证据包", "verify the evidence of a claim"), _FOUND, (), "evidence", ("413", "415")
+    ),
     "GET proof": About(("证明包", "its proof bundle"), {"200": "proof"}, errors=("404", "409", "410")),
     "POST create": About(
         ("新建", "create"),

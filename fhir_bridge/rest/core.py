@@ -25,6 +25,7 @@ from fhir_bridge.search.tree import Condition
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.server import TokenServer
 from fhir_bridge.validation.check import Mode
+from medchain.claims.cases import CaseClient, NoDaemon
 from medchain.crypto.keywrap import WrappingKey
 from medchain.errors import ConflictError
 from medchain.node.clock import Clock
@@ -130,6 +131,7 @@ class Core:
             and say what is so far.
         label_sets: code sets by which labels are set.
         others: asks other organisations for records.
+        cases: asks the daemon for the claims that an insurer looks into.
         judge: tells what conditions say of a resource that is not in the index.
         enforcement: tells what consents keep back.
         gate: says what may be shown.
@@ -159,6 +161,7 @@ class Core:
     waiting: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(WAITING))
     label_sets: Sequence[LabelSet] = (CARRIED,)
     others: Others = field(default_factory=NoOthers)
+    cases: CaseClient = field(default_factory=lambda: CaseClient(NoDaemon()))
     judge: Judge = field(init=False)
     enforcement: Enforcement = field(init=False)
     gate: Gate = field(init=False)

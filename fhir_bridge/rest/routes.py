@@ -23,7 +23,18 @@ from fhir_bridge.gate import HiddenError
 from fhir_bridge.outcome import outcome, status_of
 from fhir_bridge.references import API
 from fhir_bridge.resources import TYPE_PATTERN, is_storable
-from fhir_bridge.rest import batch, elsewhere, everything, export, history, labels, operations, provenance, searching
+from fhir_bridge.rest import (
+    batch,
+    claims,
+    elsewhere,
+    everything,
+    export,
+    history,
+    labels,
+    operations,
+    provenance,
+    searching,
+)
 from fhir_bridge.rest import read as reading
 from fhir_bridge.rest import write as writing
 from fhir_bridge.rest.ask import Ask, Reply
@@ -152,6 +163,26 @@ _OPERATIONS: Final = (
     ),
 )
 
+_CLAIMS: Final = (
+    Interaction(
+        "claim-provenance",
+        "POST",
+        "$claim-provenance",
+        claims.provenance,
+        None,
+        operation="claim-provenance",
+        has_form=False,
+    ),
+    Interaction(
+        "verify-claim-evidence",
+        "POST",
+        "$verify-claim-evidence",
+        claims.verify,
+        None,
+        operation="verify-claim-evidence",
+    ),
+)
+
 _EXPORTS: Final = (
     Interaction("export", "GET", "$export", export.of_system, None, operation="export"),
     Interaction("export", "POST", "$export", export.of_system, None, operation="export"),
@@ -218,6 +249,7 @@ INTERACTIONS: Final = (
     ),
     *_OPERATIONS,
     *_EXPORTS,
+    *_CLAIMS,
     Interaction("proof", "GET", "Type/id/$proof", reading.prove, Action.READ),
     Interaction("proof", "GET", "Type/id/_history/vid/$proof", reading.prove, Action.READ),
     Interaction("create", "POST", "Type", _of_binary(writing.create, writing.create_binary), Action.CREATE, "create"),

@@ -52,6 +52,14 @@ _WORDS: Final[Mapping[str, Words]] = {
     "bundle.resource": Words("条目缺少 resource。", "The entry has no resource."),
     "bundle.type": Words("这里只接受 batch 或 transaction。", "Send a Bundle of type batch or transaction here."),
     "bundle.version": Words("版本不是 ifMatch 所要求的。", "The version is not the one that ifMatch wants."),
+    "case.busy": Words(
+        "正在收集的证据过多，请稍后再试。", "The evidence of too many claims is being gathered: try again in a while."
+    ),
+    "case.claim": Words(
+        "不是可读取的理赔申请，或引用过多。", "This is no claim that can be read, or it cites too many records."
+    ),
+    "case.role": Words("本机构不是保险公司。", "This organisation is no insurer."),
+    "case.unknown": Words("没有这个案件。", "There is no such case."),
     "consent.kept": Words(
         "账本上的同意书由本节点写入；请在患者页面更改，任何客户端都不得写入。",
         "Consents of the ledger are written by the node itself; they are changed on the patient's pages, by no client.",
@@ -263,6 +271,7 @@ _AREAS: Final[Mapping[str, Words]] = {
     "binary": Words("Binary 不合法。", "The Binary is not valid."),
     "bundle": Words("Bundle 不合法。", "The Bundle is not valid."),
     "document": Words("文档不合法。", "The document is not valid."),
+    "case": Words("理赔案件的请求不合法。", "What is asked of the claim's case is not right."),
     "exchange": Words(
         "其他机构的应答与账本不符，已全部拒收。",
         "The answer of the other organisation is not what the ledger says; all of it was refused.",

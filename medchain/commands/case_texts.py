@@ -7,6 +7,30 @@ from typing import Final
 
 from medchain.commands.command import Text
 
+VERDICT_SUMMARY: Final = Text(
+    "保险公司：收集一份理赔的证据并作出判定", "an insurer: gathers the evidence for a claim, and judges it"
+)
+VERDICT_EXAMPLES: Final = Text(
+    """medchain claims verdict 理赔.json --csv 发票.csv --start 2024-03-01 --waiting 90
+medchain claims verdict Claim/42 --out 证据.zip""",
+    """medchain claims verdict claim.json --csv invoices.csv --start 2024-03-01 --waiting 90
+medchain claims verdict Claim/42 --out evidence.zip""",
+)
+CLAIM: Final = Text(
+    "FHIR Claim 或 ExplanationOfBenefit：JSON 文件，或本节点中的编号（Claim/编号）",
+    "FHIR Claim or ExplanationOfBenefit: a JSON file, or one of this node's records (Claim/ID)",
+)
+HOSPITAL: Final = Text(
+    "提供服务的医院（理赔申请没有写明时）", "hospital that provided the services, where the claim does not say"
+)
+START: Final = Text("保障首日，如 2024-03-01", "first day of the insurance, such as 2024-03-01")
+END: Final = Text("保障末日", "its last day")
+WAITING: Final = Text("等待期天数", "days from the first on in which nothing is paid")
+FRESH: Final = Text("重新询问各医院，不用已有的答复", "ask everybody anew, also those who have answered")
+OUT: Final = Text("把证据包写入新文件", "write the evidence into a new file")
+PROGRESS: Final = Text("已收集 {done} / {all}", "gathered {done} of {all}")
+FAILURE: Final = Text("{hospital} 没有给出任何内容（{code}）。", "Nothing came of {hospital} ({code}).")
+
 ERRORS: Final[Mapping[str, Text]] = {
     "case.amount": Text("理赔申请与发票都没有写明金额。", "Neither the claim nor the invoice says an amount."),
     "case.claim": Text(

@@ -28,6 +28,7 @@ from fhir_bridge.smart.oauth import Issuer, Parts, SmartServer
 from fhir_bridge.smart.proofs import ProofCheck
 from fhir_bridge.smart.scopes import parse_scopes
 from fhir_bridge.smart.server import TokenServer
+from medchain.claims.cases import CaseClient
 from medchain.node.records import RecordService
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
@@ -42,6 +43,13 @@ TOKEN_URL = f"{ORIGIN}/token"
 
 def seed(name: str) -> bytes:
     return sha256(name.encode()).digest()
+
+
+class Insurer:
+    """The daemon of an insurer whose evidence is still being gathered."""
+
+    def call(self, operation: str, document: Any, limits: Any = None) -> Any:  # noqa: ANN401, ARG002  # any JSON
+        return {"claim": "", "id": "07" * 16, "progress": None, "status": "gathering", "verdict": None}
 
 
 @dataclass
@@ -116,6 +124,7 @@ def opened(folder: Path) -> Iterator[Server]:
             prove=lambda stored: {"entry.bin": stored.object_id, "version": str(stored.version).encode()},
             audit=audit,
             catch_up=AuditDrain(folder, key, store, service, lambda: time[0], NODE).catch_up,
+            cases=CaseClient(Insurer()),
         )
         app = Flask("test", static_folder=None)
         prepare(app)

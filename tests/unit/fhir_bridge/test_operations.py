@@ -596,6 +596,8 @@ CALLS = {
     "POST Type/$export": ("Patient/$export", {"resourceType": "Parameters"}, ASYNC),
     "GET Type/id/$export": ("Group/g1/$export", None, ASYNC),
     "POST Type/id/$export": ("Group/g1/$export", {"resourceType": "Parameters"}, ASYNC),
+    "POST $claim-provenance": ("$claim-provenance", {"resourceType": "Claim"}, {}),
+    "POST $verify-claim-evidence": ("$verify-claim-evidence", b"no zip", {"Content_Type": "application/zip"}),
     "GET $export-status/id": ("STATUS", None, {}),
     "DELETE $export-status/id": ("STATUS", None, {}),
     "GET $export-file/id": ("FILE", None, {}),
@@ -638,7 +640,9 @@ def test_the_capability_statement_is_valid_and_says_what_the_registry_has(server
     assert len(types) == 145
     assert "Parameters" not in types
     operations = {row["name"] for row in types["Patient"]["operation"]}
-    assert operations == {one.operation for one in INTERACTIONS if one.operation}
+    ours = {"claim-provenance", "verify-claim-evidence"}
+    assert operations | ours == {one.operation for one in INTERACTIONS if one.operation}
+    assert not operations & ours
     assert not {"everything", "export"} & {row["name"] for row in types["Observation"]["operation"]}
     told = [*rest["operation"], *types["Patient"]["operation"], *types["Group"]["operation"]]
     assert [row["definition"].rsplit("/", 1)[1] for row in told if row["name"] == "export"] == [
@@ -646,7 +650,10 @@ def test_the_capability_statement_is_valid_and_says_what_the_registry_has(server
         "patient-export",
         "group-export",
     ]
-    assert [row["name"] for row in rest["operation"]] == ["meta", "export"]
+    assert [row["name"] for row in rest["operation"]] == ["meta", "export", *sorted(ours)]
+    assert {row["definition"] for row in rest["operation"] if row["name"] in ours} == {
+        f"https://medchain.example/fhir/OperationDefinition/{name}" for name in ours
+    }
     # HL7 spells its ids so (profiles-resources.xml).
     assert {url.rsplit("/", 1)[1] for url in rest["compartment"]} == {
         "device",
