@@ -26,6 +26,10 @@ MAX_DEPTH: Final = 32
 MAX_INT: Final = 2**53 - 1
 """Largest magnitude of an integer: what every JSON implementation keeps exactly (RFC 7493 §2.2)."""
 
+MAX_BRACKETS: Final = 1_000_000
+"""Most opening brackets, in texts or not, of a canonical document: each array and object takes a microsecond and some
+sixty bytes, so that 30 MB of ``[],`` took most of a minute and gigabytes; no document of ours has a tenth of it."""
+
 _STANDARD: Final = str.maketrans("-_", "+/")
 
 
@@ -92,11 +96,13 @@ def parse_canonical(data: bytes, *, max_bytes: int) -> Json:
         The value.
 
     Raises:
-        InputError: ``encoding.too_large``, ``encoding.not_json`` or ``encoding.not_canonical`` (duplicate names,
-            white space, other escapes, floats, depth beyond `MAX_DEPTH`).
+        InputError: ``encoding.too_large``, ``encoding.too_many`` (`MAX_BRACKETS`), ``encoding.not_json`` or
+            ``encoding.not_canonical`` (duplicate names, white space, other escapes, floats, depth beyond `MAX_DEPTH`).
     """
     if len(data) > max_bytes:
         raise InputError("encoding.too_large", size=len(data), limit=max_bytes)
+    if len(data) > MAX_BRACKETS and data.count(b"[") + data.count(b"{") > MAX_BRACKETS:
+        raise InputError("encoding.too_many", limit=MAX_BRACKETS)
     try:
         value: Json = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -18,7 +18,7 @@ STEP_ROW: Final = Text(
     "  {step}：{by}，{states} → {state}，填写 {sets}", "  {step}: {by}, {states} → {state}, saying {sets}"
 )
 NO_TYPES: Final = Text(
-    "尚未登记任何类型：请用 policy propose 提出。", "None: the members register types with `policy propose`."
+    "尚未登记任何类型：请用 policy register 提出。", "None: the members register types with `policy register`."
 )
 MAKE_SUMMARY: Final = Text("出具一份声明", "make a statement")
 MAKE_EXAMPLES: Final = Text(

@@ -85,6 +85,18 @@ POLICY_EXAMPLES: Final = Text(
 POLICY_FILE: Final = Text(
     "策略文件，与 medchain policy show --json 的形式相同", "the policy, in the form of `medchain policy show --json`"
 )
+PREDICATE_SUMMARY: Final = Text(
+    "提议登记一种声明类型，策略的其余部分不变", "propose one type of statements; the rest of the policy stays as it is"
+)
+PREDICATE_EXAMPLES: Final = Text(
+    "medchain policy register https://medchain.example/prescription/v1 prescription.json --reason 电子处方",
+    "medchain policy register https://medchain.example/prescription/v1 prescription.json --reason prescriptions",
+)
+PREDICATE_URI: Final = Text("类型的 URI", "URI of the type")
+PREDICATE_FILE: Final = Text(
+    "该类型的定义，见 spec/attest.md：by、fields、named、state、steps",
+    "what the type is, as in spec/attest.md: by, fields, named, state, steps",
+)
 HANDOVER_SUMMARY: Final = Text("提议把排序移交给另一成员", "propose that another member orders from then on")
 HANDOVER_EXAMPLES: Final = Text(
     "medchain orderer hand-over binhai-hospital --reason 机房迁移",

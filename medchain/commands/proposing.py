@@ -14,11 +14,13 @@ from typing import Final
 
 import orjson
 
+from medchain.commands import messages
 from medchain.commands import proposal_texts as texts
 from medchain.commands.command import Command, Context, Text
 from medchain.commands.founding import read_file
+from medchain.commands.membership import members_in_force
 from medchain.commands.proposals import propose, wait_argument
-from medchain.encoding import Json
+from medchain.encoding import Json, as_object
 from medchain.errors import InputError
 from medchain.node.member_changes import TAKE_OVER, Wish
 
@@ -61,6 +63,13 @@ def _admission_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
 def _policy_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
     """Declare what `policy propose` takes."""
     parser.add_argument("file", type=Path, metavar="POLICY.json", help=say(texts.POLICY_FILE))
+    with_days(parser, say)
+
+
+def _predicate_arguments(parser: argparse.ArgumentParser, say: _Say) -> None:
+    """Declare what `policy register` takes."""
+    parser.add_argument("uri", metavar="URI", help=say(texts.PREDICATE_URI))
+    parser.add_argument("file", type=Path, metavar="TYPE.json", help=say(texts.PREDICATE_FILE))
     with_days(parser, say)
 
 
@@ -110,6 +119,15 @@ def _policy(context: Context) -> int:
     return propose(context, Wish("policy", content=_document(context.arguments.file)), days_of(context))
 
 
+def _predicate(context: Context) -> int:
+    """Propose the policy in force with one type of statements added, or put in the place of what it says of it now."""
+    config = context.config()
+    content = members_in_force(config, lambda: context.halves(config, messages.PASSPHRASE)).policy.content
+    given = context.arguments
+    predicates = {**as_object(content.get("predicates")), given.uri: _document(given.file)}
+    return propose(context, Wish("policy", content={**content, "predicates": predicates}), days_of(context))
+
+
 def _handover(context: Context) -> int:
     """Propose that another member orders."""
     return propose(context, Wish("hand-over", context.arguments.org_id), days_of(context))
@@ -151,6 +169,9 @@ COMMANDS: Final = (
     Command(("org", "admit"), texts.ADMIT_SUMMARY, texts.ADMIT_EXAMPLES, _admission("admit"), _admission_arguments),
     Command(("org", "rotate"), texts.ROTATE_SUMMARY, texts.ROTATE_EXAMPLES, _admission("rotate"), _admission_arguments),
     Command(("policy", "propose"), texts.POLICY_SUMMARY, texts.POLICY_EXAMPLES, _policy, _policy_arguments),
+    Command(
+        ("policy", "register"), texts.PREDICATE_SUMMARY, texts.PREDICATE_EXAMPLES, _predicate, _predicate_arguments
+    ),
     Command(("orderer", "hand-over"), texts.HANDOVER_SUMMARY, texts.HANDOVER_EXAMPLES, _handover, _handover_arguments),
     Command(("orderer", "take-over"), texts.TAKEOVER_SUMMARY, texts.TAKEOVER_EXAMPLES, _takeover, _takeover_arguments),
     Command(("protocol", "propose"), texts.PROTOCOL_SUMMARY, texts.PROTOCOL_EXAMPLES, _protocol, _protocol_arguments),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medchain.encoding import (
+    MAX_BRACKETS,
     MAX_DEPTH,
     MAX_INT,
     as_list,
@@ -104,6 +105,16 @@ def test_nesting_is_bounded():
         deep = {"a": deep}
     with pytest.raises(InputError, match=r"encoding\.not_representable"):
         canonical(deep)
+
+
+def test_attack_a_document_of_brackets_is_refused_before_anything_is_made_of_it(monkeypatch):
+    """Each array takes sixty bytes and a microsecond: 30 MB of them were most of a minute and gigabytes."""
+    most = b"[" + b",".join([b"[]"] * (MAX_BRACKETS - 1)) + b"]"
+    assert len(parse_canonical(most, max_bytes=1 << 30)) == MAX_BRACKETS - 1
+    monkeypatch.setattr("medchain.encoding.orjson.loads", lambda _data: pytest.fail("it was decoded"))
+    for document in (b"[[]," + most[1:], b'{"a":"' + b"{[" * (MAX_BRACKETS // 2) + b'"}'):
+        with pytest.raises(InputError, match=r"encoding\.too_many"):
+            parse_canonical(document, max_bytes=1 << 30)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_types_are_told_with_their_steps(run, node, desks, monkeypatch):
         assert run("attest", "types", "--config", node, "--json").document == {"types": TYPES}
         assert "None." in run("attest", "list", "--config", node, "--lang", "en").out
         monkeypatch.setattr(attests, "_call", lambda *_rest: {"types": {}})
-        assert "policy propose" in run("attest", "types", "--config", node, "--lang", "en").out
+        assert "policy register" in run("attest", "types", "--config", node, "--lang", "en").out
 
 
 def test_a_bundle_shows_the_fields_that_are_named(run, node, desks, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from medchain.cli import main
 from medchain.commands import issuing, proposals
 from medchain.commands.command import Context
+from medchain.commands.demo_predicates import TYPES
 from medchain.encoding import canonical, parse_canonical
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.transaction import pae, seal
@@ -140,6 +141,20 @@ def test_each_command_proposes_what_it_says(run, node, words, subject, field):
     assert (subject, field) in {(row["subject"], row["field"]) for row in made.document["changes"]}
     text = run("proposals", "show", made.document["id"], "--config", node).out
     assert ("way: takeover" in text) == (words[1] == "take-over")
+
+
+@pytest.mark.usefixtures("books")
+def test_one_type_of_statements_is_proposed_and_the_rest_of_the_policy_stays(run, node, tmp_path):
+    before = run("policy", "show", "--json", "--config", node).document
+    uri, held = "https://medchain.example/prescription/v1", TYPES["https://medchain.example/prescription/v1"]
+    (tmp_path / "type.json").write_text(json.dumps(held, indent=2))
+    made = run("policy", "register", uri, tmp_path / "type.json", "--json", "--config", node)
+    assert made.code == 0, made.err
+    [change] = made.document["changes"]
+    assert (change["field"], change["before"]) == (f"predicate.{uri}", None)
+    (tmp_path / "bad.json").write_text(json.dumps(held | {"by": ["nobody"]}))
+    assert run("policy", "register", uri, tmp_path / "bad.json", "--config", node).code == 2
+    assert run("policy", "show", "--json", "--config", node).document == before
 
 
 @pytest.mark.usefixtures("books")
