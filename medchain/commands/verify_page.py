@@ -1,7 +1,7 @@
 """`medchain verify-page`: writes verify.html, which verifies evidence offline in a browser.
 
 Keeps true: the file is the one that nodes serve; one that is there already is left as it is.
-Source: ADR 0083.
+Source: ADR 0084.
 """
 
 from __future__ import annotations

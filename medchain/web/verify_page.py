@@ -2,7 +2,7 @@
 
 Keeps true: it runs the one script that its own policy names by hash, loads nothing and sends nothing, wherever it is
 opened from; it is the same file for all. Trusts what `make verify-page` built, which a test builds anew and compares.
-Source: CSP Level 3; ADR 0083.
+Source: CSP Level 3; ADR 0084.
 """
 
 from __future__ import annotations
