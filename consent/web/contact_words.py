@@ -42,6 +42,7 @@ CONTACT_WORDS: Final[Words] = {
         ),
     ),
     "topics.legend": ("发送消息，当……", "Send me word when …"),
+    "topics.topic.asks": ("有机构请求您的许可", "somebody asks you for a permission"),
     "topics.topic.concerns": ("更正申请或投诉有了答复", "a correction or a complaint is answered"),
     "topics.topic.law": ("依法律开始或停止查看您的病历", "somebody may see your record by law, or may no more"),
     "topics.topic.permissions": ("您签署了许可，或一项许可被停止", "you have signed a permission, or one is ended"),

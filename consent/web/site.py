@@ -29,6 +29,7 @@ from medchain.ledger.genesis import Genesis
 from medchain.ledger.kinds.capacity import CONSENT, READ, STOP
 from medchain.ledger.kinds.content import ANY_TYPE
 from medchain.node import asking
+from medchain.node.notices import ASKED
 from medchain.node.peers import Limits
 from medchain.node.proofs import TRUSTED_POLICY, read_trusted_policy
 from medchain.store.accounts import Role
@@ -267,12 +268,13 @@ class PatientSite:
         return found
 
     def notices(self, me: Patient) -> list[Mapping[str, Json]]:
-        """Ask the daemon what the patient is told and has not acknowledged, the newest first."""
+        """Ask the daemon what the patient is told and has not acknowledged, the newest first, but for asks."""
         asked: Json = {"patient": me.id, "subjects": [key.hex() for key in me.subjects]}
         answer = self.local.call("notices.list", asked, QUICK)
         rows = answer.get("notices") if isinstance(answer, dict) else None
         found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        return [row for row in found if row.get("acknowledged") is None]
+        # What is asked is shown itself, until it is answered.
+        return [row for row in found if row.get("acknowledged") is None and row.get("kind") != ASKED]
 
     def acknowledge(self, me: Patient, name: str) -> None:
         """Note that the patient has seen a notice; raises `NotFoundError` for one that is not the patient's."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from medchain.encoding import Json, as_list, as_number, as_object, canonical, members, parse_canonical, unhex
+from medchain.encoding import Json, as_list, as_number, as_object, canonical, digest, members, parse_canonical, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.invoice import checked_minor, exponent_of
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
@@ -20,6 +20,7 @@ from medchain.ledger.one_claim import MAX_DAYS as MAX_CLAIM_DAYS
 from medchain.ledger.one_claim import PURPOSE, read_cited, types_of
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
+from medchain.node.notices import ASKED, Told
 from medchain.node.peers import JSON, Limits, PeerClient
 from medchain.node.records import RecordService
 from medchain.store.asks import AskRow, SentAsk
@@ -228,6 +229,7 @@ class AskParts:
         network: the way to others.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
+        tell: tells a patient, by keyed token, that somebody asks; who has a contact is sent word of it.
     """
 
     org_id: str
@@ -237,6 +239,7 @@ class AskParts:
     network: AskNetwork
     clock: Clock
     random: Callable[[int], bytes]
+    tell: Callable[[str, Told], None]
 
 
 class AskDesk:
@@ -273,6 +276,10 @@ class AskDesk:
             raise InputError("ask.malformed")
         token = self._parts.service.patient_token(ask.patient)
         self._parts.records.put_ask(AskRow(ask.id, peer, token, document, now, now + WAITS_S))
+        if self._parts.records.subjects_of(token):
+            # Of who is no patient here, or has no subject, nobody has a contact.
+            told = Told(ASKED, b"", digest("medchain/consent-ask-id/v1", ask.id, peer.encode()), 1, now, {"by": peer})
+            self._parts.tell(token, told)
         return {"taken": True}
 
     def send(self, document: Json) -> Json:

@@ -51,6 +51,7 @@ from medchain.node.ledger_driver import LedgerDriver, pen_of
 from medchain.node.ledger_node import LedgerNode, Surroundings
 from medchain.node.local import LocalClient
 from medchain.node.mail import MailChannel
+from medchain.node.notices import NoticeBook
 from medchain.node.own_consents import OwnConsent, OwnConsents
 from medchain.node.peer_auth import PeerSigner
 from medchain.node.peers import PeerClient
@@ -363,7 +364,7 @@ def daemon_parts(
     side = LedgerNode(identity, _surroundings(node, ordering.driver, decision))
     watched.append(side.anchor.alarms)
     exchange = _exchange(node, identity, side, releasing)
-    proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node)
+    proposals, asks = _Proposals(node, identity, side, ordering), _ask_desk(node, exchange.notices)
     concerns, attests = _concern_book(node, exchange), _attest_desk(node, side)
     claims = None if claims_on is None else claims_on(Ground(side, book, restoration.check, asks, exchange))
     return DaemonParts(
@@ -455,9 +456,9 @@ def _record_service(node: DaemonNode) -> RecordService:
     return RecordService(node.records, node.replica.ledger, node.web_keys.records, node.clock)
 
 
-def _ask_desk(node: DaemonNode) -> AskDesk:
+def _ask_desk(node: DaemonNode, notices: NoticeBook) -> AskDesk:
     """Put together what members ask each other's patients."""
-    ways = _record_service(node), HttpAsks(node.peers), node.clock, secrets.token_bytes
+    ways = _record_service(node), HttpAsks(node.peers), node.clock, secrets.token_bytes, notices.tell_patient
     return AskDesk(AskParts(node.config.org_id, node.replica.ledger, node.records, *ways))
 
 

@@ -51,7 +51,11 @@ GIVEN_UP_S: Final = 900
 URGENT: Final = frozenset({"emergency.declared", "recovery.announced"})
 """Kinds of which people are sent word at once, however much they were sent before."""
 
+ASKED: Final = "ask.came"
+"""Kind of the notice that an organisation asks the person for a permission; pages show the ask itself."""
+
 TOPICS: Final[Mapping[str, frozenset[str]]] = {
+    "asks": frozenset({ASKED}),
     "concerns": frozenset({"concern.answered"}),
     "law": frozenset({"mandate.given", "mandate.stopped"}),
     "permissions": frozenset({"consent.given", "stopped"}),

@@ -306,16 +306,16 @@ def checked(browser: Browser) -> list[str]:
 
 def test_a_patient_chooses_of_which_notices_word_is_sent_without_a_signature(world):
     browser = world.patient("chooses")
-    assert checked(browser) == ["concerns", "law", "permissions"]
+    assert checked(browser) == ["asks", "concerns", "law", "permissions"]
     assert "you are always sent word" in said(browser)
     done = topics(browser, "law")
     assert (done.status_code, done.headers["Location"]) == (303, f"{PAGE}?chosen=1#topics")
     assert "Saved." in browser.text(f"{PAGE}?chosen=1&lang=en")
     assert checked(browser) == ["law"]
     subject = {"subject": world.subjects["chooses"]}
-    assert world.local.call("notices.choice", subject) == {"quiet": ["concerns", "permissions"]}
+    assert world.local.call("notices.choice", subject) == {"quiet": ["asks", "concerns", "permissions"]}
     # What is no topic, such as emergencies, is none that is switched on or off.
-    topics(browser, "concerns", "law", "permissions", "emergencies")
+    topics(browser, "asks", "concerns", "law", "permissions", "emergencies")
     assert world.local.call("notices.choice", subject) == {"quiet": []}
 
 

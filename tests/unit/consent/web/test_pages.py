@@ -90,7 +90,7 @@ def test_the_first_page_says_who_looked_and_what_waits(world):
     assert "0 people looked at your record this week" in english(browser, "/my")
     ask = world.ask("home")
     # What the nodes tell of the enrolment is no matter to decide on.
-    assert {"subject.enrol"} >= {row["kind"] for row in noticed(world, "home")}
+    assert {"ask.came", "subject.enrol"} >= {row["kind"] for row in noticed(world, "home")}
     page = english(browser, "/my")
     assert "1 needs your attention" in page
     assert f'href="/my/asks/{ask}"' in browser.text("/my")

@@ -108,7 +108,11 @@ class Desks:
         around = ExchangeSurroundings(site.node, site.records, site.service, authentication, releasing, way, clock)
         self.nodes[org_id] = ExchangeNode(keys_of(org_id), around)
         ledger = genesis().ledger
-        self.asking[org_id] = AskDesk(AskParts(org_id, ledger, site.records, site.service, way, clock, fresh))
+        self.asking[org_id] = AskDesk(
+            AskParts(
+                org_id, ledger, site.records, site.service, way, clock, fresh, self.nodes[org_id].notices.tell_patient
+            )
+        )
         self.attests[org_id] = AttestDesk(org_id, site.node, authentication, way, clock, fresh)
         kept = site.records, site.service, self.nodes[org_id].notices
         self.concerns[org_id] = ConcernBook(ConcernParts(org_id, site.node.replica, *kept, way, clock, fresh))

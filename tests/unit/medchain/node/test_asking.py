@@ -11,7 +11,7 @@ from medchain.errors import InputError, NotFoundError, UnavailableError
 from medchain.node.asking import Ask, AskClaim, parse_ask, require_waiting
 from medchain.store import asks
 from tests.unit.medchain.ledger.world import genesis
-from tests.unit.medchain.node.desks import Desks, running_desks
+from tests.unit.medchain.node.desks import Desks, phone_of, running_desks
 from tests.unit.medchain.node.federation import ANXIN, DAY_S, RENHE, TONGJI
 
 LEDGER = genesis().ledger
@@ -233,3 +233,28 @@ def test_an_ask_for_a_claim_on_another_hospital_is_refused(desks):
     other = replace(FOR_CLAIM, id=b"\x41" * 16, claim=replace(CLAIM, hospital=TONGJI))
     with pytest.raises(InputError, match=r"ask\.malformed"):
         desks.asking[RENHE].receive(other.encode(LEDGER), ANXIN)
+
+
+def told(desks, subject: str) -> list[dict]:
+    """List the notices that somebody asks."""
+    rows = desks.local().call("notices.list", {"subjects": [subject]})["notices"]
+    return [row for row in rows if row["kind"] == "ask.came"]
+
+
+def test_who_is_asked_is_told_that_somebody_asks_and_no_more(desks):
+    subject = desks.enrol(phone_of("asked-one"), "pat-8")
+    made = desks.local(ANXIN).call("ask.send", wish(patient="pat-8", reason="secret reason"))
+    (row,) = told(desks, subject)
+    assert (row["fields"], "secret reason" in str(row), made["id"] in str(row)) == ({"by": ANXIN}, False, False)
+    # The same ask again, of an asker that heard no answer, tells nothing new; another one does.
+    document = desks.federation.sites[ANXIN].records.sent_asks()[0].document
+    desks.asking[RENHE].receive(document, ANXIN)
+    assert len(told(desks, subject)) == 1
+    desks.local(ANXIN).call("ask.send", wish(patient="pat-8"))
+    assert len(told(desks, subject)) == 2
+
+
+def test_of_an_ask_to_nobody_here_nobody_is_told(desks):
+    site = desks.federation.sites[RENHE]
+    desks.local(ANXIN).call("ask.send", wish(patient="no-8"))
+    assert site.records.notices_of([], [site.service.patient_token("no-8")]) == []

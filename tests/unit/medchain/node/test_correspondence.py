@@ -12,15 +12,16 @@ import pytest
 
 from medchain.errors import NotFoundError
 from medchain.ledger.kinds.subject import Contact
+from medchain.node.asking import Ask, AskClaim, AskDesk, AskParts
 from medchain.node.config import Address, MailServer
 from medchain.node.correspondence import Correspondence
 from medchain.node.letters import Sender, news
 from medchain.node.mail import MailChannel
 from medchain.node.notices import Addressee, NoticeBook, Told
 from tests.mail_server import MailBox, mail_server
-from tests.unit.medchain.ledger.world import genesis
+from tests.unit.medchain.ledger.world import fresh, genesis
 from tests.unit.medchain.node.desks import running_desks
-from tests.unit.medchain.node.federation import RENHE, TONGJI
+from tests.unit.medchain.node.federation import ANXIN, RENHE, TONGJI
 from tests.unit.medchain.node.test_subject_changes import Someone, consent
 
 PORTAL = "https://renhe.portal.example"
@@ -110,6 +111,27 @@ def test_nothing_of_the_person_or_of_what_happened_is_in_a_letter(desks, box):
     (row,) = desks.federation.sites[RENHE].records.notices_of([key])
     assert row.id.hex() not in text
     assert message["Message-ID"]
+
+
+def test_an_ask_for_a_claim_sends_word_at_once_and_says_nothing_of_it(desks, box):
+    _, address = enrolled(desks, "asked")
+    book, letters = posting(desks, box)
+    site = desks.federation.sites[RENHE]
+    parts = site.records, site.service, NoWay(), desks.federation.clock, fresh, book.tell_patient
+    claim = AskClaim(b"\x0c" * 32, "AX-2026-0317", 123_450, "CNY", RENHE, ("Encounter/e1",))
+    ask = Ask(fresh(16), "asked", "王晓梅", "HPAYMT", "住院费用", ("Encounter",), 7, claim)
+    AskDesk(AskParts(RENHE, genesis().ledger, *parts)).receive(ask.encode(genesis().ledger), ANXIN)
+    text = sent(letters, box, address).get_content()
+    assert PORTAL in text
+    assert "there is something new for you" in text
+    assert not [word for word in ("AX-2026", "1,234", "住院", "王晓梅", ANXIN, "0c0c", "Encounter") if word in text]
+
+
+class NoWay:
+    """No way to other organisations."""
+
+    def ask(self, org_id: str, document: bytes) -> None:
+        raise AssertionError(org_id, document)
 
 
 def test_the_independent_organisation_leads_to_the_portal_that_the_person_knows(desks, box):
