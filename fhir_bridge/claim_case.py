@@ -155,6 +155,11 @@ class CaseReader:
         rows = self.node.records.by_patient(self.case.patient, {"Patient"}, limit=2)
         return self.content(rows[0]) if len(rows) == 1 else {}
 
+    def counted_patient(self) -> Resource:
+        """Read the Patient, where that record may be counted as well; else empty: then nothing is said of it."""
+        rows = self.node.records.by_patient(self.case.patient, {"Patient"}, limit=2)
+        return self.patient() if all(self.case.counts(row) for row in rows) else {}
+
     def day(self, seconds: int) -> date:
         """Tell the day of a moment, by the clocks here."""
         # Not `fromtimestamp`, which knows no year after 9999.

@@ -85,7 +85,10 @@ class CaseStatements:
     def _is_so_old(self, day: str, years: int) -> bool | None:
         """Tell whether the patient has an age on a day; None where the birth date is not known to the day."""
         try:
-            born, then = date.fromisoformat(member(self._reader.patient(), "birthDate")), date.fromisoformat(day)
+            born, then = (
+                date.fromisoformat(member(self._reader.counted_patient(), "birthDate")),
+                date.fromisoformat(day),
+            )
         except ValueError:
             return None
         return then.year - born.year - ((then.month, then.day) < (born.month, born.day)) >= years
@@ -148,7 +151,7 @@ class CaseStatements:
 
     def _alive(self, told: Sequence[ToldRecord]) -> Iterator[Fact]:
         """Tell whether the patient was alive on the last day of services, but for those that certify a death."""
-        patient, day = self._reader.patient(), self._case.citation.last_day
+        patient, day = self._reader.counted_patient(), self._case.citation.last_day
         if not patient or patient.get("deceasedBoolean") is True:
             return
         others = [one for one in told if not self._is_certification(one)]

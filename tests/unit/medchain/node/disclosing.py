@@ -24,6 +24,7 @@ from tests.unit.medchain.node.federation import NOW, RENHE
 CLAIM = b"\x77" * 32
 DAYS = ("2026-11-10", "2026-11-14")
 TYPES = ["Condition", "DiagnosticReport", "Encounter", "Invoice", "Observation", "Procedure"]
+PERMITTED = sorted([*TYPES, "Patient"])
 ICD_10 = "http://hl7.org/fhir/sid/icd-10"
 ICD_9_CM = "http://hl7.org/fhir/sid/icd-9-cm"
 FORMS = "https://medchain.example/fhir/id/"

@@ -8,16 +8,21 @@ from dataclasses import replace
 import pytest
 
 from consent.hiding import Hidden, hiding_terms
+from fhir_bridge.search.index import SearchIndex
+from fhir_bridge.search.index_job import IndexJob
 from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.citation import Ask, citation_of
 from medchain.ledger.evidence.disclosure import As
 from medchain.ledger.one_claim import OneClaim
+from medchain.node.records import NewRecord
 from medchain.node.release_ports import ConsentInForce
+from medchain.store.records import CONCERN
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.disclosing import (
     CLAIM,
     DAYS,
+    PERMITTED,
     SECRET,
     TYPES,
     Stay,
@@ -28,6 +33,8 @@ from tests.unit.medchain.node.disclosing import (
 )
 from tests.unit.medchain.node.exchanges import ANXIN, RENHE, Exchange, reasons
 from tests.unit.medchain.node.federation import NOW, TONGJI
+
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 
 class Killed(BaseException):
@@ -41,7 +48,7 @@ def kill() -> None:
 @pytest.fixture(scope="module")
 def opened(federation):
     made = Exchange(federation)
-    made.open(resource_types=TYPES)
+    made.open(resource_types=PERMITTED)
     stay = Stay(made)
     stay.store(stay.doctor(), stay.patient(), *stay.records())
     made.claims = disclosing(made)
@@ -51,7 +58,7 @@ def opened(federation):
 @pytest.fixture
 def stay(opened):
     """Give each test a grant of its own under that consent."""
-    made = replace(opened, grant=opened.give(resource_types=TYPES), custodians={}, askers={}, sent=[], entries=[])
+    made = replace(opened, grant=opened.give(resource_types=PERMITTED), custodians={}, askers={}, sent=[], entries=[])
     made.forget()
     yield Stay(made)
     made.federation.time = NOW
@@ -157,6 +164,20 @@ def test_nothing_that_says_more_than_a_claim_needs_is_in_it(stay):
     assert [one for one in SECRET if one in document] == []
 
 
+def test_of_a_patient_whose_own_record_the_consent_does_not_open_neither_age_nor_life_is_told(stay):
+    stay.exchange.grant = stay.exchange.give(resource_types=TYPES)
+    # The grant has not the type, the consent has it: what may be counted is the consent's to say.
+    assert value_of(stay.ask(asks=(Ask.age("2026-11-10", 55),)), "age_at_least") is True
+    content = hiding_terms(Hidden.of_types(["Patient"]), RENHE, "11" * 32, NOW)
+    stay.exchange.inside.append(ConsentInForce(b"\x09" * 32, 1, content))
+    try:
+        received = stay.ask(asks=(Ask.age("2026-11-10", 55),))
+    finally:
+        stay.exchange.inside.clear()
+    assert value_of(received, "age_at_least") is None
+    assert facts_of(received, "alive_on") == []
+
+
 # What is not
 
 
@@ -201,6 +222,38 @@ def test_a_type_that_the_grant_does_not_have_is_left_out(stay):
     stay.exchange.grant = stay.exchange.give(resource_types=["Encounter", "Invoice"])
     received = stay.ask()
     assert [one.role for one in received.signed.disclosure.records] == [As.ENCOUNTER, As.INVOICE]
+
+
+def test_attack_records_that_are_kept_for_nobody_are_cited(stay):
+    """A consent of the ledger, and what a patient complains of, leave for nobody, however they are asked for."""
+    site, token = stay.exchange.federation.sites[RENHE], stay.exchange.token
+    kept = [NewRecord("Consent", "ab" * 32, b'{"resourceType":"Consent"}', "", token=token)]
+    kept.append(NewRecord(CONCERN, "cd" * 16, b"{}", "", content_type="x/y", token=token))
+    site.service.create_many(kept)
+    job = IndexJob(site.records, site.service, SearchIndex(site.records), stay.exchange.federation.clock)
+    while job.step():
+        pass
+    stay.exchange.anchor()
+    received = stay.ask(f"Consent/{'ab' * 32}", f"{CONCERN}/{'cd' * 16}")
+    assert [one.reference for one in received.signed.disclosure.records] == sorted(stay.cited)
+
+
+def test_an_altered_record_whose_earlier_version_is_hidden_is_left_out(stay):
+    """The rule is of what the claim would be shown: that the newest version says it no more opens nothing."""
+    labelled = {"meta": {"security": [{"code": "PSY", "system": ACT_CODE}, {"code": "R"}]}}
+    provision = {"type": "deny", "securityLabel": [{"system": ACT_CODE, "code": "PSY"}]}
+    own = Exchange(stay.exchange.federation)
+    rules = {"type": "permit", "provision": [provision]}
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    fhir = {"resourceType": "Consent", "status": "active", "scope": scope, "provision": rules}
+    own.open(resource_types=PERMITTED, fhir=fhir)
+    other = Stay(own)
+    moved = other.record("Condition", "psy", code={"text": "x"}, recordedDate="2026-11-10", **labelled)
+    other.store(other.doctor(), other.patient(), *other.records(), moved)
+    other.store({name: value for name, value in moved.items() if name != "meta"})
+    own.claims, own.grant = disclosing(own), own.give(resource_types=PERMITTED)
+    told = [one.reference for one in other.ask(f"Condition/{moved['id']}").signed.disclosure.records]
+    assert told == sorted(other.cited)
 
 
 def test_a_record_that_was_deleted_looks_as_one_that_was_never_there(stay, opened):
@@ -301,10 +354,11 @@ def once(federation):
     made = Exchange(federation)
     stay = Stay(made)
     cited = tuple(sorted(stay.cited))
-    made.open(resource_types=TYPES, fhir=OneClaim(CLAIM, cited).fhir())
+    types = sorted({one.split("/")[0] for one in cited})
+    made.open(resource_types=types, fhir=OneClaim(CLAIM, cited).fhir())
     stay.store(stay.doctor(), stay.patient(), *stay.records(), stay.record("Condition", "x", code={"text": "x"}))
     made.claims = disclosing(made)
-    made.grant = made.give(resource_types=TYPES)
+    made.grant = made.give(resource_types=types)
     return stay
 
 
@@ -360,7 +414,7 @@ def test_a_record_that_was_corrected_before_the_claim_is_shown_as_the_claim_foun
     # The last test of this file, since the ledger's time does not go back: what comes after the claim is not shown.
     stay.exchange.federation.time += 7200
     stay.store({**first, "onsetDateTime": "2025-07"})
-    grant = stay.exchange.give(resource_types=TYPES, period={"start": NOW, "end": NOW + 86400})
+    grant = stay.exchange.give(resource_types=PERMITTED, period={"start": NOW, "end": NOW + 86400})
     received = stay.exchange.asker().request_disclosure(stay.wish(citation=late, grant=grant))
     assert [one.version for one in received.openings] == [2]
     assert [one.changed for one in row_of(received, reference).versions][2] == ("/onsetDateTime",)
