@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.commands import attest_texts, case_texts, claim_texts, demo_texts, proposal_texts, witnessing_texts
+from medchain.commands import (
+    attest_texts,
+    case_texts,
+    claim_texts,
+    counter_texts,
+    demo_texts,
+    proposal_texts,
+    witnessing_texts,
+)
 from medchain.commands.command import Text
 from medchain.errors import (
     AccessDeniedError,
@@ -48,6 +56,7 @@ ERRORS: Final[Mapping[str, Text]] = {
     "concern.unknown": Text("本机构没有这项诉求。", "There is no such concern of this organisation."),
     **attest_texts.ERRORS,
     **case_texts.ERRORS,
+    **counter_texts.ERRORS,
     **claim_texts.ERRORS,
     **demo_texts.ERRORS,
     **proposal_texts.ERRORS,

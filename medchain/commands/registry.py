@@ -69,7 +69,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "consent": ("consent",),
     "mandate": ("mandates",),
     "attest": ("attests",),
-    "claims": ("claims", "claim_deeds", "claim_verdict"),
+    "claims": ("claims", "claim_deeds", "claim_verdict", "claim_counter"),
     "verify": ("checking",),
     "verify-page": ("verify_page",),
     "log": ("log",),

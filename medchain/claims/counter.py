@@ -1,0 +1,183 @@
+"""A claim from the question to the payment while the patient waits at the counter: each step once, and timed.
+
+Ask the patient, wait for the tap, gather and judge, reserve, settle. Keeps true: nothing is reserved or paid on a
+verdict that is not green; what was done before is not done again, so that who tries again goes on where it ended.
+Trusts the daemon, and callers for what the patient is told as the reason.
+Source: `docs/spec/claim-case.md`; `docs/spec/consent.md` D21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from medchain.claims.case_content import Status
+from medchain.claims.cases import Case, CaseClient
+from medchain.encoding import as_list, as_object
+from medchain.errors import UnavailableError
+from medchain.node.exchange_client import FOR_CLAIM, Local
+from medchain.node.peers import Limits
+
+GREEN: Final = "green"
+"""Colour of a verdict on which is paid without a person's look."""
+
+WAIT_S: Final = 600
+"""How long the patient is waited for, in seconds."""
+
+_LOOK_S: Final = 0.5
+_QUICK: Final = Limits(timeout_s=15.0)
+
+
+class Step(StrEnum):
+    """What is done, in this order."""
+
+    ASKED = "asked"
+    """The patient was asked for a permission for exactly this claim."""
+
+    PERMITTED = "permitted"
+    """The patient has permitted it, and the hospital lets this insurer ask."""
+
+    JUDGED = "judged"
+    """The evidence was gathered and judged."""
+
+    RESERVED = "reserved"
+    """The invoice is reserved on the ledger."""
+
+    SETTLED = "settled"
+    """It is settled there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an insurer wants at the counter.
+
+    Attributes:
+        reason: why, in words for the patient.
+        person: who asks, in words; may be empty.
+        hospital: of whose records; empty for who provided the services.
+        days: for how long the permission is asked, 1 to 30.
+        wait_s: how long the patient is waited for.
+        is_again: whether the patient is asked once more, such as after a no, of which nobody is told.
+    """
+
+    reason: str
+    person: str = ""
+    hospital: str = ""
+    days: int = 7
+    wait_s: float = WAIT_S
+    is_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far it came.
+
+    Attributes:
+        case: as it is now.
+        steps: each step that was taken, and how many seconds it took.
+    """
+
+    case: Case
+    steps: tuple[tuple[Step, float], ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it was paid."""
+        return self.case.get("status") == Status.SETTLED
+
+    @property
+    def seconds(self) -> float:
+        """All of it, with the patient's own time."""
+        return sum(taken for _, taken in self.steps)
+
+
+class Counter:
+    """Settles claims at the counter, through one node's daemon."""
+
+    __slots__ = ("_cases", "_local", "_now", "_rest", "_tell")
+
+    def __init__(
+        self,
+        local: Local,
+        now: Callable[[], float],
+        rest: Callable[[float], None],
+        tell: Callable[[Step, float], None] = lambda _step, _seconds: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            local: the insurer's daemon.
+            now: gives seconds that only grow.
+            rest: waits for so many seconds; a demo has the patient tap meanwhile.
+            tell: told of each step once it is done.
+        """
+        self._local = local
+        self._cases = CaseClient(local)
+        self._now = now
+        self._rest = rest
+        self._tell = tell
+
+    def settle(self, case_id: str, wanted: Wanted) -> Done:
+        """Take a claim from where it is to its payment.
+
+        Args:
+            case_id: of the case.
+            wanted: what is asked of the patient.
+
+        Returns:
+            How far it came: a verdict that is not green is for a person to look at, and nothing is reserved on it.
+
+        Raises:
+            UnavailableError: ``case.waits`` for a patient who has not permitted it in time, or has said no: which of
+                both it is nobody is told. A later try finds the permission.
+            MedchainError: of `CaseClient`.
+        """
+        steps: list[tuple[Step, float]] = []
+        case = self._cases.show(case_id)
+
+        def take(step: Step, act: Callable[[], Case]) -> None:
+            nonlocal case
+            began = self._now()
+            case = act()
+            steps.append((step, self._now() - began))
+            self._tell(*steps[-1])
+
+        if case["status"] not in (Status.RESERVED, Status.SETTLED):
+            if not self._is_permitted(case, wanted):
+                if wanted.is_again or not _is_asked(case, wanted):
+                    take(Step.ASKED, lambda: self._ask(case_id, wanted))
+                take(Step.PERMITTED, lambda: self._wait(case, wanted))
+            take(Step.JUDGED, lambda: self._cases.judge(case_id, is_fresh=True))
+            if case["colour"] != GREEN:
+                return Done(case, tuple(steps))
+            take(Step.RESERVED, lambda: self._cases.reserve(case_id))
+        if case["status"] != Status.SETTLED:
+            take(Step.SETTLED, lambda: self._cases.settle(case_id))
+        return Done(case, tuple(steps))
+
+    def _ask(self, case_id: str, wanted: Wanted) -> Case:
+        """Ask the patient."""
+        return self._cases.ask(case_id, wanted.days, wanted.reason, person=wanted.person, hospital=wanted.hospital)
+
+    def _wait(self, case: Case, wanted: Wanted) -> Case:
+        """Wait for the tap; raises `UnavailableError` ``case.waits``."""
+        until = self._now() + wanted.wait_s
+        while not self._is_permitted(case, wanted):
+            if self._now() >= until:
+                raise UnavailableError("case.waits")
+            self._rest(_LOOK_S)
+        return case
+
+    def _is_permitted(self, case: Case, wanted: Wanted) -> bool:
+        """Tell whether the hospital lets this insurer ask for exactly this claim, by what this node holds."""
+        answer = as_object(self._local.call(FOR_CLAIM, {"claim": case["digest"]}, _QUICK))
+        hospital = wanted.hospital or case["hospital"]
+        return any(as_object(one).get("custodian") == hospital for one in as_list(answer["grants"]))
+
+
+def _is_asked(case: Case, wanted: Wanted) -> bool:
+    """Tell whether the patient was asked already, for these records."""
+    hospital = wanted.hospital or case["hospital"]
+    return any(as_object(one).get("hospital") == hospital for one in as_list(case["asks"]))

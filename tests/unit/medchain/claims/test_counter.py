@@ -1,0 +1,131 @@
+"""A claim at the counter: what is asked of the daemon, in which order, and where it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from medchain.claims.counter import Counter, Done, Step, Wanted
+from medchain.errors import ConflictError, UnavailableError
+
+CASE_ID, DIGEST, HOSPITAL = "ab" * 16, "0c" * 32, "renhe-hospital"
+WANTED = Wanted("to settle your stay", days=5, wait_s=30)
+
+
+@dataclass
+class Daemon:
+    """An insurer's daemon, and a patient who taps after so many looks; None never."""
+
+    taps_after: int | None = 3
+    colour: str = "green"
+    status: str = "new"
+    asks: list[dict[str, Any]] = field(default_factory=list)
+    custodian: str = HOSPITAL
+    called: list[str] = field(default_factory=list)
+    sent: dict[str, Any] = field(default_factory=dict)
+    fails: str = ""
+    time: float = 0.0
+    looks: int = 0
+
+    def call(self, operation: str, document: dict[str, Any], _limits: object = None) -> dict[str, Any]:
+        self.time += 1
+        if operation == "exchange.claim":
+            self.looks += 1
+            is_there = self.taps_after is not None and self.looks > self.taps_after
+            return {"grants": [{"custodian": self.custodian, "grant": "01" * 32}] if is_there else []}
+        self.called.append(operation)
+        self.sent[operation] = document
+        if operation == self.fails:
+            raise ConflictError("claim.amount")
+        if operation == "case.ask":
+            self.asks.append({"hospital": document["hospital"] or HOSPITAL})
+        made = {"case.ask": "asked", "case.judge": "judged", "case.reserve": "reserved", "case.settle": "settled"}
+        self.status = made.get(operation, self.status)
+        return self.case()
+
+    def case(self) -> dict[str, Any]:
+        colour = self.colour if self.status not in ("new", "asked") else ""
+        told = {"asks": self.asks, "colour": colour, "digest": DIGEST, "hospital": HOSPITAL}
+        return told | {"id": CASE_ID, "status": self.status}
+
+    def rest(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def settled(daemon: Daemon, wanted: Wanted = WANTED, told: list[object] | None = None) -> Done:
+    noted = [] if told is None else told
+    made = Counter(daemon, lambda: daemon.time, daemon.rest, lambda *step: noted.append(step))
+    return made.settle(CASE_ID, wanted)
+
+
+def test_a_claim_is_asked_for_judged_reserved_and_settled_and_each_step_is_timed():
+    daemon, told = Daemon(), []
+    done = settled(daemon, told=told)
+    assert daemon.called == ["case.show", "case.ask", "case.judge", "case.reserve", "case.settle"]
+    assert [step for step, _ in done.steps] == list(Step)
+    assert done.is_settled
+    assert told == list(done.steps)
+    # Each call takes a second here, each look at whether the patient has tapped half a second more.
+    assert dict(done.steps) == {
+        Step.ASKED: 1.0,
+        Step.PERMITTED: 4.0,
+        Step.JUDGED: 1.0,
+        Step.RESERVED: 1.0,
+        Step.SETTLED: 1.0,
+    }
+    assert done.seconds == 8.0
+    asked = {"days": 5, "hospital": "", "id": CASE_ID, "person": "", "reason": "to settle your stay"}
+    assert daemon.sent["case.ask"] == asked
+    assert daemon.sent["case.judge"]["fresh"] is True
+
+
+@pytest.mark.parametrize("colour", ["amber", "red"])
+def test_on_a_verdict_that_is_not_green_nothing_is_reserved(colour):
+    daemon = Daemon(colour=colour)
+    done = settled(daemon)
+    assert daemon.called[-1] == "case.judge"
+    assert (done.is_settled, done.case["colour"]) == (False, colour)
+
+
+def test_a_patient_who_does_not_tap_is_waited_for_no_longer_than_was_said():
+    daemon = Daemon(taps_after=None)
+    with pytest.raises(UnavailableError, match=r"case\.waits"):
+        settled(daemon)
+    assert daemon.called == ["case.show", "case.ask"]
+    assert daemon.time < 40
+
+
+def test_a_permission_of_another_hospital_is_none_of_this_one():
+    daemon = Daemon(custodian="tongji-hospital")
+    with pytest.raises(UnavailableError, match=r"case\.waits"):
+        settled(daemon)
+    other = Daemon(custodian="tongji-hospital")
+    assert settled(other, Wanted("why", hospital="tongji-hospital")).is_settled
+    assert other.sent["case.ask"]["hospital"] == "tongji-hospital"
+
+
+def test_a_later_try_goes_on_where_the_first_ended():
+    asked = Daemon(status="asked", asks=[{"hospital": HOSPITAL}])
+    assert [step for step, _ in settled(asked).steps] == [*Step][1:]
+    permitted = Daemon(status="asked", taps_after=0)
+    assert [step for step, _ in settled(permitted).steps] == [*Step][2:]
+    reserved = Daemon(status="reserved")
+    assert settled(reserved).is_settled
+    assert reserved.called == ["case.show", "case.settle"]
+    done = settled(Daemon(status="settled"))
+    assert (done.is_settled, done.steps) == (True, ())
+
+
+def test_a_patient_is_asked_once_more_if_that_is_wanted():
+    daemon = Daemon(status="asked", asks=[{"hospital": HOSPITAL}])
+    settled(daemon, Wanted("why", is_again=True))
+    assert "case.ask" in daemon.called
+
+
+def test_what_the_ledger_refuses_ends_it():
+    daemon = Daemon(fails="case.reserve")
+    with pytest.raises(ConflictError, match=r"claim\.amount"):
+        settled(daemon)
+    assert "case.settle" not in daemon.called
