@@ -46,7 +46,7 @@ def _counter(context: Context) -> int:
     wanted = Wanted(given.reason, given.person, given.hospital, given.days, given.wait, given.again)
 
     def tell(step: Step, seconds: float) -> None:
-        context.tell(texts.STEPS[step], seconds=f"{seconds:.1f}")
+        context.tell(texts.STEPS[step.value], seconds=f"{seconds:.1f}")
 
     with closing(LocalClient(context.config().folder)) as client:
         case = _opened(CaseClient(client), given.claim)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from medchain.claims.counter import Step
 from medchain.commands.command import Text
 
 SUMMARY: Final = Text(
@@ -27,14 +26,14 @@ HOSPITAL: Final = Text(
 DAYS: Final = Text("许可的天数，默认 7", "days of the permission, 7 unless told")
 WAIT: Final = Text("最多等患者多少秒，默认 600", "how many seconds the patient is waited for, 600 unless told")
 AGAIN: Final = Text("已经请求过也再请求一次", "ask once more, though the patient was asked already")
-STEPS: Final[Mapping[Step, Text]] = {
-    Step.ASKED: Text("已请求患者许可（{seconds} 秒）", "the patient is asked ({seconds} s)"),
-    Step.PERMITTED: Text("患者已许可（{seconds} 秒）", "the patient has permitted it ({seconds} s)"),
-    Step.JUDGED: Text("已取证并核验（{seconds} 秒）", "evidence gathered and judged ({seconds} s)"),
-    Step.RESERVED: Text("已在账本预留（{seconds} 秒）", "reserved on the ledger ({seconds} s)"),
-    Step.SETTLED: Text("已在账本结算（{seconds} 秒）", "settled on the ledger ({seconds} s)"),
+STEPS: Final[Mapping[str, Text]] = {
+    "asked": Text("已请求患者许可（{seconds} 秒）", "the patient is asked ({seconds} s)"),
+    "permitted": Text("患者已许可（{seconds} 秒）", "the patient has permitted it ({seconds} s)"),
+    "judged": Text("已取证并核验（{seconds} 秒）", "evidence gathered and judged ({seconds} s)"),
+    "reserved": Text("已在账本预留（{seconds} 秒）", "reserved on the ledger ({seconds} s)"),
+    "settled": Text("已在账本结算（{seconds} 秒）", "settled on the ledger ({seconds} s)"),
 }
-"""Step → what is said once it is done."""
+"""Step (`medchain.claims.counter.Step`) → what is said once it is done."""
 SETTLED: Final = Text("已赔付，共 {seconds} 秒。", "Settled, {seconds} s in all.")
 OPEN: Final = Text(
     "核验结果不是绿色，没有预留，也没有赔付：请人工查看案件 {case}。",

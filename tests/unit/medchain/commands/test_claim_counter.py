@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from medchain.claims.counter import Step
+from medchain.commands.counter_texts import STEPS
 from medchain.encoding import base64_text
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
@@ -81,6 +83,10 @@ def test_a_patient_who_has_not_permitted_it_is_said_to_have_not(run, node):
         done = run("claims", "counter", "Claim/c17", "--reason", "why", "--wait", "0", "--config", node, "--lang", "en")
     assert done.code == 7
     assert "has not permitted it yet" in done.err
+
+
+def test_each_step_has_its_words():
+    assert STEPS.keys() == {step.value for step in Step}
 
 
 @pytest.mark.parametrize("days", ["0", "31"])
