@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.vrf import vrf_output
 from medchain.encoding import canonical, parse_canonical
 from medchain.ledger.claim_question import Known, Unanswered
 from medchain.ledger.collection import items_of, judge_items, write_items
@@ -25,11 +26,12 @@ from medchain.ledger.evidence.document import Asked, Held, InsurancePolicy, Ques
 from medchain.ledger.evidence.judge import judge_claim
 from medchain.ledger.evidence.statements import Fact
 from medchain.ledger.evidence.verdict import VERDICT_FILE
-from medchain.ledger.invoice import Scope
+from medchain.ledger.invoice import Scope, claim_id
 from medchain.ledger.kinds.content import DAY_S, Period
 from medchain.ledger.machine import parse_state_leaf
+from medchain.ledger.object import map_key
 from medchain.ledger.request import access_key
-from medchain.node.trace import WantedItem
+from medchain.node.trace import WantedItem, body_opening
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
 from medchain.tlog.proof import parse_proof
@@ -263,6 +265,45 @@ def relative_references(ledger: Ledger) -> Made:
     return made(s.permitted().given())
 
 
+@case
+def relative_references_of_the_provider(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    provider = {"identifier": {"system": "https://medchain.example/fhir/id/organization", "value": RENHE}}
+    cited = [{"diagnosisReference": {"reference": s.paper("Condition").reference}}]
+    return made(s.claimed(provider=provider, diagnosis=cited).permitted().given())
+
+
+@case
+def claim_that_does_not_say_when_it_was_made(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed()
+    del s.claim["created"]
+    s.content = json.dumps(s.claim).encode()
+    return made(s.permitted().given())
+
+
+@case
+def dates_without_time(ledger: Ledger) -> Made:
+    """A day that names no zone can be that of the event in every zone."""
+    s = scene(ledger).stay()
+    s.paper("Procedure").content["performedPeriod"] = {"start": day(s.began + 3 * DAY_S)}
+    return made(s.register().claimed().permitted().given())
+
+
+@case
+def record_that_names_no_event(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Procedure")
+    paper.told[0] = replace(paper.told[0], event=None, entered=None)
+    return made(s.disclosed(), green={"source.registered"})
+
+
+@case
+def mandate_of_the_law(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.mandated().given(), green={"consent.mandate"})
+
+
 # Source.
 
 
@@ -304,6 +345,13 @@ def event_that_the_fields_contradict(ledger: Ledger) -> Made:
     report = s.paper("DiagnosticReport")
     report.told[0] = replace(report.told[0], event=Period(report.event.start + DAY_S, report.event.start + DAY_S))
     return made(s.disclosed(), red={"source.contradicted"})
+
+
+@case
+def date_that_is_none(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Procedure").content["performedPeriod"] = {"start": "in the morning"}
+    return made(s.register().claimed().permitted().given(), red={"source.contradicted"})
 
 
 @case
@@ -351,7 +399,7 @@ def record_that_the_ledger_does_not_have(ledger: Ledger) -> Made:
     s.given()
     rows = tuple(sorted((*s.said.records, ghost.row()), key=lambda one: one.reference))
     wanted = [*s.wanted(), WantedItem(ghost.key)]
-    return made(s, s.disclosed(records=rows).bundle(wanted), red={"source.missing"})
+    return made(s, s.disclosed(records=rows).bundle(wanted), red={"source.missing", "consent.beyond"})
 
 
 @case
@@ -435,7 +483,31 @@ def copy_that_is_another(ledger: Ledger) -> Made:
     return made(s, red={"unaltered.held"})
 
 
+@case
+def claim_that_is_dated_ahead(ledger: Ledger) -> Made:
+    """An alteration before the claim's date came after its digest all the same."""
+    s = scene(ledger).stay().register()
+    s.claimed(created=s.now + 30 * DAY_S).permitted().given()
+    s.revise(s.paper("Condition"), onsetDateTime="2024-06")
+    s.paper("Condition").told.pop()
+    return made(s, red={"unaltered.altered", "flags.altered"})
+
+
+@case
+def number_that_cannot_be_spelled(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["identifier"][1]["value"] = "一二三"
+    return made(s.register().claimed().permitted().given(), red={"unclaimed.other_invoice"})
+
+
 # Complete.
+
+
+@case
+def invoice_whose_lines_have_no_prices(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["lineItem"] = [{"sequence": 1}]
+    return made(s.register().claimed().permitted().given(), green={"complete.total"})
 
 
 @case
@@ -555,6 +627,28 @@ def consent_to_another_insurer(ledger: Ledger) -> Made:
 
 
 @case
+def consent_for_another_purpose(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    return made(s.permitted(purpose="TREAT", fhir={"resourceType": "Consent"}).given(), red={"consent.none"})
+
+
+@case
+def consent_that_does_not_name_a_record(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    late = Paper(As.CITED, {"resourceType": "Observation", "id": "beyond"}, Period(s.ended, s.ended))
+    s.permitted()
+    s.papers.append(late)
+    return made(s.register(late).given(), red={"consent.beyond"})
+
+
+@case
+def consent_to_other_types(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    general = {"resourceType": "Consent", "status": "active"}
+    return made(s.permitted(fhir=general, resource_types=("Condition",)).given(), red={"consent.beyond"})
+
+
+@case
 def access_that_is_left_out(ledger: Ledger) -> Made:
     s = genuine(ledger)
     files = s.bundle()
@@ -565,6 +659,38 @@ def access_that_is_left_out(ledger: Ledger) -> Made:
 def consent_that_is_left_out(ledger: Ledger) -> Made:
     s = genuine(ledger)
     return made(s, resealed(without(s.bundle(), s.consent_key)), amber={"consent.unshown"})
+
+
+@case
+def consent_of_another_version(ledger: Ledger) -> Made:
+    """What the newest version says is not what the access stood on."""
+    s = genuine(ledger)
+    ledger.stop(s.consent_key, s.consent.stop)
+    body = s.bodies[s.consent_key, 1]
+    wanted = [one for one in s.wanted() if one.key != s.consent_key]
+    return made(s, s.bundle([*wanted, WantedItem(s.consent_key, 2, body_opening(body))]), amber={"consent.ended"})
+
+
+@case
+def consent_that_hides_for_whom_it_is(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.bodies[s.consent_key, 1] = s.bodies[s.consent_key, 1].redact(["period"])
+    return made(s, amber={"consent.unshown"})
+
+
+@case
+def consent_whose_signature_is_hidden(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    body = s.bodies[s.consent_key, 1]
+    s.bodies[s.consent_key, 1] = body.redact(list(body.content))
+    return made(s, green={"consent.in_force"})
+
+
+@case
+def claim_of_which_the_head_is_not_shown(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280)
+    s.bodies = {name: body for name, body in s.bodies.items() if name[0] != s.claim_key}
+    return made(s, red={"unclaimed.claimed"})
 
 
 @case
@@ -667,6 +793,26 @@ def second_token_for_one_invoice(ledger: Ledger) -> Made:
     return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
 
 
+@case
+def line_of_the_invoice(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    item = replace(s.invoice, scope=Scope.ITEM, line=1)
+    pen = vrf_key(RENHE)
+    proof = pen.prove(item.alpha)
+    known = Known(item, claim_id(vrf_output(proof)), pen.public, proof, ())
+    s.asked(known, scope=Scope.ITEM, line=1)
+    wanted = [one for one in s.wanted() if one.key != s.claim_key]
+    wanted.append(WantedItem(map_key("claim", RENHE, known.claim_id)))
+    return made(s, s.bundle(wanted), amber={"unclaimed.line"})
+
+
+@case
+def cancelled_invoice_of_which_the_answer_does_not_tell(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["status"] = "cancelled"
+    return made(s.register().claimed().permitted().given(), red={"unclaimed.reversed"})
+
+
 # Coverage.
 
 
@@ -691,6 +837,29 @@ _covered("before_the_policy", "coverage.before", lambda s: InsurancePolicy(day(s
 _covered("after_the_policy", "coverage.after", lambda s: InsurancePolicy(None, day(s.began), 0))
 _covered("last_day_of_the_policy", "coverage.covered", lambda s: InsurancePolicy(None, day(s.ended), 0), "green")
 _covered("no_policy", "coverage.unknown", lambda _: None, "amber")
+
+
+_covered("end_of_the_calendar", "coverage.before", lambda _: InsurancePolicy("9999-12-31", None, 30))
+
+
+@case
+def no_day_of_a_service(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Encounter").opened = ("/class",)
+    return made(s.register().claimed(billablePeriod={}).permitted().given(), amber={"coverage.unknown"})
+
+
+@alone
+def standing_of_then_that_is_not_shown(ledger: Ledger) -> Made:
+    ledger.stand(RENHE, "suspended")
+    ledger.stand(RENHE, "active")
+    s = genuine(ledger)
+    files = s.bundle()
+    askers = parse_canonical(files["askers.json"], max_bytes=1 << 22)
+    for row in askers["askers"]:
+        row["blocks"] = [None for _ in row["blocks"]]
+    files = resealed(files | {"askers.json": canonical(askers)})
+    return made(s, files, amber={"coverage.unknown"})
 
 
 # Red flags.
@@ -746,6 +915,13 @@ def after_discharge(ledger: Ledger) -> Made:
 
 
 @case
+def stay_that_goes_on(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Encounter").content["period"] = {"start": instant(s.began)}
+    return made(s.register().claimed().permitted().given(), green={"flags.none"})
+
+
+@case
 def after_a_visit(ledger: Ledger) -> Made:
     """Of visits that are no stays it is everyday that something is done later."""
     s = scene(ledger).stay()
@@ -759,6 +935,11 @@ def after_a_visit(ledger: Ledger) -> Made:
 def clock_that_is_fast(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     return made(s.register(entered=s.now + 2 * DAY_S).claimed().permitted().given(), amber={"flags.clock"})
+
+
+@case
+def other_amount_of_which_the_answer_does_not_tell(ledger: Ledger) -> Made:
+    return made(genuine(ledger).asked(amount="9000.00"), red={"flags.other_amount"})
 
 
 @case

@@ -43,6 +43,7 @@ from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_reque
 from medchain.ledger.kinds.consent import Consent
 from medchain.ledger.kinds.content import DAY_S, Period
 from medchain.ledger.kinds.grant import Grant
+from medchain.ledger.kinds.mandate import Basis, Mandate
 from medchain.ledger.kinds.shares import Shares
 from medchain.ledger.object import Body, StateRecord, build_body, map_key, stop_hash
 from medchain.ledger.one_claim import OneClaim
@@ -52,7 +53,7 @@ from medchain.ledger.transaction import Change, ObjectRow, Ref
 from medchain.node.trace import WantedItem, body_opening, export_claim, field_opening
 from tests.evidence_ledger import CLAIM, CONSENT, ISSUER, Ledger
 from tests.unit.medchain.ledger import world
-from tests.unit.medchain.ledger.world import ANXIN, RENHE, seed, sign, vrf_key
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, seed, sign, vrf_key
 
 CHECK_CODE = "rha0jt"
 OF_MEMBER = f"https://{RENHE}.example/fhir"
@@ -182,6 +183,7 @@ class Scene:
                 As.INVOICE,
                 "Invoice",
                 {
+                    "status": "issued",
                     "date": instant(ended),
                     "identifier": [
                         {"system": f"https://medchain.example/fhir/id/{name}", "value": value} for name, value in forms
@@ -197,7 +199,7 @@ class Scene:
             "Condition": ("/recordedDate",),
             "Procedure": ("/performedPeriod",),
             "DiagnosticReport": ("/effectiveDateTime", "/issued"),
-            "Invoice": ("/date", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross"),
+            "Invoice": ("/date", "/status", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross"),
         }
         for role, kind, content, (start, end) in written:
             body = {"resourceType": kind, "id": f"{kind[:1].lower()}{self.number}", **content, "note": "nobody else's"}
@@ -299,6 +301,27 @@ class Scene:
         self.consent_key = record.key
         self.granted()
         return self
+
+    def mandated(self) -> Scene:
+        """Have the law permit it, and the hospital grant it."""
+        fresh = self.ledger.fresh
+        types = tuple(sorted({one.content["resourceType"] for one in self.papers}))
+        made = Mandate(
+            basis=Basis("statute", "the court", "2026/1", "bills"),
+            custodian=RENHE,
+            patient="p1",
+            recipient=ANXIN,
+            purpose="HPAYMT",
+            resource_types=types,
+            period=Period(self.now - 30, self.now + 20 * DAY_S),
+            data_period=None,
+            stop=fresh(32),
+        )
+        self.consent = made
+        body = build_body("mandate", made.to_content(), None, fresh)
+        terms = {"stop_hash": stop_hash(made.stop), "expires": made.period.last_day, "creator": COMMISSION}
+        self.consent_key = self._put("mandate", body, fresh(16), **terms).key
+        return self.granted()
 
     def granted(self, **changes: object) -> Scene:
         """Have the hospital grant what the consent permits."""
@@ -498,13 +521,10 @@ class Scene:
         return items
 
     def _record(self, paper: Paper) -> WantedItem:
-        """Prove the version that stood when the claim was made."""
+        """Prove the version that stood when the claim was made, of those that the hospital tells of."""
         store = self.ledger.author.replica.store
-        history = sorted(store.history(paper.key), key=lambda one: one.version)
-        stood = [
-            one.version for one in history if one.status == "active" and store.block_at(one.since).time <= self.made
-        ]
-        version = max(stood, default=1)
+        told = [one for one in store.history(paper.key) if one.status == "active" and one.version <= len(paper.told)]
+        version = max((one.version for one in told if store.block_at(one.since).time <= self.made), default=1)
         return WantedItem(paper.key, version, paper.opening(version))
 
     def _body(self, key: bytes, version: int | None = None) -> WantedItem:

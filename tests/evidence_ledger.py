@@ -14,12 +14,13 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import organisation_content, protocol_content, quorum_floor
 from medchain.ledger.object import StateRecord, map_key
+from medchain.ledger.policy import default_policy
 from medchain.ledger.transaction import Change, Draw, Envelope, ObjectRow, Payload
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from tests.unit.medchain.ledger import world
 from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, sign
-from tests.unit.medchain.node.lawful import forget
+from tests.unit.medchain.node.lawful import RULE, forget
 from tests.unit.medchain.node.ledgers import Author, block_of, cosigned, replica_on
 
 ISSUER = "12990100MB0001"
@@ -30,7 +31,9 @@ CLAIM, CONSENT = "claim", "consent"
 
 @contextmanager
 def invoicing() -> Iterator[None]:
-    """Have Renhe issue invoices while this lasts: the genesis of tests says so."""
+    """Have Renhe issue invoices, and the law permit what it orders, while this lasts: the genesis says so."""
+    policy = default_policy()
+    lawful = {**policy, "rules": {**policy["rules"], "mandate/active": RULE}}
     plain = world.organisation
 
     def issuing(org_id: str, role: str, **changes: object) -> object:
@@ -39,6 +42,7 @@ def invoicing() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(world, "organisation", issuing)
+        patched.setattr(world, "default_policy", lambda: lawful)
         forget()
         try:
             yield
@@ -94,12 +98,15 @@ class Ledger:
         change = Change(
             kind, status, (row,), terms.pop("refs", ()), terms.pop("stop_hash", None), terms.pop("expires", None)
         )
-        endorsed = kind in {CONSENT, "grant", CLAIM} and status != "ended"
+        endorsed = kind in {CONSENT, "grant", "mandate", CLAIM} and status != "ended"
         number = author.draws(creator).number + 1
         draw = Draw(author.seed_height, number, 0) if endorsed else None
         # What is good for a minute is judged at the time of its block.
         until = self.now + 30 if endorsed else None
-        self.block(sign(author.transaction(creator, change, draw=draw, until=until)), at=terms.pop("at", None))
+        drawn = [(author.drawn(creator, number), "independent")] if endorsed else []
+        signers = [(creator, "creator"), *drawn]
+        payload = author.transaction(creator, change, draw=draw, until=until, signers=signers)
+        self.block(sign(payload), at=terms.pop("at", None))
         return self.record(key)
 
     def stop(self, key: bytes, preimage: bytes, at: int | None = None) -> int:

@@ -151,6 +151,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "没有出示给这家保险公司的、医院（{hospital}）据以提供记录的授权。",
         "No permission for this insurer is shown under which a hospital gave records ({hospital}).",
     ),
+    "consent.beyond": (
+        "授权不包括 {hospital} 的 {reference}。",
+        "{reference} of {hospital} is not among what the permission covers.",
+    ),
     "consent.not_in_force": (
         "{hospital} 提供时授权已停止、已到期或尚未生效（{when}）。",
         "When {hospital} gave the records the permission was stopped, over or not begun, {when}.",
@@ -194,6 +198,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "unclaimed.unknown": (
         "{hospital} 没有这张票据，或校验码有误。",
         "{hospital} has no such invoice, or its check code is another one.",
+    ),
+    "unclaimed.line": (
+        "只查询了 {hospital} 票据的一行：整张票据是否已理赔未出示。",
+        "Only a line of an invoice of {hospital} was asked for: what is claimed of the whole is not shown.",
     ),
     "unclaimed.outside": (
         "票据不是成员开具的，无法核查是否已理赔。",

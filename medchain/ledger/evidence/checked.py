@@ -115,11 +115,13 @@ class AccessEntry:
         placed: its item.
         record: the version that lists the request.
         consents: map keys of the consents that it stood on.
+        purpose: purpose of use for which the insurer asked.
     """
 
     placed: Placed
     record: StateRecord
     consents: tuple[bytes, ...]
+    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +260,7 @@ def _access(said: Disclosure, insurer: Listed, items: Mapping[bytes, Placed]) ->
         # A body that hides a leaf could hide another list.
         raise VerificationError("evidence.access", org_id=said.hospital)
     _check_request(signed, said, insurer, record.since)
-    return AccessEntry(placed, record, entry.consents)
+    return AccessEntry(placed, record, entry.consents, signed.request.purpose)
 
 
 def _check_request(signed: SignedRequest[ReleaseRequest], said: Disclosure, insurer: Listed, position: int) -> None:

@@ -139,7 +139,7 @@ def _services(told: Mapping[str, str]) -> set[str]:
 
 def _items(told: Mapping[str, str]) -> tuple[Amount, ...] | None:
     """Read the net of each item."""
-    numbers = sorted({int(match[1]) for match in map(_ITEM.fullmatch, told) if match is not None})
+    numbers = sorted({match[1] for match in map(_ITEM.fullmatch, told) if match is not None})
     found = [money_of(told, f"/item/{number}/net") for number in numbers]
     amounts = tuple(one for one in found if one is not None)
     if not amounts or len(amounts) != len(found) or len({one.currency for one in amounts}) > 1:

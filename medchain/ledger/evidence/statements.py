@@ -82,6 +82,13 @@ def read_fact(value: Json) -> Fact:
     told = {one: item for one, item in arguments.items() if isinstance(item, str | int)}
     if isinstance(said, list | dict) or (said is not None and type(said) not in sorts):
         raise InputError("disclosure.fact", name=name)
-    if any(isinstance(item, str) and not 0 < len(item) <= _MAX_TEXT for item in (*told.values(), said)):
+    if not all(_is_bounded(item) for item in (*told.values(), said)):
         raise InputError("disclosure.fact", name=name)
     return Fact(name, told, said)
+
+
+def _is_bounded(value: Json) -> bool:
+    """Tell whether a text is short and not empty, and a number not negative."""
+    if isinstance(value, str):
+        return 0 < len(value) <= _MAX_TEXT
+    return not isinstance(value, int) or value >= 0

@@ -23,7 +23,7 @@ VERDICT_FILE: Final = "verdict.json"
 VERDICT_TYPE: Final = "medchain/claim-verdict/v1"
 """Its type member."""
 
-MAX_VERDICT_BYTES: Final = 1024 * 1024
+MAX_VERDICT_BYTES: Final = 8 * 1024 * 1024
 """Its largest size."""
 
 MAX_LISTED: Final = 20
@@ -92,12 +92,14 @@ CODES: Final[Mapping[str, Colour]] = {
     "consent.ended": _AMBER,
     "consent.unshown": _AMBER,
     "consent.none": _RED,
+    "consent.beyond": _RED,
     "consent.not_in_force": _RED,
     "consent.other_claim": _RED,
     "unclaimed.absent": _GREEN,
     "unclaimed.own": _GREEN,
     "unclaimed.enough": _AMBER,
     "unclaimed.own_before": _AMBER,
+    "unclaimed.line": _AMBER,
     "unclaimed.outside": _AMBER,
     "unclaimed.inactive": _AMBER,
     "unclaimed.unreachable": _AMBER,

@@ -18,7 +18,8 @@ from medchain.ledger.invoice import Amount
 
 _LINE: Final = re.compile(r"/lineItem/([0-9]+)/.+")
 _PRICE: Final = re.compile(r"(/lineItem/([0-9]+)/priceComponent/[0-9]+)/amount/value")
-_TOTALS: Final = ("/totalGross", "/totalNet")
+TOTALS: Final = ("/totalGross", "/totalNet")
+"""Where an invoice says what it is about; the first that is shown counts."""
 
 
 def complete(case: Checked) -> Iterator[Finding]:
@@ -61,7 +62,7 @@ def _amounts(case: Checked) -> Iterator[Finding]:
     bills = [(one, bill) for one in _invoices(case) if (bill := _bill(one.fields)) is not None]
     for record, bill in bills:
         came = _lines(record.fields)
-        if came is not None and came not in [money_of(record.fields, name) for name in _TOTALS]:
+        if came is not None and came not in [money_of(record.fields, name) for name in TOTALS]:
             yield _differs("complete.items_differ", came.minor, bill, record.items)
     if not bills:
         yield Finding("complete.no_invoice", {})
@@ -92,7 +93,7 @@ def _invoices(case: Checked) -> list[ShownRecord]:
 
 def _bill(told: Mapping[str, str]) -> Amount | None:
     """Return what an invoice is about."""
-    return next((one for one in (money_of(told, name) for name in _TOTALS) if one is not None), None)
+    return next((one for one in (money_of(told, name) for name in TOTALS) if one is not None), None)
 
 
 def _lines(told: Mapping[str, str]) -> Amount | None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from medchain.encoding import Json, as_list, parse_canonical
 from medchain.ledger.evidence.checked import AccessEntry, Checked, Given, Placed
 from medchain.ledger.evidence.verdict import Finding
-from medchain.ledger.kinds.content import DAY_S, Period, period
+from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period, period
 from medchain.ledger.kinds.signing import has_assertion, shown_evidence
 from medchain.ledger.object import ACTIVE, MAX_BODY_BYTES, Body, StateRecord
 from medchain.ledger.one_claim import one_claim_in
@@ -54,12 +54,12 @@ def _of_hospital(case: Checked, given: Given, access: AccessEntry) -> Iterator[F
     """Find it for one hospital."""
     keys = (given.disclosure.grant, *access.consents)
     shown = [_permission(case, access, key) for key in keys]
-    found = [one for key, permission in zip(keys, shown, strict=True) for one in _problem(case, given, key, permission)]
+    pairs = zip(keys, shown, strict=True)
+    found = [one for key, permission in pairs for one in _problem(case, given, access, (key, permission))]
+    found += [one for permission in shown if permission is not None for one in _beyond(given, permission)]
     yield from found
     if not found:
-        for permission in shown[1:]:
-            if permission is not None:
-                yield _in_force(given.hospital, permission)
+        yield from (_in_force(given.hospital, permission) for permission in shown[1:] if permission is not None)
 
 
 def _permission(case: Checked, access: AccessEntry, key: bytes) -> _Permission | None:
@@ -76,17 +76,20 @@ def _permission(case: Checked, access: AccessEntry, key: bytes) -> _Permission |
     return _Permission(placed, placed.item.newest, placed.item.proven, body)
 
 
-def _problem(case: Checked, given: Given, key: bytes, shown: _Permission | None) -> Iterator[Finding]:
+def _problem(
+    case: Checked, given: Given, access: AccessEntry, named: tuple[bytes, _Permission | None]
+) -> Iterator[Finding]:
     """Say what is wrong with a permission, the first that is; nothing where it is in force."""
+    key, shown = named
     name: dict[str, str | int] = {"hospital": given.hospital}
     placed = case.items.get(key)
     numbers = () if placed is None else (placed.number,)
-    stopped = _stopped(case, given, placed)
+    stopped = _stopped(case, given, access, placed)
     if stopped is not None:
         yield Finding(stopped[0], name | {"when": stopped[1]}, numbers)
     elif shown is None:
         yield Finding("consent.unshown", name, numbers)
-    elif not _is_for(case, given, shown):
+    elif not _is_for(case, given, access, shown):
         yield Finding("consent.none", name, numbers)
     elif _other_claim(case, shown):
         yield Finding("consent.other_claim", name, numbers)
@@ -96,25 +99,35 @@ def _problem(case: Checked, given: Given, key: bytes, shown: _Permission | None)
             yield Finding(over[0], name | {"when": over[1]}, numbers)
 
 
-def _stopped(case: Checked, given: Given, placed: Placed | None) -> tuple[str, int] | None:
+def _stopped(case: Checked, given: Given, access: AccessEntry, placed: Placed | None) -> tuple[str, int] | None:
     """Tell whether a permission was stopped before the records were given, or since; of an unknown time the worse."""
     head = None if placed is None else placed.item.newest
-    if placed is None or head is None or given.access is None:
+    if placed is None or head is None:
         return None
     changed = placed.item.changed
     if head.status != ACTIVE:
-        is_before = head.since < given.access.record.since or changed is None or changed <= given.time
+        is_before = head.since < access.record.since or changed is None or changed <= given.time
         return ("consent.not_in_force" if is_before else "consent.ended"), changed or 0
     if head.expires is not None and head.expires < case.state.time // DAY_S:
         return "consent.ended", head.expires * DAY_S + DAY_S - 1
     return None
 
 
-def _is_for(case: Checked, given: Given, shown: _Permission) -> bool:
-    """Tell whether a permission is for this insurer and hospital."""
+def _is_for(case: Checked, given: Given, access: AccessEntry, shown: _Permission) -> bool:
+    """Tell whether a permission is for this insurer, hospital and purpose."""
     content = shown.content
     custodians = as_list(content.get("custodians")) or [content.get("custodian")]
-    return content.get("recipient") == case.evidence.insurer and given.hospital in custodians
+    named = (content.get("recipient"), content.get("purpose"))
+    return named == (case.evidence.insurer, access.purpose) and given.hospital in custodians
+
+
+def _beyond(given: Given, shown: _Permission) -> Iterator[Finding]:
+    """Say which records were told of that a permission does not cover: of types, or of one claim, the records."""
+    one, types = one_claim_in(shown.content), as_list(shown.content.get("resource_types"))
+    for record in given.records:
+        is_named = one is None or record.row.reference in one.cited
+        if not is_named or (ANY_TYPE not in types and record.row.type not in types):
+            yield Finding("consent.beyond", record.name, (shown.placed.number,))
 
 
 def _other_claim(case: Checked, shown: _Permission) -> bool:

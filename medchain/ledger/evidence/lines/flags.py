@@ -11,12 +11,15 @@ from typing import Final
 from medchain.dates import span_of
 from medchain.ledger.claim_question import AMOUNT
 from medchain.ledger.evidence.checked import Checked, Given, ShownRecord
-from medchain.ledger.evidence.claim_reading import text_of
+from medchain.ledger.evidence.claim_reading import money_of, text_of
 from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.evidence.lines.complete import TOTALS
 from medchain.ledger.evidence.lines.consent import NOBODY
 from medchain.ledger.evidence.lines.unaltered import altered
+from medchain.ledger.evidence.lines.unclaimed import invoices
 from medchain.ledger.evidence.statements import REVOKED
 from medchain.ledger.evidence.verdict import Finding, listed
+from medchain.ledger.invoice import Scope
 from medchain.ledger.kinds.content import DAY_S
 
 STAY: Final = "IMP"
@@ -43,8 +46,17 @@ def _of_case(case: Checked) -> Iterator[Finding]:
     if changed:
         numbers = tuple(sorted(number for one in changed for number in one.items))
         yield Finding("flags.altered", {"count": len(changed)}, numbers)
-    if case.known is not None and AMOUNT in case.known.differs:
+    if case.known is not None and (AMOUNT in case.known.differs or _is_other_amount(case)):
         yield Finding("flags.other_amount", {"hospital": case.evidence.question.hospital or ""})
+
+
+def _is_other_amount(case: Checked) -> bool:
+    """Tell whether the insurer's copy of the invoice has another amount than the invoice that is shown."""
+    row = case.evidence.row
+    if row is None or row.money is None or row.scope is not Scope.INVOICE:
+        return False
+    totals = [[money_of(one.fields, name) for name in TOTALS] for one in invoices(case)]
+    return any(any(found) and row.money not in found for found in totals)
 
 
 def _of_hospital(given: Given) -> Iterator[Finding]:

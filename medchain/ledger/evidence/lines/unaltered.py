@@ -9,15 +9,15 @@ from collections.abc import Iterator
 
 from medchain.ledger.evidence.checked import Checked, ShownRecord
 from medchain.ledger.evidence.verdict import Finding, listed
-from medchain.ledger.object import ACTIVE
+from medchain.ledger.object import ACTIVE, StateRecord
 
 
 def unaltered(case: Checked) -> Iterator[Finding]:
     """Find what was changed, and when."""
     same: list[ShownRecord] = []
-    shown = [one for one in case.records if one.head is not None]
-    for record in shown:
-        found = list(_of_record(record, _made(case)))
+    shown = [(one, head) for one in case.records if (head := one.head) is not None]
+    for record, head in shown:
+        found = list(_of_record(record, head, _made(case)))
         yield from found
         if not found:
             same.append(record)
@@ -35,17 +35,14 @@ def altered(case: Checked) -> list[ShownRecord]:
 
 
 def _made(case: Checked) -> int:
-    """Return when the claim was made; where it does not say, when the first hospital was asked."""
-    if case.claim.created is not None:
-        return case.claim.created
-    return min((one.time for one in case.given), default=case.state.time)
+    """Return when the claim was made: as it says, and not after a hospital was shown its digest."""
+    times = [one.time for one in case.given]
+    return min(times if case.claim.created is None else [*times, case.claim.created], default=case.state.time)
 
 
-def _of_record(record: ShownRecord, made: int) -> Iterator[Finding]:
+def _of_record(record: ShownRecord, head: StateRecord, made: int) -> Iterator[Finding]:
     """Find it for one record; nothing for one that has one version."""
-    head, base = record.head, _base(record, made)
-    if head is None:
-        return
+    base = _base(record, made)
     if head.status != ACTIVE:
         yield Finding("unaltered.deleted", record.name, record.items)
     if base is not None:

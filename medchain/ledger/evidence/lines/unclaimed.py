@@ -27,6 +27,7 @@ CLAIM: Final = "claim"
 
 _SYSTEM: Final = "https://medchain.example/fhir/id/"
 _FORMS: Final = ("e-invoice", "paper-invoice")
+_COUNTING: Final = frozenset({"balanced", "issued"})
 _MAX_SHOWN_BYTES: Final = 2 * MAX_BODY_BYTES
 _MAX_IDENTIFIERS: Final = 100
 _UNASKED: Final[Mapping[Asked, str]] = {
@@ -50,13 +51,25 @@ def unclaimed(case: Checked) -> Iterator[Finding]:
     else:
         placed = case.items.get(map_key(CLAIM, str(question.hospital), known.claim_id))
         yield Finding("unclaimed.missing", name) if placed is None else _standing(case, known, placed, name)
-        yield from _others(case, known)
+        if known.invoice.scope is not Scope.INVOICE:
+            yield Finding("unclaimed.line", name)
+        for record in invoices(case):
+            if _is_other(record, known):
+                yield Finding("unclaimed.other_invoice", record.name, record.items)
+
+
+def invoices(case: Checked) -> list[ShownRecord]:
+    """List the invoices that the hospital shows which was asked."""
+    asked = case.evidence.question.hospital
+    return [one for given in case.given if given.hospital == asked for one in given.of(As.INVOICE)]
 
 
 def _standing(case: Checked, known: Known, placed: Placed, name: dict[str, str | int]) -> Finding:
     """Say what the ledger holds."""
     head, numbers = placed.item.newest, (placed.number,)
-    if STATUS in known.differs or (head is not None and head.status == REVERSED):
+    # What an answer says beside the id nobody has signed: what the hospital shows of the invoice counts as well.
+    statuses = {text_of(one.fields, "/status") for one in invoices(case)} - {None}
+    if STATUS in known.differs or not statuses <= _COUNTING or (head is not None and head.status == REVERSED):
         return Finding("unclaimed.reversed", name, numbers)
     if head is None or _is_free(head, case.state.time // DAY_S):
         return Finding("unclaimed.absent", name, numbers)
@@ -106,17 +119,6 @@ def _own(placed: Placed, part: Share, money: dict[str, str | int]) -> Finding:
         return Finding("unclaimed.own", told, (placed.number,))
     versions = {"newest": newest.version, "version": proven.version}
     return Finding("unclaimed.own_before", told | versions, (placed.number,))
-
-
-def _others(case: Checked, known: Known) -> Iterator[Finding]:
-    """Say which invoices that are disclosed are others than the one that has the claim id."""
-    if known.invoice.scope is Scope.ENCOUNTER:
-        return
-    for given in case.given:
-        if given.hospital == case.evidence.question.hospital:
-            for record in given.of(As.INVOICE):
-                if _is_other(record, known):
-                    yield Finding("unclaimed.other_invoice", record.name, record.items)
 
 
 def _is_other(record: ShownRecord, known: Known) -> bool:

@@ -49,7 +49,7 @@ function readEntry(said, insurer, items) {
   // A body that hides a leaf could hide another list.
   if (signed === undefined || body.hidden) throw refused("evidence.access");
   checkRequest(signed, said, insurer, record.since);
-  return { consents: entry.consents, placed, record };
+  return { consents: entry.consents, placed, purpose: signed.request.purpose, record };
 }
 
 // The insurer asked for this claim, under this grant, with a key that it had then.

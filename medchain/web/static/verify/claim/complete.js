@@ -4,7 +4,8 @@ import { finding, listed } from "./verdict.js";
 
 const LINE = /^\/lineItem\/([0-9]+)\/[^\n]+$/;
 const PRICE = /^(\/lineItem\/([0-9]+)\/priceComponent\/[0-9]+)\/amount\/value$/;
-const TOTALS = ["/totalGross", "/totalNet"];
+/** Where an invoice says what it is about; the first that is shown counts. */
+export const TOTALS = ["/totalGross", "/totalNet"];
 
 const isSame = (one, other) => other !== null && one.minor === other.minor && one.currency === other.currency;
 const itemsOf = (records) => records.flatMap(({ items }) => items);

@@ -23,6 +23,7 @@ function* ofHospital(checked, given) {
   const keys = [given.said.grant, ...given.access.consents];
   const shown = keys.map((key) => permissionOf(checked, given.access, key));
   const found = keys.flatMap((key, at) => [...problem(checked, given, key, shown[at])]);
+  for (const one of shown) if (one !== null) found.push(...beyond(given, one));
   yield* found;
   if (!found.length) for (const one of shown.slice(1)) if (one !== null) yield inForce(given.hospital, one);
 }
@@ -65,15 +66,27 @@ function stoppedAt({ state }, given, { changed, newest: head }) {
   return isOver ? ["consent.ended", head.expires * DAY_S + DAY_S - 1] : null;
 }
 
-function isFor({ evidence }, { hospital }, { content }) {
+function isFor({ evidence }, { access, hospital }, { content }) {
   const listed = content.get("custodians");
   const custodians = Array.isArray(listed) && listed.length ? listed : [content.get("custodian")];
-  return content.get("recipient") === evidence.insurer && custodians.includes(hospital);
+  const isNamed = content.get("recipient") === evidence.insurer && content.get("purpose") === access.purpose;
+  return isNamed && custodians.includes(hospital);
+}
+
+// Which records were told of that a permission does not cover: of types, or of one claim, the records.
+function* beyond({ records }, { content, number }) {
+  const one = oneClaimIn(content);
+  const listed = content.get("resource_types");
+  const types = Array.isArray(listed) ? listed : [];
+  for (const { name, row } of records) {
+    const isNamed = one === null || one.cited.includes(row.reference);
+    if (!isNamed || !(types.includes("*") || types.includes(row.type))) yield finding("consent.beyond", name, [number]);
+  }
 }
 
 function isOtherClaim({ evidence }, { content }) {
-  const digest = oneClaimIn(content);
-  return digest !== null && digest !== evidence.claim;
+  const one = oneClaimIn(content);
+  return one !== null && one.digest !== evidence.claim;
 }
 
 // Whether the period of a permission was over, or not begun, when the records were given, or is now.
@@ -97,7 +110,7 @@ function inForce(hospital, { body, content, number, record }) {
   return finding("consent.in_force", { ...told, rule, signed: "unshown" }, [number]);
 }
 
-// The digest of the claim that a consent is for alone; null for any other: docs/spec/consent.md D21.
+// For which claim alone a consent is, with its records; null for any other: docs/spec/consent.md D21.
 function oneClaimIn(content) {
   const fhir = content.get("fhir");
   const provision = member(fhir, "provision");
@@ -116,7 +129,7 @@ function oneClaimIn(content) {
       isSame(content.get("resource_types") ?? null, types) &&
       Array.isArray(content.get("custodians")) &&
       content.get("custodians").length === 1;
-    return isOne ? found.digest : null;
+    return isOne ? found : null;
   } catch (error) {
     if (error instanceof ProofError) return null;
     throw error;

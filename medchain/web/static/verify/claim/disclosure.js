@@ -70,8 +70,8 @@ function readFact(value) {
   const rows = wanted.split(" ").map((one) => one.split(":"));
   const isForm = rows.every(([one, kind]) => typeof member(given, one) === KINDS[kind]) && Object.keys(given).length === rows.length;
   if (!isForm || (said !== null && typeof said !== KINDS[sort])) throw error;
-  const texts = [...Object.values(given), said].filter((one) => typeof one === "string");
-  if (texts.some((one) => one === "" || lengthOf(one) > MAX_TEXT)) throw error;
+  const values = [...Object.values(given), said];
+  if (values.some((one) => (typeof one === "string" ? one === "" || lengthOf(one) > MAX_TEXT : one < 0))) throw error;
   return { arguments: given, name, order: canonical(given), value: said };
 }
 

@@ -1,7 +1,9 @@
 // Line 7: what is conspicuous beside the other lines, by what hospitals state and what contradicts itself.
 import { DAY_S, floorSeconds, spanOf } from "./content.js";
-import { textOf } from "./reading.js";
+import { TOTALS } from "./complete.js";
+import { moneyOf, textOf } from "./reading.js";
 import { altered } from "./unaltered.js";
+import { invoicesOf } from "./unclaimed.js";
 import { finding, listed, NOBODY } from "./verdict.js";
 
 const STAY = "IMP";
@@ -19,7 +21,15 @@ function* ofCase(checked) {
   if (!given.length) yield finding("flags.unknown", { hospital: NOBODY, names: listed(STATED) });
   const changed = altered(checked);
   if (changed.length) yield finding("flags.altered", { count: changed.length }, changed.flatMap(({ items }) => items));
-  if (known?.differs.includes("amount")) yield finding("flags.other_amount", { hospital: evidence.question.hospital ?? "" });
+  if (known !== null && (known.differs.includes("amount") || isOtherAmount(checked))) yield finding("flags.other_amount", { hospital: evidence.question.hospital ?? "" });
+}
+
+// Whether the insurer's copy of the invoice has another amount than the invoice that is shown.
+function isOtherAmount(checked) {
+  const { fields: held, money } = checked.evidence.row;
+  if (money === null || held.scope !== "invoice") return false;
+  const totals = invoicesOf(checked).map(({ fields }) => TOTALS.map((name) => moneyOf(fields, name)).filter((one) => one !== null));
+  return totals.some((found) => found.length && !found.some((one) => one.minor === money.minor && one.currency === money.currency));
 }
 
 function* ofHospital(given) {

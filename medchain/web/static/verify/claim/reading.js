@@ -70,7 +70,7 @@ function servicesOf(told) {
 
 function itemsOf(told) {
   const written = [...told.keys()].map((pointer) => ITEM.exec(pointer)?.[1]).filter((one) => one !== undefined);
-  const found = [...new Set(written.map((one) => String(BigInt(one))))].map((number) => moneyOf(told, `/item/${number}/net`));
+  const found = [...new Set(written)].map((number) => moneyOf(told, `/item/${number}/net`));
   const amounts = found.filter((one) => one !== null);
   const isWhole = amounts.length > 0 && amounts.length === found.length && new Set(amounts.map(({ currency }) => currency)).size === 1;
   return isWhole ? amounts : null;

@@ -16,10 +16,11 @@ export function* unaltered(checked) {
 /** The records that were altered after the claim was made. */
 export const altered = (checked) => checked.records.filter((record) => baseOf(record, madeAt(checked)) !== null);
 
-// When the claim was made; where it does not say, when the first hospital was asked.
+// When the claim was made: as it says, and not after a hospital was shown its digest.
 function madeAt({ claim, given, state }) {
-  if (claim.created !== null) return claim.created;
-  return given.length ? Math.min(...given.map(({ time }) => time)) : state.time;
+  const times = given.map(({ time }) => time);
+  if (claim.created !== null) times.push(claim.created);
+  return times.length ? Math.min(...times) : state.time;
 }
 
 function* ofRecord(record, made) {

@@ -9,6 +9,7 @@ import { finding } from "./verdict.js";
 
 const SYSTEM = "https://medchain.example/fhir/id/";
 const FORMS = ["e-invoice", "paper-invoice"];
+const COUNTING = ["balanced", "issued"];
 const MAX_IDENTIFIERS = 100;
 const UNASKED = {
   inactive: "unclaimed.inactive",
@@ -33,13 +34,22 @@ export function* unclaimed(checked) {
   else {
     const placed = items.get(hex(mapKey("claim", hospital, known.claimId)));
     yield placed === undefined ? finding("unclaimed.missing", name) : standing(checked, placed, name);
-    yield* others(checked);
+    if (known.invoice.scope !== "invoice") yield finding("unclaimed.line", name);
+    for (const { fields, items: numbers, name: named } of invoicesOf(checked)) {
+      if (isOther(fields, known.invoice)) yield finding("unclaimed.other_invoice", named, numbers);
+    }
   }
 }
 
+/** The invoices that the hospital shows which was asked. */
+export const invoicesOf = ({ evidence, given }) => given.filter(({ hospital }) => hospital === evidence.question.hospital).flatMap(({ of }) => of("invoice"));
+
 function standing(checked, placed, name) {
   const { item: { newest: head }, number } = placed;
-  if (checked.known.differs.includes("status") || head?.status === "reversed") return finding("unclaimed.reversed", name, [number]);
+  // What an answer says beside the id nobody has signed: what the hospital shows of the invoice counts as well.
+  const statuses = invoicesOf(checked).map(({ fields }) => textOf(fields, "/status"));
+  const isCounting = statuses.every((one) => one === null || COUNTING.includes(one));
+  if (checked.known.differs.includes("status") || !isCounting || head?.status === "reversed") return finding("unclaimed.reversed", name, [number]);
   if (head === null || isFree(head, Math.floor(checked.state.time / DAY_S))) return finding("unclaimed.absent", name, [number]);
   const body = bodyOf(placed.item);
   return body === null ? finding("unclaimed.claimed", name, [number]) : parts(checked, readClaimed(body.content), placed, name);
@@ -65,15 +75,6 @@ function parts({ claim: { total }, evidence, state }, claimed, { item, number },
   const isEnough = total !== null && total.currency === claimed.currency && claimed.open >= total.minor;
   if (isHead && isEnough) return finding("unclaimed.enough", { ...money, open: claimed.open }, [number]);
   return finding("unclaimed.claimed", name, [number]);
-}
-
-// Which invoices that are disclosed are others than the one that has the claim id.
-function* others({ evidence, given, known }) {
-  if (known.invoice.scope === "encounter") return;
-  for (const { hospital, of } of given) {
-    if (hospital !== evidence.question.hospital) continue;
-    for (const record of of("invoice")) if (isOther(record.fields, known.invoice)) yield finding("unclaimed.other_invoice", record.name, record.items);
-  }
 }
 
 // Whether an invoice that is opened names itself otherwise than the one of the claim id.
