@@ -175,8 +175,14 @@ class CaseReader:
         """Tell when what a record tells of happened.
 
         Of an illness, when the visit was at which it was written down, or when it began where that was later, but not
-        after it was written down: what shows itself weeks after a visit can still be of it.
+        after it was written down: what shows itself weeks after a visit can still be of it. Of what was before 1970
+        no time is told, since the seconds that a verdict compares with what is opened begin there.
         """
+        found = self._event(resource, row)
+        return None if found is None or found.start == 0 else found
+
+    def _event(self, resource: Resource, row: RecordVersion) -> Period | None:
+        """Tell it, what was before 1970 as its first second."""
         own = event_span(orjson.dumps(resource), row.created, self.node.zone)
         if row.type not in OF_VISIT:
             return own

@@ -75,3 +75,10 @@ def test_one_that_would_begin_after_it_was_written_down_happened_at_the_visit(ha
 def test_without_a_visit_it_happened_when_it_was_written_down(happened):
     alone = happened(visit=None, onsetDateTime="2019-05", recordedDate="2024-01-18T12:18:00Z")
     assert alone == moment("2024-01-18T12:18:00")
+
+
+def test_of_what_was_before_1970_no_time_is_told(happened):
+    """Unix seconds begin there: another time would contradict the dates that are opened."""
+    old = {"start": "1961-05-23T11:53:00Z", "end": "1961-05-23T13:53:00Z"}
+    assert happened(visit=old, onsetDateTime="1961-05-23", recordedDate="1961-05-23T12:18:00Z") is None
+    assert happened(visit=None, onsetDateTime="1961-05-23", recordedDate="1961-05-23T12:18:00Z") is None
