@@ -1,7 +1,8 @@
 """With which system, and by whom, versions of records were stored, as this node's own audit says.
 
-Keeps true: of a version the first event that names it counts, since nobody is shown what is not stored yet; where there
-are too many events to be sure which is the first, or it was stored without one, nothing is told. Trusts the audit.
+Keeps true: an event that a client has stored counts for nothing, whatever it says; of a version the first event that
+names it counts, since nobody is shown what is not stored yet; where there are too many events to be sure which is the
+first, or it was stored without one, nothing is told. Trusts the audit.
 Source: `docs/spec/audit.md` 1, 4; `docs/spec/claim-disclosure.md` 4.
 """
 
@@ -78,7 +79,9 @@ def _rows(node: NodeRecords, references: Sequence[str]) -> list[RecordVersion]:
     """Find the events by which records were stored, by segment; none where they are more than can be looked at."""
     query = urlencode({"entity": ",".join(references), "subtype": _STORING})
     found = node.searches.rows(_EVENT, query, _MOST)
-    rows = [row for one in found if (row := node.records.numbered(one.number)) is not None]
+    known = [node.records.numbered(one.number) for one in found]
+    # The node's own events are parts of segments; what a client stores as an AuditEvent is a record like any other.
+    rows = [row for row in known if row is not None and row.segment is not None]
     segments = [node.records.numbered(one) for one in {row.segment for row in rows} if one is not None]
     size = sum(0 if one is None else one.sealed_size for one in segments)
     is_bounded = len(found) < _MOST and len(segments) <= MAX_SEGMENTS and size <= MAX_SEALED_BYTES

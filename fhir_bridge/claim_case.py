@@ -30,7 +30,8 @@ from medchain.store.records import FHIR_JSON, RecordStore, RecordVersion
 SECOND_US: Final = 1_000_000
 """Microseconds of a second, in which `medchain.dates` counts."""
 
-_MOST: Final = 1000
+MAX_COUNTED: Final = 2000
+"""Most records of one type that are counted: each is judged by itself. Of more it is not said how many there are."""
 
 
 @dataclass(slots=True)
@@ -144,9 +145,11 @@ class CaseReader:
         found = self.find(f"{row.type}/{row.id}")
         return {} if found is None else found[1]
 
-    def counted(self, type_name: str, query: dict[str, str]) -> list[RecordVersion]:
-        """List the patient's records that a search finds and that may be counted."""
-        found = self.node.searches.rows(type_name, urlencode(query), _MOST)
+    def counted(self, type_name: str, query: dict[str, str]) -> list[RecordVersion] | None:
+        """List the patient's records that a search finds and that may be counted; None where there are too many."""
+        found = self.node.searches.rows(type_name, urlencode(query), MAX_COUNTED + 1)
+        if len(found) > MAX_COUNTED:
+            return None
         rows = [self.node.records.numbered(one.number) for one in found]
         return [row for row in rows if row is not None and row.patient == self.case.patient and self.case.counts(row)]
 

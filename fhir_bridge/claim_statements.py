@@ -104,13 +104,16 @@ class CaseStatements:
         """Count an encounter's records by type, and tell whether there was surgery."""
         for type_name, parameter in COUNTED.items():
             rows = self._reader.counted(type_name, {parameter: reference})
-            if rows:
-                yield Fact("record_count", {"encounter": reference, "type": type_name}, len(rows))
+            if rows is None or rows:
+                count = None if rows is None else len(rows)
+                yield Fact("record_count", {"encounter": reference, "type": type_name}, count)
             if type_name == "Procedure":
                 yield Fact("surgery", {"encounter": reference}, self._surgery(rows))
 
-    def _surgery(self, procedures: Sequence[RecordVersion]) -> bool | None:
+    def _surgery(self, procedures: Sequence[RecordVersion] | None) -> bool | None:
         """Tell whether one of an encounter's Procedures was surgery."""
+        if procedures is None:
+            return None
         found = [is_surgery(self._reader.content(row)) for row in procedures]
         return True if True in found else None if None in found else False
 
@@ -175,7 +178,7 @@ class CaseStatements:
         codings = [coding for one in objects_of(resource.get("type")) for coding in objects_of(one.get("coding"))]
         return any(one.get("code") == DEATH_CERTIFICATION for one in codings)
 
-    def _overlapping(self, encounters: Sequence[ToldRecord]) -> int:
+    def _overlapping(self, encounters: Sequence[ToldRecord]) -> int | None:
         """Count the other stays here that overlap the claim's by more than a day: a transfer of wards does by less."""
         stays = [one for one in encounters if _is_stay(one.shown)]
         spans = [one.edition.event for one in stays]
@@ -185,13 +188,13 @@ class CaseStatements:
         if not patient or not spans:
             return 0
         query = {"subject": f"Patient/{member(patient, 'id')}", "class": ",".join(sorted(INPATIENT))}
-        cited = set(self._case.citation.cited)
+        cited, others = set(self._case.citation.cited), self._reader.counted(_ENCOUNTER, query)
         found = 0
-        for row in self._reader.counted(_ENCOUNTER, query):
+        for row in others or ():
             other = event_span(orjson.dumps(self._reader.content(row)), row.created, self._zone)
             if f"{row.type}/{row.id}" not in cited and any(_shared_s(other, span) > DAY_S for span in spans):
                 found += 1
-        return found
+        return None if others is None else found
 
     def _services(self) -> Period | None:
         """Return the days of the claim's services."""

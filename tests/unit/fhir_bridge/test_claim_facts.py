@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import sample_data
+from fhir_bridge import claim_case
 from fhir_bridge.claim_case import NodeRecords
 from fhir_bridge.claim_facts import MAX_CHANGED, FhirClaimFacts
 from fhir_bridge.claim_profile import category_of, is_in, is_surgery, opened_numbers, pattern_of
@@ -116,6 +117,29 @@ def test_of_each_version_the_audit_says_with_what_it_was_stored_and_not_who_read
     put(hospital, "Condition", "c1", **ABOUT, recordedDate="2026-11-10")
     systems = [one.system for one in tell(hospital, condition).rows[0].versions]
     assert systems == ["test", "test"]
+
+
+def test_attack_a_client_stores_an_event_that_says_who_wrote_a_record(hospital):
+    """It would be the first by its own date: an author and a system of the client's choice."""
+    condition = put(hospital, "Condition", "c1", **ABOUT)
+    client = {
+        "who": {"identifier": {"system": "urn:medchain:client", "value": "a-system-of-renown"}},
+        "requestor": True,
+    }
+    person = {"who": {"reference": "Practitioner/d1"}, "requestor": True}
+    event = {
+        "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+        "subtype": [{"system": "http://hl7.org/fhir/restful-interaction", "code": "create"}],
+        "action": "C",
+        "recorded": "2020-01-01T00:00:00Z",
+        "outcome": "0",
+        "agent": [client, person],
+        "source": {"observer": {"display": "x"}},
+        "entity": [{"what": {"reference": f"{condition}/_history/1"}}],
+    }
+    put(hospital, "AuditEvent", "forged", **event)
+    edition = tell(hospital, condition).rows[0].versions[0]
+    assert (edition.author, edition.system) == (None, "test")
 
 
 def test_a_record_that_came_without_a_client_is_told_without_a_system(hospital):
@@ -261,6 +285,18 @@ def test_records_of_an_encounter_are_counted_by_type_but_for_those_that_are_kept
     said = tell(hospital, encounter, kept_back=("Observation/o1",))
     counted = {one.arguments["type"]: one.value for one in said.facts if one.name == "record_count"}
     assert counted == {"DiagnosticReport": 1, "Observation": 2}
+
+
+def test_of_more_records_than_are_counted_it_is_not_said_how_many_there_are(hospital, monkeypatch):
+    monkeypatch.setattr(claim_case, "MAX_COUNTED", 1)
+    encounter = visit(hospital, "e1", "2026-11-10T09:00:00Z", "2026-11-14T10:00:00Z")
+    visit(hospital, "e2", "2026-11-10T09:00:00Z", "2026-11-14T10:00:00Z")
+    for at in range(2):
+        put(hospital, "Procedure", f"p{at}", status="completed", **ABOUT, **AT, **coded(ICD_9_CM, "88.56"))
+    said = tell(hospital, encounter)
+    assert value_of(said, "record_count", encounter=encounter, type="Procedure") is None
+    assert value_of(said, "surgery", encounter=encounter) is None
+    assert value_of(said, "overlapping_stays") is None
 
 
 @pytest.mark.parametrize(
