@@ -18,7 +18,8 @@ from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from medchain.claims import checks
 from medchain.claims.asking import CHECK, Finding
 from medchain.claims.batch import CURRENCY, read_table, write_report
-from medchain.claims.check_words import meaning_of
+from medchain.claims.check_words import einvoice_of, meaning_of
+from medchain.claims.einvoice import EINVOICE, Said
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, base64_text, unbase64
 from medchain.errors import InputError
 from medchain.ledger.claim_question import read_row
@@ -40,6 +41,12 @@ AGAIN_S: Final = 2
 
 GOOD: Final = frozenset({Finding.FREE.value})
 """Findings after which nothing is to be looked at."""
+
+DOUBTED: Final = frozenset({Said.OTHERWISE.value, Said.REVERSED.value, Said.UNKNOWN.value})
+"""What a service for electronic invoices says of those that somebody should look at."""
+
+BESIDE: Final = " · "
+"""What stands between what came of a row and what such a service says."""
 
 UNCERTAIN: Final = frozenset({"outside", "unreachable", "stopped", "refused", "malformed"})
 """Findings after which it is not known."""
@@ -130,7 +137,8 @@ class CheckPages:
             answer = self._ground.call(checks.REPORT, {"by": standing.me.account.id, "id": name}, _REPORT)
         rows = [self._reported(one) for one in as_objects(answer.get("found"))]
         meaning = self._ground.pages.say("claims.check.meaning")
-        report = write_report(read_table(unbase64(answer["csv"])), rows, meaning)
+        more = (EINVOICE,) if any(one[EINVOICE] for one in rows) else ()
+        report = write_report(read_table(unbase64(answer["csv"])), rows, meaning, more)
         # With a mark at its beginning, by which spreadsheets know the encoding.
         return attached(report.encode("utf-8-sig"), "text/csv; charset=utf-8", f"claims-{name[:8]}.csv")
 
@@ -140,7 +148,7 @@ class CheckPages:
         rows = []
         found = as_objects(answer.get("found"))
         for place, (cells, checked) in enumerate(zip(table.cells, found, strict=True), 1):
-            if checked.get("finding") not in GOOD or checked.get("differs"):
+            if checked.get("finding") not in GOOD or checked.get("differs") or _is_doubted(checked):
                 rows.append(
                     {"place": place, "cells": " · ".join(filter(None, cells)), **self._worded(standing, checked)}
                 )
@@ -151,15 +159,18 @@ class CheckPages:
         differs = [str(one) for one in as_list(checked.get("differs"))]
         named = {name: str(checked.get(name) or "") for name in ("claim_id", "finding", "hospital", "reason")}
         meaning = meaning_of(str(checked.get("finding")), differs, language())
-        return {**named, "differs": " ".join(differs), "meaning": meaning}
+        said = einvoice_of(as_object(checked.get(EINVOICE)), language())
+        return {**named, "differs": " ".join(differs), EINVOICE: said, "meaning": meaning}
 
     def _worded(self, standing: Standing, checked: Mapping[str, Json]) -> dict[str, object]:
         """Word what came of a row."""
         differs, finding = [str(one) for one in as_list(checked.get("differs"))], str(checked.get("finding"))
         hospital, reason = str(checked.get("hospital") or ""), str(checked.get("reason") or "")
+        said = einvoice_of(as_object(checked.get(EINVOICE)), language())
+        meaning = meaning_of(finding, differs, language())
         return {
-            "colour": _colour(finding, differs),
-            "meaning": meaning_of(finding, differs, language()),
+            "colour": _colour(finding, differs or _is_doubted(checked)),
+            "meaning": f"{meaning}{BESIDE}{said}" if said else meaning,
             "hospital": standing.name(hospital) if hospital else "",
             "claim_id": str(checked.get("claim_id") or ""),
             "reason": self._ground.pages.say_or(f"error.{reason}", reason) if finding == checks.MALFORMED else "",
@@ -233,6 +244,11 @@ def _brought() -> bytes:
         raise InputError("claim.csv_size")
     read_table(data)
     return data
+
+
+def _is_doubted(checked: Mapping[str, Json]) -> bool:
+    """Tell whether a service for electronic invoices says that one is not what it should be."""
+    return as_object(checked.get(EINVOICE)).get("answer") in DOUBTED
 
 
 def _colour(finding: str, differs: object) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from medchain.encoding import Json
+
 FINDINGS: Final[Mapping[str, tuple[str, str]]] = {
     "free": ("真实，未理赔", "genuine, not claimed"),
     "malformed": ("此行无法读取", "this row cannot be read"),
@@ -33,6 +35,19 @@ DIFFERENCES: Final[Mapping[str, tuple[str, str]]] = {
 DIFFERS: Final = ("{meaning}；与发票不符：{differs}", "{meaning}; other than on the invoice: {differs}")
 """What a row means that is not what the invoice says."""
 
+EINVOICES: Final[Mapping[str, tuple[str, str]]] = {
+    "genuine": ("电子票据属实", "the e-invoice is genuine"),
+    "not_asked": ("未查验（须有票据代码和金额的整张票据）", "not asked for (a whole invoice with code and amount is)"),
+    "otherwise": ("有此票，但校验码、日期或金额不符", "there is one, with another check code, date or amount"),
+    "reversed": ("电子票据已冲红", "the e-invoice was taken back"),
+    "unknown": ("查无此电子票据", "there is no such e-invoice"),
+    "unreachable": ("查验服务未答复", "the service does not answer"),
+}
+"""What a service for electronic invoices says (`docs/spec/einvoice.md`) → in words."""
+
+STOOD_IN: Final = ("演示替身（非财政部门）：{said}", "stand-in, not the ministry: {said}")
+"""The same where a stand-in says it."""
+
 BETWEEN: Final = ("、", ", ")
 """What stands between the words of a list."""
 
@@ -50,3 +65,20 @@ def meaning_of(finding: str, differs: Sequence[str], language: str) -> str:
     if not differs:
         return meaning
     return DIFFERS[at].format(meaning=meaning, differs=BETWEEN[at].join(DIFFERENCES[one][at] for one in differs))
+
+
+def einvoice_of(told: Mapping[str, Json], language: str) -> str:
+    """Say what a service for electronic invoices says.
+
+    Args:
+        told: ``answer``, one of `EINVOICES`, and ``stand_in``; empty where none was asked.
+        language: as in `meaning_of`.
+
+    Returns:
+        Words; empty where none was asked.
+    """
+    if not told:
+        return ""
+    at = 0 if language == "zh" else 1
+    said = EINVOICES[str(told["answer"])][at]
+    return STOOD_IN[at].format(said=said) if told["stand_in"] else said

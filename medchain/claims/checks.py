@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Final, NamedTuple
 
-from medchain.claims.asking import MAX_CHECKED, Checked
+from medchain.claims.asking import MAX_CHECKED
 from medchain.claims.batch import Table, read_table
 from medchain.encoding import Json, base64_text, members, unbase64
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
@@ -100,25 +100,22 @@ class _Batch:
 class CheckBook:
     """Batches of one node. Threads may share it; one of them asks."""
 
-    __slots__ = ("_batches", "_check", "_clock", "_final", "_lock", "_told")
+    __slots__ = ("_batches", "_check", "_clock", "_final", "_lock")
 
     def __init__(
         self,
-        check: Callable[[Sequence[AskedRow]], list[Checked]],
-        told: Callable[[Checked], Json],
+        check: Callable[[Sequence[AskedRow]], Sequence[Json]],
         final: Callable[[], Reached],
         clock: Clock,
     ) -> None:
         """Prepare.
 
         Args:
-            check: asks for rows, at most `MAX_CHECKED`.
-            told: writes what came of one.
+            check: asks for rows, at most `MAX_CHECKED`, and writes what came of each.
             final: tells how far the ledger is final.
             clock: gives Unix seconds.
         """
         self._check = check
-        self._told = told
         self._final = final
         self._clock = clock
         self._lock = Lock()
@@ -153,7 +150,7 @@ class CheckBook:
             batch.failed = error.code
             return
         with self._lock:
-            batch.found.update(zip(places, map(self._told, found), strict=True))
+            batch.found.update(zip(places, found, strict=True))
             batch.final = self._final()
             batch.done += len(places)
 

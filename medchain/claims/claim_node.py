@@ -8,7 +8,7 @@ Source: `docs/spec/claim-question.md`, `claim-deed.md`, `claim-dispute.md`, `doc
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
-from medchain.claims.einvoice import EInvoices, HttpEInvoices
+from medchain.claims.einvoice import EINVOICE, EInvoices, HttpEInvoices
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.gathering import ClaimGrants, Gathering, GatheringParts
 from medchain.claims.issuing import Issuing
@@ -32,7 +32,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.vrf import VrfKey
 from medchain.encoding import Json, as_list, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.claim_question import read_row
+from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import Action
 from medchain.ledger.invoice import Amount, amount_of
 from medchain.ledger.kinds.content import DAY_S, count
@@ -136,7 +136,7 @@ class ClaimNode:
         book = CaseBook(around.records, lambda: ledger.members)
         self._cases = CaseDesk(self._case_parts(), book)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)
-        self.checks = CheckBook(self.asker.check, checked_json, self._reached, around.clock)
+        self.checks = CheckBook(self._checked, self._reached, around.clock)
         self.disputes = DisputeDesk(
             DisputeParts(
                 org_id=around.org_id,
@@ -219,13 +219,17 @@ class ClaimNode:
         given = as_list(members(document, {"rows": list})["rows"])
         if not 0 < len(given) <= MAX_CHECKED:
             raise InputError("claim.malformed")
-        rows, einvoices = [read_row(row) for row in given], self._around.einvoices
-        checked = [checked_json(one) for one in self.asker.check(rows)]
+        checked = self._checked([read_row(row) for row in given])
+        reached = self._reached()
+        return {"checked": checked, "final_size": reached.size, "time": reached.time}
+
+    def _checked(self, rows: Sequence[AskedRow]) -> list[Json]:
+        """Ask for invoices, and write what came of each; what a service for electronic ones says stands beside it."""
+        checked, einvoices = [checked_json(one) for one in self.asker.check(rows)], self._around.einvoices
         if einvoices is not None:
             for one, said in zip(checked, einvoices.check(rows), strict=True):
-                one["einvoice"] = said.to_json()
-        reached = self._reached()
-        return {"checked": [*checked], "final_size": reached.size, "time": reached.time}
+                one[EINVOICE] = said.to_json()
+        return [*checked]
 
     def _reached(self) -> Reached:
         """Tell how far the ledger is final."""

@@ -35,6 +35,9 @@ CHECK_TYPE: Final = "medchain/e-invoice-check/v1"
 CHECKED_TYPE: Final = "medchain/e-invoice-checked/v1"
 """Type of what is answered."""
 
+EINVOICE: Final = "einvoice"
+"""Column, and member of a row, in which a service answers; there only where one is asked."""
+
 LIMITS: Final = Limits(timeout_s=10.0, max_bytes=4096)
 """Time for one call, and size of its answer."""
 

@@ -80,18 +80,6 @@ DAYS: Final = Text("预留天数，0 至 30，默认 7", "for how many days, 0 t
 YES: Final = Text("不再询问", "do not ask")
 CONFIRM: Final = Text("冲红后永不能撤销。确定？[yes/否]", "This is for ever. Are you sure? [yes/no]")
 DROPPED: Final = Text("未作任何更改。", "Nothing was changed.")
-EINVOICES: Final[Mapping[str, Text]] = {
-    "genuine": Text("电子票据属实", "the e-invoice is genuine"),
-    "not_asked": Text(
-        "未查验（须有票据代码和金额的整张票据）", "not asked for (a whole invoice with code and amount is)"
-    ),
-    "otherwise": Text("有此票，但校验码、日期或金额不符", "there is one, with another check code, date or amount"),
-    "reversed": Text("电子票据已冲红", "the e-invoice was taken back"),
-    "unknown": Text("查无此电子票据", "there is no such e-invoice"),
-    "unreachable": Text("查验服务未答复", "the service does not answer"),
-}
-"""What a service for electronic invoices says → in words."""
-STOOD_IN: Final = Text("演示替身（非财政部门）：{said}", "stand-in, not the ministry: {said}")
 STAND_IN: Final = Text(
     "电子票据一栏由演示替身答复，并非财政部门的查验结果。",
     "What is said of e-invoices comes from a stand-in: no service of the ministry's was asked.",

@@ -17,8 +17,9 @@ from typing import Final
 
 from medchain.claims.asking import CHECK, MAX_CHECKED
 from medchain.claims.batch import Table, read_table, write_report
-from medchain.claims.check_words import meaning_of
+from medchain.claims.check_words import einvoice_of, meaning_of
 from medchain.claims.checks import MALFORMED
+from medchain.claims.einvoice import EINVOICE
 from medchain.claims.einvoice_stand_in import StandIn, stand_in_server
 from medchain.commands import claim_texts as texts
 from medchain.commands.command import Command, Context, Exit, Text, instant
@@ -32,9 +33,6 @@ from medchain.node.peers import Limits
 
 MAX_BYTES: Final = 64 << 20
 """Largest table."""
-
-EINVOICE: Final = "einvoice"
-"""Column, and member of a row, in which the service for electronic invoices answers; there only where one is asked."""
 
 _CHECK: Final = Limits(timeout_s=600.0, max_bytes=16 << 20)
 
@@ -101,17 +99,9 @@ def _worded(context: Context, row: Mapping[str, Json]) -> dict[str, str]:
     """Word what came of a row."""
     differs = [str(one) for one in as_list(row.get("differs"))]
     meaning = meaning_of(str(row["finding"]), differs, context.language)
+    said = einvoice_of(as_object(row.get(EINVOICE)), context.language)
     named = {name: str(row.get(name) or "") for name in ("claim_id", "finding", "hospital", "reason")}
-    return {**named, "differs": " ".join(differs), EINVOICE: _einvoice(context, row), "meaning": meaning}
-
-
-def _einvoice(context: Context, row: Mapping[str, Json]) -> str:
-    """Word what the service for electronic invoices says; empty where none was asked."""
-    told = as_object(row.get(EINVOICE))
-    if not told:
-        return ""
-    said = context.say(texts.EINVOICES[str(told["answer"])])
-    return context.say(texts.STOOD_IN, said=said) if told["stand_in"] else said
+    return {**named, "differs": " ".join(differs), EINVOICE: said, "meaning": meaning}
 
 
 def _summarise(context: Context, found: Sequence[Mapping[str, Json]], final: Mapping[str, Json]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
 from fhir_bridge.claims_desk.check import FIELDS
 from medchain.claims import checks
+from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.errors import UnavailableError
 from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
@@ -100,6 +102,30 @@ def test_a_table_is_worked_through_while_its_page_shows_how_far_and_its_report_h
     assert [one[7] for one in rows[1:]] == ["free", "unknown", "outside", "malformed"]
     assert rows[1][8] == RENHE
     assert place.rpartition("/")[2] in browser.get(PAGE).text
+
+
+class Service:
+    """Says of each invoice what its amount tells it to say."""
+
+    def check(self, rows):
+        said = {"8422.80": Said.GENUINE, "8000.00": Said.OTHERWISE, "": Said.NOT_ASKED}
+        return [EInvoiceAnswer(said[row.amount], is_stand_in=True) for row in rows]
+
+
+def test_what_a_service_says_of_an_electronic_invoice_stands_beside_and_is_looked_at(insurance, monkeypatch):
+    node = insurance.hospitals.nodes[ANXIN]
+    monkeypatch.setattr(node, "_around", replace(node._around, einvoices=Service()))  # noqa: SLF001  # as configured
+    said = text_of(asked(insurance.desk()))
+    assert "genuine, not claimed · stand-in, not the ministry: the e-invoice is genuine" in said
+    browser = insurance.desk()
+    place = brought(browser, line(), line(amount="8000.00"), line(amount="")).headers["Location"]
+    insurance.check_all()
+    page = browser.get(f"{place}?lang=en")
+    assert [f"<tr><td>{place}</td>" in page.text for place in (1, 2, 3)] == [False, True, False]
+    assert "another check code, date or amount" in text_of(page)
+    report = browser.get(f"{place}/report?lang=zh").get_data().decode("utf-8-sig")
+    rows = [*csv.reader(io.StringIO(report))]
+    assert (rows[0][-1], rows[1][-1]) == ("einvoice", "演示替身（非财政部门）：电子票据属实")
 
 
 def test_a_report_is_in_the_readers_language(insurance):

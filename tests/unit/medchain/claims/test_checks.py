@@ -7,7 +7,7 @@ from threading import Event, Thread
 import pytest
 
 from medchain.claims import checks
-from medchain.claims.asking import Checked, Finding
+from medchain.claims.asking import Finding
 from medchain.claims.checks import BEGIN, KEPT_S, LIST, REPORT, SHOW, CheckBook, Reached
 from medchain.encoding import base64_text, unbase64
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
@@ -29,13 +29,13 @@ class Node:
     def __init__(self) -> None:
         """Begin with nothing."""
         self.time, self.parts, self.broken = NOW, [], False
-        self.book = CheckBook(self.check, lambda one: {"finding": one.finding.value}, self.final, lambda: self.time)
+        self.book = CheckBook(self.check, self.final, lambda: self.time)
 
     def check(self, rows):
         if self.broken:
             raise UnavailableError("store.io")
         self.parts.append([one.number for one in rows])
-        return [Checked(Finding.FREE) for _ in rows]
+        return [{"finding": Finding.FREE.value} for _ in rows]
 
     def final(self):
         return Reached(9, NOW)

@@ -10,11 +10,10 @@ from http.server import ThreadingHTTPServer
 import pytest
 
 from medchain.claims.asking import CHECK, Finding
-from medchain.claims.check_words import DIFFERENCES, FINDINGS
+from medchain.claims.check_words import DIFFERENCES, EINVOICES, FINDINGS
 from medchain.claims.claim_node import checked_json
 from medchain.claims.einvoice import Said
 from medchain.commands import claims as commands
-from medchain.commands.claim_texts import EINVOICES
 from medchain.ledger.claim_question import read_row
 from medchain.node.assembly import LocalOperations
 from medchain.node.config import Address
