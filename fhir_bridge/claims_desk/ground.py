@@ -40,7 +40,7 @@ SEEING: Final = (Role.DESK, Role.AUDITOR)
 HOSPITAL: Final = "hospital"
 """Role on the ledger of who is asked about claims."""
 
-INSURER_TABS: Final = ("cases", "check", "disputes")
+INSURER_TABS: Final = ("cases", "check", "proofs", "disputes")
 """Parts of an insurer's pages; a hospital's have the last one alone."""
 
 

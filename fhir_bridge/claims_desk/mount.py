@@ -12,6 +12,7 @@ from fhir_bridge.claims_desk.cases import SCRIPT, CasePages
 from fhir_bridge.claims_desk.check import CheckPages
 from fhir_bridge.claims_desk.disputes import DisputePages
 from fhir_bridge.claims_desk.ground import Ground
+from fhir_bridge.claims_desk.proofs import ProofPages
 from fhir_bridge.claims_desk.start import StartPage
 from fhir_bridge.staff.counter import Counter
 from medchain.web.pages import read_asset
@@ -25,5 +26,5 @@ def claims_blueprints(counter: Counter) -> tuple[Blueprint, ...]:
     """
     counter.site.pages.assets[SCRIPT] = read_asset("fhir_bridge.claims_desk", SCRIPT)
     ground = Ground(counter)
-    pages = (StartPage(ground), CasePages(ground), CasePage(ground), CheckPages(ground), DisputePages(ground))
-    return tuple(one.blueprint() for one in pages)
+    kinds = (StartPage, CasePages, CasePage, CheckPages, ProofPages, DisputePages)
+    return tuple(kind(ground).blueprint() for kind in kinds)

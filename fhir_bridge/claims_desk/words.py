@@ -223,6 +223,65 @@ CLAIM_WORDS: Final[Words] = {
         "由以上各项计算得出，任何人用同一份证据都得出同样的结论。",
         "Computed from all of the above; whoever has the same evidence computes the same.",
     ),
+    "claims.proofs.title": ("收到的证明", "Received proofs"),
+    "claims.proofs.lead": (
+        "核查别人交来的证明包：别的保险公司、医院、患者或法院。以本节点信任的成员为准，保存 90 天。",
+        (
+            "Verifies proofs that others hand over: insurers, hospitals, patients, courts. It goes by the members whom "
+            "this node trusts. They are kept for 90 days."
+        ),
+    ),
+    "claims.proofs.file": ("证明包（zip）", "Proof (zip)"),
+    "claims.proofs.file.hint": ("不超过 8 MiB。", "At most 8 MiB."),
+    "claims.proofs.send": ("核查", "Verify"),
+    "claims.proofs.problem": ("请选择不超过 8 MiB 的 zip 文件。", "Choose a zip file of at most 8 MiB."),
+    "claims.proofs.kept": ("已核查", "Verified"),
+    "claims.proofs.none": ("还没有。", "None yet."),
+    "claims.proofs.back": ("全部收到的证明", "All received proofs"),
+    "claims.proof.title": ("收到的证明", "Received proof"),
+    "claims.proof.holds": ("证明成立", "it holds"),
+    "claims.proof.broken": ("证明不成立", "it does not hold"),
+    "claims.proof.failed": (
+        "它违反了证明包格式的一条规则，其内容一概不可信。",
+        "It breaks a rule of the format: nothing that it says is to be believed.",
+    ),
+    "claims.proof.failed.bundle.format": ("这不是证明包。", "This is no proof."),
+    "claims.proof.failed.bundle.verdict": (
+        "其中的核查结论与证据不符。",
+        "The verdict in it is not what its evidence gives.",
+    ),
+    "claims.proof.failed.bundle.other_policy": (
+        "它出自其他成员组成的账本，或更新过的成员名单。",
+        "It is of a ledger of other members, or of a list of members that has changed since.",
+    ),
+    "claims.proof.entry": ("一条登记", "An entry"),
+    "claims.proof.record": ("一个对象的状态", "The state of an object"),
+    "claims.proof.absent": ("没有这个对象", "That there is no such object"),
+    "claims.proof.items": ("若干对象的状态", "The states of several objects"),
+    "claims.proof.claim": ("一笔索赔的证据", "The evidence for a claim"),
+    "claims.proof.disclosures": ("一项许可下的全部提供", "All that was given under a permission"),
+    "claims.proof.looks": ("谁查看过", "Who has looked"),
+    "claims.proof.now": ("证明的是最新状态", "the newest state"),
+    "claims.proof.then": ("证明的是过去某时的状态", "the state of then"),
+    "claims.proof.fact.answer": ("证明了什么", "What it proves"),
+    "claims.proof.fact.current": ("时效", "As of"),
+    "claims.proof.fact.time": ("时间", "Time"),
+    "claims.proof.fact.position": ("账本条目", "Entry of the ledger"),
+    "claims.proof.fact.cosigners": ("共同签名的成员", "Cosigned by"),
+    "claims.proof.fact.items": ("对象数", "Objects"),
+    "claims.proof.fact.object": ("对象", "Object"),
+    "claims.proof.fact.status": ("状态", "State"),
+    "claims.proof.fact.version": ("版本 / 最新版本", "Version / newest"),
+    "claims.proof.known": (
+        "成员的签名、默克尔证明、每项内容与其承诺逐一核对；本页每次打开都重新计算。",
+        (
+            "The members' signatures, the Merkle proofs and each content with its commitment are checked; this page "
+            "computes it anew each time that it is opened."
+        ),
+    ),
+    "claims.proof.brought": ("由 {author} 于 {time} 提交", "Brought by {author}, {time}"),
+    "claims.proof.file": ("下载原文件", "Download the file"),
+    "claims.proof.drop": ("删除", "Delete"),
     "claims.disputes.title": ("理赔质询", "Disputes about claims"),
     "claims.disputes.lead": (
         "保险公司就一笔索赔向医院提问，医院按期答复。每一步均由一方签名，双方各自留存并登记。请勿书写姓名。",
@@ -371,6 +430,8 @@ CLAIM_WORDS: Final[Words] = {
         "开票单位已停用或已退出联盟。",
         "Who issued the invoice is suspended, or no member any more.",
     ),
+    "error.proofs.unknown": ("没有这份证明，或已过 90 天。", "There is no such proof, or 90 days have gone by."),
+    "error.proofs.quota": ("保存的证明已达上限，请先删除。", "No more proofs can be kept. Delete some first."),
     "error.dispute.hospital": ("请选择医院。", "Choose the hospital."),
     "error.dispute.unknown": ("没有这件质询。", "There is no such dispute."),
     "error.dispute.state": (

@@ -54,6 +54,7 @@ from medchain.store.notices import NoticeTable
 from medchain.store.outbox import ANCHOR
 from medchain.store.placing import MAX_APART, Placed, standing
 from medchain.store.proposals import ProposalTable
+from medchain.store.received import ReceivedTable
 from medchain.store.steps import Steps, in_thread
 from medchain.store.tables import anchor, epoch, imported, record, segment
 from medchain.store.watching import AlarmTable, DrawTable, RefusalTable
@@ -266,6 +267,7 @@ class RecordStore(
     RefusalTable,
     DrawTable,
     ProposalTable,
+    ReceivedTable,
     ExportTable,
 ):
     """The records file and its blobs. Processes and threads may share it.

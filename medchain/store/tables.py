@@ -513,6 +513,21 @@ claim_case_by_digest: Final = Index("claim_case_by_digest", claim_case.c.digest,
 claim_case_by_created: Final = Index("claim_case_by_created", claim_case.c.created)
 claim_case_by_patient: Final = Index("claim_case_by_patient", claim_case.c.patient)
 
+received_proof: Final = Table(
+    "received_proof",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("author", String(128), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("answer", String(16), nullable=False),
+    Column("colour", String(8), nullable=False),
+    Column("failed", String(64), nullable=False),
+    Column("bundle", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+received_proof_by_created: Final = Index("received_proof_by_created", received_proof.c.created)
+
 told_concern: Final = Table(
     "told_concern",
     RECORDS,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from werkzeug.serving import make_server
@@ -35,6 +36,12 @@ pytestmark = [
     pytest.mark.skipif(not is_there(), reason="needs Debian's chromium and chromium-driver (`make browser`)"),
 ]
 
+EMPTY = (
+    ("cases", "cases-empty"),
+    ("disputes", "disputes-empty"),
+    ("check", "check-empty"),
+    ("proofs", "proofs-empty"),
+)
 SIZES = ((390, 844), (1280, 900))
 MOST_BYTES = 70 * 1024
 NUMBERS = (f"AX2025092500{number:05}" for number in itertools.count(1))
@@ -122,7 +129,7 @@ def shown(browser: Browser, folder: Path, name: str) -> list[str]:
 
 def test_empty_pages_say_so_and_break_no_rule_of_accessibility(pages, pictures):
     found = []
-    for path, name in (("cases", "cases-empty"), ("disputes", "disputes-empty"), ("check", "check-empty")):
+    for path, name in EMPTY:
         found += judged(pages, ANXIN, f"/claims/{path}", pictures, name)
     assert found + judged(pages, RENHE, "/claims/disputes", pictures, "hospital-empty") == []
 
@@ -175,6 +182,31 @@ def test_an_invoice_and_a_table_are_checked(pages, pictures, tmp_path):
     # The page looks again by itself.
     browser.wait_until("Download the report")
     assert shown(browser, pictures, "batch-done") == []
+
+
+def test_a_pasted_claim_is_judged_and_its_evidence_is_verified_where_it_is_brought(pages, pictures, tmp_path):
+    browser = pages.browsers[ANXIN]
+    browser.open(f"{pages.web[ANXIN]}/claims/cases?lang=en")
+    claim = tmp_path / "claim.json"
+    claim.write_bytes(content(identifier=[{"value": next(NUMBERS)}]))
+    browser.type("#file", str(claim))
+    browser.leave("form[action='/claims/cases/open'] button")
+    browser.wait_until("Hospitals that told nothing")
+    assert shown(browser, pictures, "case-judged") == []
+    case_id = browser.url.rpartition("/")[2]
+    evidence, broken = tmp_path / "evidence.zip", tmp_path / "broken.zip"
+    evidence.write_bytes(CaseClient(pages.hospitals.local(ANXIN)).bundle(case_id))
+    broken.write_bytes(b"PK")
+    for file, said, name in (
+        (evidence, "The evidence for a claim", "proof"),
+        (broken, "does not hold", "proof-broken"),
+    ):
+        browser.open(f"{pages.web[ANXIN]}/claims/proofs?lang=en")
+        browser.type("#bundle", str(file))
+        browser.leave("form[action='/claims/proofs'] button")
+        browser.wait_until(said)
+        assert judged(pages, ANXIN, urlsplit(browser.url).path, pictures, name) == []
+    assert judged(pages, ANXIN, "/claims/proofs", pictures, "proofs") == []
 
 
 def test_a_hospital_answers_and_the_insurer_closes(pages, pictures):

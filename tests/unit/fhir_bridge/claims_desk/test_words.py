@@ -8,13 +8,18 @@ from pathlib import Path
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge import claims_desk
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.claims_desk.cases import STATUSES
 from fhir_bridge.claims_desk.check import FIELDS
+from fhir_bridge.claims_desk.graph import KINDS, LANES
 from fhir_bridge.claims_desk.ground import INSURER_TABS
+from fhir_bridge.claims_desk.proofs import ANSWERS
 from fhir_bridge.claims_desk.words import CLAIM_WORDS
 from fhir_bridge.smart.words import SMART_WORDS
 from fhir_bridge.staff.words import STAFF_WORDS
 from medchain.claims.batch import COLUMNS
+from medchain.claims.case_content import Status
 from medchain.claims.dispute import StepKind
+from medchain.ledger.claim_request import Action
 from medchain.web.words import WORDS
 
 FOLDER = Path(claims_desk.__file__).parent
@@ -44,5 +49,12 @@ def test_every_page_finds_its_words():
         "claims.dispute.step.": StepKind,
         "claims.dispute.problem.": ("text", "step"),
         "claims.check.field.": {*FIELDS, *COLUMNS},
+        "claims.node.": KINDS,
+        "claims.known.": KINDS,
+        "claims.lane.": LANES,
+        "claims.status.": {*STATUSES, *Status, "gathering"},
+        "claims.deed.": (Action.RESERVE, Action.SETTLE, Action.RELEASE),
+        "claims.proof.": ANSWERS,
+        "claims.proof.fact.": ("answer", "current", "time", "position", "cosigners", "items", "object", "status"),
     }.items():
         assert {f"{prefix}{one}" for one in ends} <= CLAIM_WORDS.keys()

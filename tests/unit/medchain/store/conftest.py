@@ -28,6 +28,7 @@ _LATER = {
     31: "DROP TABLE notice_choice",
     32: "DROP TABLE claim_dispute",
     33: "DROP TABLE claim_case",
+    34: "DROP TABLE received_proof",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 
