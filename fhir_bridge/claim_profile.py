@@ -115,6 +115,9 @@ COUNTED: Final[Mapping[str, str]] = {
 }
 """Types of an encounter's records that are counted → the search parameter that names the encounter."""
 
+PAPERS: Final = frozenset({"Claim", "Coverage", "DocumentReference", "ExplanationOfBenefit", "Invoice"})
+"""Types of what is written about services, often after them: nothing is done to a patient by these."""
+
 INPATIENT: Final = frozenset({"ACUTE", "IMP", "NONAC"})
 """Classes of an Encounter (v3-ActCode) that are stays."""
 

@@ -8,7 +8,7 @@ Source: `docs/spec/claim-disclosure.md` 5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import orjson
@@ -18,6 +18,7 @@ from fhir_bridge.claim_profile import (
     COUNTED,
     DEATH_CERTIFICATION,
     INPATIENT,
+    PAPERS,
     STAFF,
     category_of,
     is_in,
@@ -153,7 +154,10 @@ class CaseStatements:
         return is_begun and (end is None or day <= self._reader.day((end.high - 1) // SECOND_US))
 
     def _alive(self, told: Sequence[ToldRecord]) -> Iterator[Fact]:
-        """Tell whether the patient was alive on the last day of services, but for those that certify a death."""
+        """Tell whether the patient was alive on the last day of services, but for those that certify a death.
+
+        The day of a discharge is none, where nothing else was done on it: who dies in a stay is discharged after it.
+        """
         patient, day = self._reader.counted_patient(), self._case.citation.last_day
         if not patient or patient.get("deceasedBoolean") is True:
             return
@@ -163,11 +167,20 @@ class CaseStatements:
             if not days:
                 return
             day = min(day, max(days).isoformat())
+        day = self._before_discharge(others, date.fromisoformat(day)).isoformat()
         died = span_of(member(patient, "deceasedDateTime"), self._zone) if "deceasedDateTime" in patient else None
         if died is None and "deceasedDateTime" in patient:
             return
         is_alive = died is None or date.fromisoformat(day) <= self._reader.day((died.high - 1) // SECOND_US)
         yield Fact("alive_on", {"day": day}, is_alive)
+
+    def _before_discharge(self, told: Sequence[ToldRecord], day: date) -> date:
+        """Return the day before, where a stay of at least a night ended on a day and nothing was done on it."""
+        spans = [(type_of(one.reference), one.edition.event) for one in told]
+        known = [(kind, span) for kind, span in spans if span is not None]
+        begun = {self._reader.day(span.start) for kind, span in known if kind not in PAPERS}
+        ended = {self._reader.day(span.end) for kind, span in known if kind == _ENCOUNTER and span.end is not None}
+        return day - timedelta(days=1) if day in ended and day not in begun else day
 
     def _is_certification(self, told: ToldRecord) -> bool:
         """Tell whether a record is an encounter in which a death is certified, or belongs to one."""

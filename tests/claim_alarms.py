@@ -67,6 +67,8 @@ class Hospital:
             place = "/".join(row["response"]["location"].split("/")[:2])
             self.places[entry.get("fullUrl", "").removeprefix("urn:uuid:")] = place
             made.append(place)
+        # With which client each was stored, and by whom, is on the node's audit.
+        self.server.drain()
         while self.server.store.pending(1):
             self.server.anchor_all(1)
         return made

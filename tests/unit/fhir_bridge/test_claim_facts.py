@@ -357,14 +357,26 @@ def test_a_category_lies_in_a_list_by_its_ranges():
         ({}, True),
         ({"deceasedDateTime": "2026-11-14T01:00:00Z"}, True),
         ({"deceasedDateTime": "2026-11"}, True),
-        ({"deceasedDateTime": "2026-11-13"}, False),
+        ({"deceasedDateTime": "2026-11-13"}, True),
+        ({"deceasedDateTime": "2026-11-12"}, False),
         ({"deceasedBoolean": False}, True),
     ],
 )
 def test_whether_the_patient_lived_is_told_by_the_day(hospital, died, value):
     put(hospital, "Patient", "p1", **died)
     encounter = visit(hospital, "e1", "2026-11-10T09:00:00Z", "2026-11-14T10:00:00Z")
-    assert value_of(tell(hospital, encounter), "alive_on", day="2026-11-14") is value
+    # Who is discharged on the 14th was a patient up to the 13th.
+    assert value_of(tell(hospital, encounter), "alive_on", day="2026-11-13") is value
+
+
+def test_what_is_done_on_the_day_of_a_discharge_is_a_service_of_that_day(hospital):
+    put(hospital, "Patient", "p1", deceasedDateTime="2026-11-13T13:26:00Z")
+    stay = visit(hospital, "e1", "2026-11-10T09:00:00Z", "2026-11-14T10:00:00Z")
+    bill = put(hospital, "Invoice", "i1", status="issued", subject={"reference": "Patient/p1"}, date="2026-11-14")
+    assert value_of(tell(hospital, stay, bill), "alive_on", day="2026-11-13") is True
+    kind = {"status": "completed", "code": {"text": "x"}, "performedDateTime": "2026-11-14T08:00:00Z"}
+    done = put(hospital, "Procedure", "r1", **ABOUT, **kind)
+    assert value_of(tell(hospital, stay, done), "alive_on", day="2026-11-14") is False
 
 
 def test_of_who_died_on_a_day_that_nobody_wrote_down_nothing_is_said(hospital):
