@@ -15,6 +15,7 @@ from consent.directive import ConsentDecision
 from consent.release import ReleaseRules
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
+from fhir_bridge.case_records import CaseRecords
 from fhir_bridge.claim_case import NodeRecords
 from fhir_bridge.claim_facts import FhirClaimFacts
 from fhir_bridge.claim_shelf import FhirClaims
@@ -77,6 +78,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
     looks = LookBook(org_id, node.records, service, node.clock, newest_root)
     jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run), Job("looks", looks.run)
     disputes = Job("dispute-records", DisputeRecords(org_id, node.records, service, node.clock).run)
-    parts = replace(parts, jobs=(*parts.jobs, *jobs, disputes), close=(*parts.close, kept.close))
+    cases = Job("case-records", CaseRecords(org_id, node.records, service, node.clock).run)
+    parts = replace(parts, jobs=(*parts.jobs, *jobs, disputes, cases), close=(*parts.close, kept.close))
     settle()
     return parts

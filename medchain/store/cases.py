@@ -8,14 +8,14 @@ Source: `docs/spec/claim-case.md`, `docs/spec/store.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database
-from medchain.store.tables import claim_case
+from medchain.store.tables import claim_case, unrecorded_case
 
 MAX_LISTED: Final = 200
 """Most cases of one page."""
@@ -55,9 +55,9 @@ class CaseRow:
     colour: str
     created: int
     judged: int | None
-    document: bytes
-    verdict: bytes = b""
-    bundle: bytes = b""
+    document: bytes = field(repr=False)
+    verdict: bytes = field(default=b"", repr=False)
+    bundle: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ class CaseTable:
             if known is not None:
                 return _row(known)
             connection.execute(insert(claim_case).values(**{name: getattr(row, name) for name in _FIELDS}))
+            _note_changed(connection, row.id)
             return replace(row, bundle=b"")
 
     def case(self, case_id: bytes) -> CaseRow:
@@ -154,6 +155,7 @@ class CaseTable:
             names = [name for name in _FIELDS if name not in _FIXED and not (name in _LARGE and not after.bundle)]
             values = {name: getattr(after, name) for name in names}
             connection.execute(update(claim_case).where(claim_case.c.id == case_id).values(**values))
+            _note_changed(connection, case_id)
         return replace(after, bundle=b"")
 
     def cases(self, wanted: CaseFilter, limit: int, offset: int = 0) -> tuple[list[CaseRow], int]:
@@ -184,11 +186,33 @@ class CaseTable:
             total = connection.execute(select(func.count()).select_from(claim_case).where(*conditions)).scalar_one()
             return [_row(row) for row in connection.execute(rows)], int(total)
 
+    def unrecorded_cases(self, limit: int) -> list[tuple[CaseRow, int]]:
+        """Return cases that are still to be written as FHIR resources, without their bundles.
+
+        Args:
+            limit: most rows.
+
+        Returns:
+            Each with how often it was changed meanwhile.
+        """
+        waiting = select(unrecorded_case.c.id, unrecorded_case.c.changes).order_by(unrecorded_case.c.id).limit(limit)
+        with self._database.read("unrecorded_case") as connection:
+            found = [(bytes(case_id), int(changes)) for case_id, changes in connection.execute(waiting)]
+            rows = {one.id: one for one in map(_row, connection.execute(_chosen(claim_case.c.id.in_(dict(found)))))}
+        return [(rows[case_id], changes) for case_id, changes in found if case_id in rows]
+
+    def note_case_recorded(self, case_id: bytes, changes: int) -> None:
+        """Note that a case is written as it was after so many changes; one that was changed since is still to be."""
+        table = unrecorded_case.c
+        with self._database.write("unrecorded_case", case_id.hex()) as connection:
+            connection.execute(delete(unrecorded_case).where(table.id == case_id, table.changes == changes))
+
     def drop_case(self, case_id: bytes) -> None:
         """Destroy a case; raises `NotFoundError` ``case.unknown``."""
         with self._database.erase("claim_case", case_id.hex()) as connection:
             if not connection.execute(delete(claim_case).where(claim_case.c.id == case_id)).rowcount:
                 raise NotFoundError("case.unknown")
+            connection.execute(delete(unrecorded_case).where(unrecorded_case.c.id == case_id))
 
     def drop_cases(self, patient: str) -> int:
         """Destroy all cases of a patient of this node; returns how many there were.
@@ -197,7 +221,17 @@ class CaseTable:
             patient: keyed token.
         """
         with self._database.erase("claim_case") as connection:
+            whose = select(claim_case.c.id).where(claim_case.c.patient == patient)
+            connection.execute(delete(unrecorded_case).where(unrecorded_case.c.id.in_(whose)))
             return connection.execute(delete(claim_case).where(claim_case.c.patient == patient)).rowcount
+
+
+def _note_changed(connection: Connection, case_id: bytes) -> None:
+    """Note that a case is to be written as FHIR resources, in the transaction that changes it."""
+    mine = unrecorded_case.c.id == case_id
+    changed = update(unrecorded_case).where(mine).values(changes=unrecorded_case.c.changes + 1)
+    if not connection.execute(changed).rowcount:
+        connection.execute(insert(unrecorded_case).values(id=case_id, changes=1))
 
 
 def _chosen(*conditions: ColumnElement[bool]) -> Select[Any]:  # Any: SQLAlchemy's own

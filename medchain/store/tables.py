@@ -509,6 +509,14 @@ claim_case: Final = Table(
     Column("bundle", LargeBinary, nullable=False),
 )
 
+unrecorded_case: Final = Table(
+    "unrecorded_case",
+    RECORDS,
+    Column("id", LargeBinary, primary_key=True),
+    Column("changes", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 claim_case_by_digest: Final = Index("claim_case_by_digest", claim_case.c.digest, unique=True)
 claim_case_by_created: Final = Index("claim_case_by_created", claim_case.c.created)
 claim_case_by_patient: Final = Index("claim_case_by_patient", claim_case.c.patient)

@@ -29,6 +29,7 @@ _LATER = {
     32: "DROP TABLE claim_dispute",
     33: "DROP TABLE claim_case",
     34: "DROP TABLE received_proof",
+    35: "DROP TABLE unrecorded_case",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

@@ -6,13 +6,13 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import String
+from sqlalchemy import String, select
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.cases import CaseFilter, CaseRow
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
-from medchain.store.tables import claim_case
+from medchain.store.tables import claim_case, unrecorded_case
 from tests.unit.medchain.store.conftest import set_back
 
 NOW = 1_796_083_200
@@ -121,6 +121,33 @@ def test_cases_are_sorted_and_come_page_by_page(store):
     assert listed(store, order="-document") == [3, 2, 1]
     rows, total = store.cases(CaseFilter(), 1, offset=1)
     assert ([row.id[0] for row in rows], total) == ([2], 3)
+
+
+def waiting(store, limit: int = 10) -> dict[int, int]:
+    return {row.id[0]: changes for row, changes in store.unrecorded_cases(limit)}
+
+
+def test_what_was_changed_since_it_was_recorded_is_still_to_be(store):
+    store.put_case(case(1))
+    store.put_case(case(2))
+    assert waiting(store) == {1: 1, 2: 1}
+    store.note_case_recorded(case(2).id, 1)
+    store.change_case(case(1).id, lambda row: replace(row, status="judged"))
+    # What was written meanwhile is of an earlier state, and does not count for the later one.
+    store.note_case_recorded(case(1).id, 1)
+    assert waiting(store) == {1: 2}
+    assert [row.status for row, _ in store.unrecorded_cases(1)] == ["judged"]
+    store.note_case_recorded(case(1).id, 2)
+    assert waiting(store) == {}
+
+
+def test_of_a_case_that_is_gone_nothing_is_left_to_record(store):
+    for number in (1, 2):
+        store.put_case(case(number, patient=f"token-{number}"))
+    store.drop_case(case(1).id)
+    store.drop_cases("token-2")
+    with store.database.read("unrecorded_case") as connection:
+        assert connection.execute(select(unrecorded_case)).all() == []
 
 
 def test_one_case_is_destroyed_alone(store):
