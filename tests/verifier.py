@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medchain.errors import InputError, MedchainError
+from medchain.ledger.bundle import Verdict, verify_bundle
 from medchain.web.pages import read_asset
 
 IS_THERE = shutil.which("node") is not None
@@ -59,3 +61,38 @@ def judged(folder: Path, bundles: Sequence[tuple[Path, str, int]]) -> list[dict[
     assert done.returncode == 0, done.stderr[-2000:]
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
+
+
+def told(files: Mapping[str, bytes], policy: str, **given: Any) -> dict[str, Any]:  # noqa: ANN401  # as it is called
+    """Say of a bundle what the node's verifier says, in the form of `judged`."""
+    try:
+        verdict = verify_bundle(files, policy, **given)
+    except MedchainError as error:
+        return {"code": error.code, "refused": not isinstance(error, InputError)}
+    claim = None if verdict.claim is None else verdict.claim.to_json()
+    return {"answer": verdict.answer, "claim": claim, "current": verdict.current}
+
+
+class SecondOpinion:
+    """Notes what the node's verifier is asked, to ask the script the same."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.asked: list[tuple[dict[str, bytes], str, int]] = []
+
+    def verify(self, files: Mapping[str, bytes], policy: str, **given: Any) -> Verdict:  # noqa: ANN401  # as above
+        """Verify a bundle, and note it; what the page is not asked for, another ledger or limit, is not noted."""
+        if given.keys() == {"now"}:
+            self.asked.append((dict(files), policy, given["now"]))
+        return verify_bundle(files, policy, **given)
+
+    def differing(self, folder: Path) -> list[tuple[object, object]]:
+        """Ask the script; returns both answers where they differ."""
+        bundles = [
+            (pack(folder / f"{number}.zip", files), policy, now)
+            for number, (files, policy, now) in enumerate(self.asked)
+        ]
+        rows = zip(judged(folder, bundles), self.asked, strict=True)
+        return [
+            (found, said) for found, (files, policy, now) in rows if found != (said := told(files, policy, now=now))
+        ]

@@ -609,10 +609,8 @@ PATIENT_WORDS: Final[Words] = {
     "verify.record": ("对象：", "object: "),
     "verify.newest": ("已有更新的版本：", "there is a newer version: "),
     "verify.items": ("对象：共 @ 个", "objects: @"),
-    "verify.list": (
-        "清单本身未在此核验，请用命令 medchain verify",
-        "the list itself is not checked here; the command medchain verify does that",
-    ),
+    "verify.disclosures": ("调阅：共 @ 次，至该检查点再无其他", "disclosures: @, and no other up to that checkpoint"),
+    "verify.looks": ("查阅：共 @ 次，至该清单的根再无其他", "looks: @, and no other up to the root of the list"),
     "verify.registered": ("记入账本：", "accepted by the ledger: "),
     "verify.time": ("状态时间：", "state as of: "),
     "verify.policy": ("所用的公钥和规则（policy.txt）", "The keys and rules used (policy.txt)"),

@@ -29,8 +29,8 @@ async function judge() {
     const told = (seconds) => new Date(seconds * 1000).toLocaleString(document.documentElement.lang);
     if (found.registered) lines.push(`${words.registered}${told(found.registered)}`);
     if (found.answer !== "entry") lines.push(`${words.time}${told(found.time)}`);
-    // Such a list has rules of its own, which the command checks.
-    if (["disclosures", "looks"].includes(found.answer)) lines.push(words.list);
+    if (found.looks) lines.push(words.looks.replace("@", found.looks.entries.flatMap((entry) => entry.looks).length));
+    if (found.disclosures) lines.push(words.disclosures.replace("@", found.disclosures.listed.length));
     verdict.dataset.verdict = "verified";
     say(words.verified, ...lines);
   } catch (error) {

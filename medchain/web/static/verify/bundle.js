@@ -3,8 +3,10 @@
 import { acceptedAt } from "./block.js";
 import { policyInForce } from "./chain.js";
 import { judgeClaim } from "./claim/judge.js";
+import { openDisclosures } from "./disclosures.js";
 import { canonical, hex, malformed, parseCanonical, refused, same, sha256, utf8 } from "./encoding.js";
 import { ledgerOf, makes, readState } from "./entry.js";
+import { openLooks } from "./looks.js";
 import { readRecords } from "./object.js";
 import { NOTHING, openContent } from "./opening.js";
 import { isFresh, membersText } from "./policy.js";
@@ -94,7 +96,9 @@ function entryVerdict({ entry, tree }) {
     answer: "entry",
     claim: null,
     cosigners: [...tree.cosigners.keys()],
+    disclosures: null,
     items: [],
+    looks: null,
     newest: null,
     object: null,
     position: entry,
@@ -116,23 +120,34 @@ function stateVerdict(found) {
   if (record === null && entry !== tree.size - 1) throw refused("bundle.entry");
   if (record !== null && (record.since !== entry || !makes(files.get("entry.bin"), record, entry))) throw refused("bundle.entry");
   const opening = files.get("opening.json");
+  const shown = record === null || opening === undefined ? NOTHING : openContent(opening, record);
+  if (!files.has("disclosures.json") && files.has("askers.json")) throw malformed("bundle.files");
+  const disclosures = files.has("disclosures.json")
+    ? openDisclosures(files, hex(proof.key), [...records].reverse(), state.mapRoot, found.ledger)
+    : null;
+  const looks = record !== null && files.has("looks.json") ? looksOf(files.get("looks.json"), record, newest, shown, state.time) : null;
   return {
     ...entryVerdict(found),
-    answer: answerOf(files, record),
+    answer: answerOf(record, disclosures, looks),
+    disclosures,
+    looks,
     newest: newest?.version ?? null,
     object: hex(proof.key),
     record,
-    shown: record === null || opening === undefined ? NOTHING : openContent(opening, record),
+    shown,
     time: state.time,
   };
 }
 
-// Lists of disclosures and of looks have rules of their own, which only the command checks.
-function answerOf(files, record) {
-  if (files.has("disclosures.json")) return "disclosures";
-  if (files.has("askers.json")) throw malformed("bundle.files");
-  if (record === null) return "absent";
-  return files.has("looks.json") ? "looks" : "record";
+function looksOf(bytes, record, newest, shown, time) {
+  if (shown.content === null || shown.part !== null) throw malformed("bundle.files");
+  return openLooks(bytes, record, newest.version, shown.content, time);
+}
+
+function answerOf(record, disclosures, looks) {
+  if (disclosures !== null) return "disclosures";
+  if (looks !== null) return "looks";
+  return record === null ? "absent" : "record";
 }
 
 /** Takes the files of items out of a bundle's: name → bytes of each, in order. */

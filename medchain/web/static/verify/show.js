@@ -27,6 +27,8 @@ export function shownVerdict(judged, texts, words, language) {
   const parts = [made("h2", {}, texts.result), banner];
   if (claim) parts.push(made("h2", {}, texts.lines), told.lines(judged.verdict));
   parts.push(told.summary(judged));
+  if (judged.verdict?.disclosures) parts.push(made("h2", {}, texts.disclosures), told.disclosures(judged.verdict.disclosures));
+  if (judged.verdict?.looks) parts.push(...told.looks(judged.verdict.looks));
   if (!claim && judged.verdict?.items.length) parts.push(made("h2", {}, texts.items), ...judged.verdict.items.map((item, at) => told.item(item, at)));
   return [...parts, made("p", {}, print)];
 }
@@ -84,6 +86,26 @@ class Teller {
 
   version({ kind, since, status, version }, newest) {
     return filled(this.texts.version, { kind, newest, position: since, status, version });
+  }
+
+  disclosures({ destroyed, listed }) {
+    const rows = listed.map(({ count, purpose, recipient, time, version }) =>
+      filled(this.texts.disclosure, { count, purpose, recipient, time: this.time(time), version }),
+    );
+    const lost = destroyed.map((version) => filled(this.texts.destroyed, { version }));
+    const all = [...rows, ...lost];
+    return made("ul", { class: "card" }, ...(all.length ? all : [this.texts.no_disclosures]).map((row) => made("li", {}, row)));
+  }
+
+  looks({ custodian, entries, lost, patient, until }) {
+    const rows = entries.flatMap(({ looks }) => looks).map((look) => {
+      const told = { ...look, purpose: look.purpose || "–", time: this.time(look.time), who: look.who || look.client };
+      return `${filled(this.texts.look, told)}${look.refused ? ` · ${this.texts.look_refused}` : ""}`;
+    });
+    const gone = lost.map(([first, last]) => filled(this.texts.looks_lost, { first, last }));
+    const all = [...(rows.length ? rows : [this.texts.no_looks]), ...gone];
+    const heading = made("h2", {}, filled(this.texts.looks, { custodian, patient, until: this.time(until) }));
+    return [heading, made("ul", { class: "card" }, ...all.map((row) => made("li", {}, row)))];
   }
 
   lines(verdict) {

@@ -2,7 +2,7 @@
 // What is missing is missing here, too, and never assumed. Keys of objects and hashes stand in hexadecimal.
 import { es384Verify, vrfVerify } from "../crypto.js";
 import { hex, refused, same } from "../encoding.js";
-import { accessKey, bodyOf, readAccess } from "./access.js";
+import { accessKey, bodyOf, checkRequests, readAccess } from "./access.js";
 import { alphaOf, claimId } from "./invoice.js";
 import { readClaim } from "./reading.js";
 
@@ -44,7 +44,8 @@ function readEntry(said, insurer, items) {
   const record = placed?.item.proven ?? null;
   if (record === null || placed.item.shown.content === null) return null;
   const body = bodyOf(placed.item);
-  const entry = readAccess(body, said.hospital);
+  const entry = readAccess(body);
+  checkRequests(entry, said.hospital);
   const signed = entry.requests.find(({ request }) => hex(request.hash) === said.request);
   // A body that hides a leaf could hide another list.
   if (signed === undefined || body.hidden) throw refused("evidence.access");

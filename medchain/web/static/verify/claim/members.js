@@ -170,12 +170,22 @@ class Listed {
 }
 
 /** Reads askers.json of a bundle with a claim's evidence, and checks it: org_id → member. */
-export function openListed(bytes, mapRoot, tree) {
+export const openListed = (bytes, mapRoot, tree) => opened(bytes, "medchain/askers/v2", (row) => readListed(row, mapRoot, tree));
+
+/** Reads askers.json of a bundle about disclosures, which has no times, likewise. */
+export const openAskers = (bytes, mapRoot) => opened(bytes, "medchain/askers/v1", (row) => readAsker(row, mapRoot));
+
+function opened(bytes, type, read) {
   const top = members(parseCanonical(bytes, bytes.length), "askers:list type:str");
-  if (top.type !== "medchain/askers/v2") throw malformed("askers.malformed");
-  const found = top.askers.map((row) => readListed(row, mapRoot, tree));
+  if (top.type !== type) throw malformed("askers.malformed");
+  const found = top.askers.map(read);
   if (!isAscending(found.map(({ orgId }) => orgId), byText)) throw malformed("askers.malformed");
   return new Map(found.map((one) => [one.orgId, one]));
+}
+
+function readAsker(row, mapRoot) {
+  const chain = readChain(members(row, "contents:list map:dict records:list"), mapRoot);
+  return new Listed(chain[0][0].creator, chain.map(([record, organisation]) => ({ organisation, registered: null, since: record.since })));
 }
 
 function readListed(row, mapRoot, tree) {
