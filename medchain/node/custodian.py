@@ -57,8 +57,6 @@ WAIT_S: Final = 30.0
 """How long a request waits for its access entry."""
 
 _NOTHING: Final = "release.nothing"
-_MARGIN_BYTES: Final = 1 << 20
-_PAGE: Final = 200
 _LOG: Final = Log("release")
 
 

@@ -1,7 +1,8 @@
 """What a custodian needs for a release from other parts of the node and from the floors above: its ports.
 
 Keeps true: each is small and named for what it gives; the decision is made above this floor and passed in by the roof.
-Source: `docs/spec/release.md`.
+Longer than most files: who fills or uses one of a custodian's ports finds all of them in one place.
+Source: `docs/spec/release.md`, `docs/spec/claim-disclosure.md`.
 """
 
 from __future__ import annotations
