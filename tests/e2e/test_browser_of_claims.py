@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import itertools
+import json
 import os
 import re
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ from medchain.claims.cases import CaseClient
 from medchain.store.accounts import Role
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
+from tests.e2e.running_demo import RunningDemo
 from tests.e2e.scripts_off import faults_of
+from tests.e2e.test_browse_browser import signed_in
 from tests.ports import free_ports
 from tests.unit.fhir_bridge.claims_desk.judged import GREEN, judge
 from tests.unit.fhir_bridge.staff.conftest import World, opened
@@ -30,6 +34,7 @@ from tests.unit.medchain.claims.hospitals import Hospitals, running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.node.desks import Desks
 from tests.unit.medchain.node.federation import ANXIN, RENHE
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.e2e,
@@ -42,6 +47,7 @@ EMPTY = (
     ("check", "check-empty"),
     ("proofs", "proofs-empty"),
 )
+INSURER, HOSPITAL = "anxin-insurance", "renhe-hospital"
 SIZES = ((390, 844), (1280, 900))
 MOST_BYTES = 70 * 1024
 NUMBERS = (f"AX2025092500{number:05}" for number in itertools.count(1))
@@ -305,3 +311,54 @@ def test_the_first_load_is_small(pages):
         files = ("pages.css", "claims.js")
         size = len(gzip.compress(body)) + sum(len(world.patients.pages.assets[name].packed) for name in files)
         assert size < MOST_BYTES
+
+
+def test_over_the_demo_a_claim_is_judged_and_its_hospital_answers_on_the_record(demo, pictures, tmp_path_factory):
+    [claim] = asked(demo, INSURER, "Claim?_count=1&_elements=id")
+    with ExitStack() as stack:
+        desks = {}
+        for org_id in (INSURER, HOSPITAL):
+            name = f"claims-at-{org_id}"
+            desks[org_id] = signed_in(demo, tmp_path_factory.mktemp(org_id), name, "desk", org_id)
+            stack.callback(desks[org_id].close)
+        insurer, hospital = desks.values()
+        web = {org_id: demo.said["nodes"][org_id]["web"] for org_id in desks}
+        insurer.open(f"{web[INSURER]}/claims?lang=en")
+        insurer.type("#reference", f"Claim/{claim['id']}")
+        insurer.leave("form[action='/claims/cases/open'] button")
+        insurer.wait_until("The evidence as a table")
+        assert shown(insurer, pictures, "demo-case") == []
+        insurer.script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        insurer.script(f"document.querySelector('#hospital-dispute').value = '{HOSPITAL}'")
+        insurer.type("#disputing", "When was this written?")
+        insurer.leave("form[action$='/dispute'] button")
+        place = urlsplit(insurer.url).path
+        insurer.wait_until("Waiting for the hospital's answer")
+        hospital.open(f"{web[HOSPITAL]}{place}?lang=en")
+        hospital.type("#text", "On the day of the discharge.")
+        hospital.leave("form.mc-no-print button")
+        hospital.wait_until("Answered by the hospital")
+        insurer.open(f"{web[INSURER]}{place}?lang=en")
+        insurer.wait_until("On the day of the discharge.")
+    # Each node has it as records of its own, which are anchored like all others.
+    dispute = place.rpartition("/")[2]
+    for org_id in (INSURER, HOSPITAL):
+        question = f"Task?identifier=urn:medchain:claim-dispute|{dispute}"
+        assert eventually(lambda: [one["status"] for one in asked(demo, org_id, question)] == ["in-progress"])  # noqa: B023  # called before the next one
+        said = asked(demo, org_id, f"Communication?part-of=Task/{dispute}&_sort=sent")
+        assert [one["payload"][0]["contentString"] for one in said] == [
+            "When was this written?",
+            "On the day of the discharge.",
+        ]
+        assert eventually(lambda: "position" in demo.anchoring(org_id, [f"Task/{dispute}"])[0])  # noqa: B023  # as above
+
+
+def asked(demo: RunningDemo, org_id: str, query: str) -> list[dict]:
+    """Search at a node of the demo, as a system may."""
+    url = f"http://127.0.0.1:{demo.said['nodes'][org_id]['web'].rpartition(':')[2]}/fhir/{query}"
+    headers = {"Authorization": f"Bearer {demo.token(org_id, 'system/*.rs')}"}
+    with urllib.request.urlopen(
+        urllib.request.Request(url, headers=headers), timeout=120
+    ) as answer:  # a loopback address of ours
+        entries = json.load(answer).get("entry", [])
+    return [one["resource"] for one in entries if one["search"]["mode"] == "match"]
