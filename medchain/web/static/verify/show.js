@@ -79,8 +79,8 @@ class Teller {
 
   object({ newest, object, record, registered }) {
     const rows = object === null ? [] : [[this.texts.object, object]];
-    if (record) rows.push(["", this.version(record, newest)]);
-    if (registered !== null) rows.push(["", filled(this.texts.registered, { time: this.time(registered) })]);
+    if (record) rows.push([this.texts.state, this.version(record, newest)]);
+    if (registered !== null) rows.push([this.texts.accepted, this.time(registered)]);
     return rows;
   }
 
