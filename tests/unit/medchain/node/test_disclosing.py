@@ -14,9 +14,11 @@ from medchain.encoding import parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.citation import Ask, citation_of
 from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.members import SUSPENDED
 from medchain.ledger.one_claim import OneClaim
 from medchain.node.records import NewRecord
 from medchain.node.release_ports import ConsentInForce
+from medchain.store.ledger import LedgerStore
 from medchain.store.records import CONCERN
 from tests.unit.medchain.ledger.world import fresh
 from tests.unit.medchain.node.disclosing import (
@@ -310,6 +312,26 @@ def test_attack_who_is_no_party_of_the_grant_asks(stay):
     with pytest.raises(AccessDeniedError, match=r"release\.recipient"):
         stay.exchange.custodian().release(posted.encode(), TONGJI)
     assert reasons(stay.exchange) == {"release.grant", "release.recipient"}
+
+
+def test_attack_who_is_no_member_asks(stay):
+    posted = stay.exchange.asker().prepare_disclosure(stay.wish())
+    with pytest.raises(AccessDeniedError, match=r"release\.recipient"):
+        stay.exchange.custodian().release(posted.encode(), "nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"), [({"status": SUSPENDED}, "release.recipient"), ({"keys": ()}, "release.key")]
+)
+def test_a_member_suspended_or_a_key_withdrawn_between_entry_and_answer_is_told_nothing(
+    stay, monkeypatch, change, code
+):
+    before = stay.exchange.federation.sites[RENHE].ledger.members
+    after = before.with_organisation(replace(before.organisations[ANXIN], **change))
+    stay.exchange.after_place = lambda: monkeypatch.setattr(LedgerStore, "members", property(lambda _self: after))
+    with pytest.raises(NotFoundError, match=r"release\.nothing"):
+        stay.ask()
+    assert reasons(stay.exchange) == {code}
 
 
 def test_the_audit_has_it_before_it_leaves_and_nothing_leaves_without(stay):
