@@ -13,11 +13,13 @@ from medchain.encoding import base64_text
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
 from medchain.ledger.evidence.document import Held, InsurancePolicy
 from medchain.ledger.object import build_body, map_key
+from medchain.node.asking import Ask, parse_ask, parse_claim
 from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.records import NewRecord
 from tests.unit.medchain.claims.filed import CITED, content
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
+from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, RENHE
 
 GIVEN = {"row": row().to_json()}
@@ -166,6 +168,16 @@ def test_the_patient_is_asked_for_exactly_this_claim(hospitals, cases):
         "asked",
         [{"cited": 5, "hospital": RENHE, "id": "07" * 16, "time": hospitals.federation.time}],
     )
+
+
+def test_what_is_sent_is_an_ask_that_every_node_reads(hospitals, cases):
+    case = cases.take(numbered("D4"), GIVEN)
+    cases.ask(case["id"], 30, "核对")
+    sent = hospitals.asked[-1]
+    texts = [str(sent[name]) for name in ("patient", "person", "purpose", "reason")]
+    ask = Ask(b"\x07" * 16, *texts, tuple(sent["resource_types"]), sent["days"], claim=parse_claim(sent["claim"]))
+    assert parse_ask(ask.encode(genesis().ledger), genesis().ledger) == ask
+    assert (ask.claim.digest.hex(), ask.claim.cited) == (case["digest"], CITED)
 
 
 def test_no_permission_is_asked_for_that_is_longer_than_one_claim_needs(hospitals, cases):
