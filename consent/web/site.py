@@ -268,13 +268,15 @@ class PatientSite:
         return found
 
     def notices(self, me: Patient) -> list[Mapping[str, Json]]:
-        """Ask the daemon what the patient is told and has not acknowledged, the newest first, but for asks."""
+        """Ask the daemon what the patient is told and has not acknowledged, the newest first, but for own asks."""
         asked: Json = {"patient": me.id, "subjects": [key.hex() for key in me.subjects]}
         answer = self.local.call("notices.list", asked, QUICK)
         rows = answer.get("notices") if isinstance(answer, dict) else None
         found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-        # What is asked is shown itself, until it is answered.
-        return [row for row in found if row.get("acknowledged") is None and row.get("kind") != ASKED]
+        # What the patient is asked is shown itself, until it is answered; of a child the guardian is told.
+        own = {key.hex() for key in me.subjects}
+        shown = [row for row in found if not (row.get("kind") == ASKED and row.get("about") in own)]
+        return [row for row in shown if row.get("acknowledged") is None]
 
     def acknowledge(self, me: Patient, name: str) -> None:
         """Note that the patient has seen a notice; raises `NotFoundError` for one that is not the patient's."""

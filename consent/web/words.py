@@ -131,6 +131,10 @@ PATIENT_WORDS: Final[Words] = {
     "home.see": ("查看", "See which"),
     "home.notices": ("通知", "Notices"),
     "home.seen": ("知道了", "I have seen this"),
+    "notice.ask.came": (
+        "有机构请求为您所代办的人给予许可。请在“家人”中选择替谁办理，再查看请求。",
+        "Somebody asks a person for whom you act for a permission. Choose under “Family” for whom to act, and see it.",
+    ),
     "notice.consent.given": (
         "一项许可（或对一条记录的隐藏）已用您的名义签署。",
         "A permission, or the hiding of a record, was signed in your name.",

@@ -300,3 +300,20 @@ def test_a_helper_permits_no_claim_that_cites_what_is_beyond_its_limits(world):
     assert code_of(helper.post(f"/my/asks/{beyond}", form)) == "patient.limits"
     assert "Allow, for this claim only" in english(helper, f"/my/asks/{within}")
     assert allow_for(helper, within).status_code == 200
+
+
+def test_a_guardian_is_told_at_its_own_page_that_a_child_is_asked(world):
+    family = Family(world)
+    asked(world, family.child)
+    family.mother.post("/my/acting", {"csrf": token(family.mother), "for": ""})
+    page = english(family.mother, "/my")
+    assert "Somebody asks a person for whom you act for a permission." in page
+    assert "AX-2026-0317" not in page
+
+
+def test_what_a_patient_is_asked_itself_is_shown_and_not_told_once_more(world):
+    browser = world.patient("once1")
+    asked(world, "once1")
+    page = english(browser, "/my")
+    assert page.count("asks to check your record for one claim") == 1
+    assert "Somebody asks" not in page
