@@ -37,10 +37,16 @@ DIFFERS: Final = ("{meaning}；与发票不符：{differs}", "{meaning}; other t
 
 EINVOICES: Final[Mapping[str, tuple[str, str]]] = {
     "genuine": ("电子票据属实", "the e-invoice is genuine"),
-    "not_asked": ("未查验（须有票据代码和金额的整张票据）", "not asked for (a whole invoice with code and amount is)"),
+    "not_asked": (
+        "未查验（只查有代码和金额的整张电子票据）",
+        "not asked for (only a whole electronic invoice with code and amount is)",
+    ),
     "otherwise": ("有此票，但校验码、日期或金额不符", "there is one, with another check code, date or amount"),
     "reversed": ("电子票据已冲红", "the e-invoice was taken back"),
-    "unknown": ("查无此电子票据", "there is no such e-invoice"),
+    "unknown": (
+        "查无此电子票据（纸质件另有编号）",
+        "there is no such e-invoice (a copy on paper has numbers of its own)",
+    ),
     "unreachable": ("查验服务未答复", "the service does not answer"),
 }
 """What a service for electronic invoices says (`docs/spec/einvoice.md`) → in words."""

@@ -22,7 +22,7 @@ from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
-from medchain.claims.einvoice import EINVOICE, EInvoices, HttpEInvoices
+from medchain.claims.einvoice import EINVOICE, EInvoiceAnswer, EInvoices, HttpEInvoices, Said
 from medchain.claims.fishing import FishingParts, FishingWatch, Supervisors
 from medchain.claims.gathering import ClaimGrants, Gathering, GatheringParts
 from medchain.claims.issuing import Issuing
@@ -32,7 +32,7 @@ from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.vrf import VrfKey
 from medchain.encoding import Json, as_list, members, unhex
 from medchain.errors import InputError
-from medchain.ledger.claim_question import AskedRow, read_row
+from medchain.ledger.claim_question import NUMBER, AskedRow, read_row
 from medchain.ledger.claim_request import Action
 from medchain.ledger.invoice import Amount, amount_of
 from medchain.ledger.kinds.content import DAY_S, count
@@ -227,8 +227,11 @@ class ClaimNode:
         """Ask for invoices, and write what came of each; what a service for electronic ones says stands beside it."""
         checked, einvoices = [checked_json(one) for one in self.asker.check(rows)], self._around.einvoices
         if einvoices is not None:
-            for one, said in zip(checked, einvoices.check(rows), strict=True):
-                one[EINVOICE] = said.to_json()
+            # Of a copy on paper, with numbers of its own, the service knows nothing: its word would accuse the holder.
+            copies = [NUMBER in as_list(one["differs"]) for one in checked]
+            answers = iter(einvoices.check([row for row, is_copy in zip(rows, copies, strict=True) if not is_copy]))
+            for one, is_copy in zip(checked, copies, strict=True):
+                one[EINVOICE] = (EInvoiceAnswer(Said.NOT_ASKED) if is_copy else next(answers)).to_json()
         return [*checked]
 
     def _reached(self) -> Reached:

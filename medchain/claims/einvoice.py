@@ -70,7 +70,7 @@ class Said(StrEnum):
     UNREACHABLE = "unreachable"
     """The service does not answer, or not in its form."""
     NOT_ASKED = "not_asked"
-    """It has no code or no amount, or is a line of an invoice: it cannot be asked for."""
+    """It has no code or no amount, is a line of an invoice, or a copy on paper: it cannot be asked for."""
 
 
 ANSWERS: Final = frozenset({Said.GENUINE, Said.OTHERWISE, Said.REVERSED, Said.UNKNOWN})

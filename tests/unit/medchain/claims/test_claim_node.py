@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from medchain.claims.asking import CHECK, MAX_CHECKED
+from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.claims.fishing import FISHING, MAX_WRONG
 from medchain.errors import InputError
 from medchain.ledger.claim_question import AskedRow
@@ -58,6 +60,32 @@ def test_who_fishes_is_an_alarm_at_the_hospital_and_at_the_regulator(hospitals):
         fields = json.loads(alarm.fields)
         assert (fields["hospital"], fields["insurer"], fields["count"]) == (TONGJI, ANXIN, MAX_WRONG)
     assert hospitals.federation.sites[RENHE].records.alarms(code=FISHING) == []
+
+
+class Service:
+    """Says that all that it is asked for is unknown."""
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.asked: list[str] = []
+
+    def check(self, rows):
+        self.asked += [one.number for one in rows]
+        return [EInvoiceAnswer(Said.UNKNOWN) for _ in rows]
+
+
+def test_a_copy_on_paper_is_not_asked_for_at_a_service_for_electronic_invoices(hospitals, monkeypatch):
+    node, service = hospitals.nodes[ANXIN], Service()
+    monkeypatch.setattr(node, "_around", replace(node._around, einvoices=service))  # noqa: SLF001  # as configured
+    copy = issued("1774778599")
+    monkeypatch.setattr(
+        hospitals.registers[RENHE],
+        "find",
+        lambda asked: copy if asked.number == "00042" else issued() if asked.number == "1774778511" else None,
+    )
+    told = check(hospitals, row("00042"), row(), row(issuer="12345678"))["checked"]
+    assert [one["einvoice"]["answer"] for one in told] == ["not_asked", "unknown", "unknown"]
+    assert (told[0]["differs"], service.asked) == (["number"], ["1774778511", "1774778511"])
 
 
 def test_while_a_restore_is_under_way_nothing_is_answered(hospitals):
