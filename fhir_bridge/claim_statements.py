@@ -198,7 +198,10 @@ class CaseStatements:
         if not encounters:
             spans = [self._services()]
         patient = self._reader.patient()
-        if not patient or not spans:
+        if not patient:
+            # Stays are found by whose they are: of nobody, or of two who are one, nobody knows them.
+            return None
+        if not spans:
             return 0
         query = {"subject": f"Patient/{member(patient, 'id')}", "class": ",".join(sorted(INPATIENT))}
         cited, others = set(self._case.citation.cited), self._reader.counted(_ENCOUNTER, query)

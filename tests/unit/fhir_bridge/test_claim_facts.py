@@ -416,6 +416,13 @@ def test_without_an_encounter_the_days_of_the_services_are_what_is_overlapped(ho
     assert value_of(tell(hospital, condition, seen), "overlapping_stays") == 0
 
 
+def test_of_a_patient_who_is_no_record_here_other_stays_are_not_known(server):
+    condition = put(server, "Condition", "c1", **ABOUT)
+    said = tell(server, condition)
+    assert value_of(said, "overlapping_stays") is None
+    assert "alive_on" not in names_of(said)
+
+
 def test_emergencies_here_and_those_of_people_from_here_are_counted(hospital):
     identifier = {"system": "urn:mrn", "value": "BH100148"}
     put(hospital, "Patient", "p1", identifier=[identifier])
