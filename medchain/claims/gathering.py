@@ -110,8 +110,8 @@ class Gathering:
             UnavailableError: ``trace.no_final`` before the ledger has a final state.
             MedchainError: what this node's own files raise.
         """
-        before = Answers() if is_fresh else read_kept(content.gathered)
-        answers = self._asked(claim, content, before, tell)
+        before = read_kept(content.gathered)
+        answers = self._asked(claim, content, before, tell, is_fresh=is_fresh)
         evidence = Evidence(
             ledger=self._parts.side.replica.ledger,
             insurer=self._parts.org_id,
@@ -132,30 +132,35 @@ class Gathering:
         tell(_JUDGED, 1, 1)
         return Gathered(kept_json(kept, evidence), verdict, parse_verdict(verdict).colour.value, zip_bundle(files))
 
-    def _asked(self, claim: ClaimFile, content: CaseContent, before: Answers, tell: Tell) -> Answers:
-        """Ask everybody who has not answered, beside each other."""
-        known = {org_id: one for org_id, one in before.told.items() if self._is_current(one)}
+    def _asked(self, claim: ClaimFile, content: CaseContent, before: Answers, tell: Tell, *, is_fresh: bool) -> Answers:
+        """Ask everybody who has not answered, beside each other; who does not answer now has said what he said before.
+
+        Or a hospital could alter a record, refuse from then on, and be only silent.
+        """
+        known = {} if is_fresh else {name: one for name, one in before.told.items() if self._is_current(one)}
         missing = [org_id for org_id in claim.cited if org_id not in known]
         total, heard = 1 + len(missing), list[_Heard]()
         tell(_ASKED, 0, total)
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            asked = threads.submit(self._question, content, before)
+            asked = threads.submit(self._question, content, before, is_fresh=is_fresh)
             for one in threads.map(lambda org_id: self._heard(org_id, claim, content), missing):
                 heard.append(one)
                 tell(_ASKED, len(heard), total)
             question = asked.result()
         tell(_ASKED, total, total)
-        told = known | {one.org_id: one.told for one in heard if one.told is not None}
+        told = {**before.told, **known, **{one.org_id: one.told for one in heard if one.told is not None}}
         failures = {one.org_id: one.code for one in heard if one.told is None}
         return Answers(content.row, question, told, failures)
 
-    def _question(self, content: CaseContent, before: Answers) -> Questioned:
-        """Ask for the invoice's id, unless the answer is here: it never changes."""
+    def _question(self, content: CaseContent, before: Answers, *, is_fresh: bool) -> Questioned:
+        """Ask for the invoice's id, unless the answer is here: an id never changes, and its proof holds for ever."""
         if content.row is None:
             return Questioned(Asked.NONE)
-        if before.row == content.row and before.question.state is Asked.KNOWN:
+        is_known = before.row == content.row and before.question.state is Asked.KNOWN
+        if is_known and not is_fresh:
             return before.question
-        return self._parts.asker.inquire(content.row)
+        found = self._parts.asker.inquire(content.row)
+        return before.question if is_known and found.state not in (Asked.KNOWN, Asked.UNKNOWN) else found
 
     def _heard(self, org_id: str, claim: ClaimFile, content: CaseContent) -> _Heard:
         """Ask one hospital; what goes wrong is what came of it."""

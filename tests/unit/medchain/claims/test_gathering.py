@@ -106,6 +106,36 @@ def test_a_record_that_was_altered_since_is_asked_for_again_and_shown_to_be_alte
     assert lines(again)["unaltered"] == "red"
 
 
+def test_who_alters_a_record_and_is_silent_from_then_on_has_still_said_what_was_there(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    office.hospitals.federation.time += 100
+    report = next(one for one in office.stay.records() if one["resourceType"] == "DiagnosticReport")
+    office.stay.store({**report, "conclusion": f"altered at {office.hospitals.federation.time}"})
+
+    def refuse(_wish: object) -> None:
+        raise NotFoundError("release.nothing")
+
+    office.hospitals.disclose = refuse
+    again = cases.judge(case["id"], is_fresh=True)
+    assert again["failures"] == {RENHE: "release.nothing"}
+    assert "unaltered.altered" in codes(again)
+    assert "source.missing" not in codes(again)
+    assert json.loads(verified(office, cases.bundle(case["id"])).claim.encode()) == again["verdict"]
+
+
+def test_a_known_claim_id_is_kept_where_its_hospital_does_not_answer_now(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    office.hospitals.federation.down.add(RENHE)
+    again = cases.judge(case["id"], is_fresh=True)
+    assert "unclaimed.absent" in codes(again)
+    office.hospitals.federation.down.clear()
+    rows, office.hospitals.registers[RENHE].rows = office.hospitals.registers[RENHE].rows, []
+    try:
+        assert "unclaimed.unknown" in codes(cases.judge(case["id"], is_fresh=True))
+    finally:
+        office.hospitals.registers[RENHE].rows = rows
+
+
 def test_without_a_permission_it_is_said_that_there_is_none_and_nothing_is_asked_for(office, cases):
     office.hospitals.grants = lambda *_asked: []
     office.hospitals.disclose = lambda _wish: pytest.fail("asked without a permission")
