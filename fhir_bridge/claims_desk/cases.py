@@ -29,7 +29,7 @@ from medchain.web.pages import language, redirected
 CASES: Final = f"{CLAIMS}/cases"
 """Address of the list."""
 
-STATUSES: Final = ("new", "asked", "judged", "reserved", "settled", "refused", "disputed")
+STATUSES: Final = ("new", "asked", "judged", "reserved", "settled", "refused")
 """States by which cases are found."""
 
 COLOURS: Final = ("red", "amber", "green")

@@ -19,6 +19,7 @@ from consent.web.site import QUICK, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
 from fhir_bridge.browse.reading import access_of
 from fhir_bridge.staff.counter import Counter
+from medchain.claims.disputes import HOSPITAL
 from medchain.claims.issuing import ASKING_ROLES
 from medchain.encoding import Json, as_object
 from medchain.errors import AccessDeniedError
@@ -36,9 +37,6 @@ ACTING: Final = (Role.DESK,)
 
 SEEING: Final = (Role.DESK, Role.AUDITOR)
 """Who sees it."""
-
-HOSPITAL: Final = "hospital"
-"""Role on the ledger of who is asked about claims."""
 
 INSURER_TABS: Final = ("cases", "check", "proofs", "disputes")
 """Parts of an insurer's pages; a hospital's have the last one alone."""

@@ -39,6 +39,9 @@ LIST: Final = "dispute.list"
 SHOW: Final = "dispute.show"
 """Local operation: one dispute with all that was said."""
 
+HOSPITAL: Final = "hospital"
+"""Role on the ledger of who is asked."""
+
 PERIOD_S: Final = 2.0
 """How often it is looked whether something is to be brought."""
 
@@ -125,7 +128,8 @@ class DisputeDesk:
         Raises:
             InputError: as `DisputeStep.read`.
             AccessDeniedError: ``dispute.sender`` where another one calls, or it is not meant for this organisation;
-                ``dispute.role`` for who is no insurer; ``dispute.signature``; ``dispute.time``.
+                ``dispute.role`` where no insurer asks, or no hospital is asked; ``dispute.signature``,
+                ``dispute.time``.
             ConflictError: as `check_follows`.
             UnavailableError: ``dispute.quota``.
         """
@@ -166,7 +170,8 @@ class DisputeDesk:
             raise AccessDeniedError("dispute.sender")
         if not signed.is_of(sender, self._parts.ledger):
             raise AccessDeniedError("dispute.signature")
-        if insurer is None or insurer.role not in ASKING_ROLES:
+        hospital = known.organisations.get(step.hospital)
+        if insurer is None or insurer.role not in ASKING_ROLES or hospital is None or hospital.role != HOSPITAL:
             raise AccessDeniedError("dispute.role")
         if step.time > now + REQUEST_AHEAD_S:
             raise AccessDeniedError("dispute.time")
@@ -193,7 +198,7 @@ class DisputeDesk:
         hospital, patient = str(top["hospital"]), str(top["patient"])
         if self._own().role not in ASKING_ROLES:
             raise AccessDeniedError("dispute.role")
-        if hospital not in {one.org_id for one in self._parts.members().active} - {self._parts.org_id}:
+        if hospital not in {one.org_id for one in self._parts.members().active if one.role == HOSPITAL}:
             raise InputError("dispute.hospital")
         first = DisputeStep(
             ledger=self._parts.ledger,

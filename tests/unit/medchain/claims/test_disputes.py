@@ -20,7 +20,7 @@ from medchain.errors import (
 from medchain.ledger.transaction import ID_BYTES
 from medchain.store import disputes as store_disputes
 from tests.unit.medchain.claims.disputing import CLAIM, NOW, QUESTION, Dispute, signed, step
-from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TONGJI
+from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TAIPING, TONGJI
 
 DAY = 86400
 
@@ -134,6 +134,8 @@ def test_the_side_that_is_not_there_keeps_no_job_from_going_on(case):
     [
         ({"hospital": ANXIN}, InputError, "dispute.hospital"),
         ({"hospital": "nobody"}, InputError, "dispute.hospital"),
+        ({"hospital": TAIPING}, InputError, "dispute.hospital"),
+        ({"hospital": COMMISSION}, InputError, "dispute.hospital"),
         ({"days": 0}, InputError, "dispute.malformed"),
         ({"text": " "}, InputError, "dispute.malformed"),
         ({"records": ["x"]}, InputError, "dispute.malformed"),
@@ -190,6 +192,12 @@ def test_attack_a_question_of_who_may_not_ask_or_did_not_sign_it_is_refused(case
         case.desks[RENHE].receive(signed(said, by), peer)
     assert caught.value.code == code
     assert case.listed(RENHE) == []
+
+
+def test_attack_an_insurer_is_asked_by_nobody(case):
+    with pytest.raises(AccessDeniedError, match=r"dispute\.role"):
+        case.desks[ANXIN].receive(signed(step(hospital=ANXIN, insurer=TAIPING)), TAIPING)
+    assert case.listed(ANXIN) == []
 
 
 def test_attack_an_insurer_that_dates_its_question_back_shortens_no_deadline(case):
