@@ -68,8 +68,8 @@ _PLAIN: Final = "identity"
 _LEVEL: Final = 1
 _COMPRESSIBLE: Final = ("application/fhir+json", "application/fhir+xml", "application/json")
 _EXPOSED: Final = (
-    "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Access, Medchain-Anchored, Retry-After, "
-    "WWW-Authenticate, X-Progress, X-Request-Id"
+    "Content-Location, ETag, Expires, Last-Modified, Location, Medchain-Access, Medchain-Anchored, Medchain-Case, "
+    "Retry-After, WWW-Authenticate, X-Progress, X-Request-Id"
 )
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Accept, Accept-Language, Authorization, Content-Type, DPoP, If-Match, "
