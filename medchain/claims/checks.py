@@ -144,14 +144,14 @@ class CheckBook:
         places = batch.places[batch.done : batch.done + MAX_CHECKED]
         rows = [row for place in places if isinstance(row := batch.table.rows[place], AskedRow)]
         try:
-            found = self._check(rows)
+            found, final = self._check(rows), self._final()
         except MedchainError as error:
             _LOG.warning("check.failed", code=error.code)
             batch.failed = error.code
             return
         with self._lock:
             batch.found.update(zip(places, found, strict=True))
-            batch.final = self._final()
+            batch.final = final
             batch.done += len(places)
 
     def _begin(self, document: Json) -> Json:

@@ -10,7 +10,7 @@ from medchain.claims import checks
 from medchain.claims.asking import Finding
 from medchain.claims.checks import BEGIN, KEPT_S, LIST, REPORT, SHOW, CheckBook, Reached
 from medchain.encoding import base64_text, unbase64
-from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
+from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError, VerificationError
 from tests.unit.medchain.claims.questions import NOW, row
 from tests.waiting import eventually
 
@@ -127,6 +127,21 @@ def test_fault_what_cannot_be_asked_ends_the_batch_and_says_so(node):
     told = node.call(REPORT, by="a", id=name)
     assert [one["finding"] for one in told["found"]] == ["free", "free", "unreachable"]
     assert (told["batch"]["failed"], told["found"][2]["reason"]) == ("store.io", "store.io")
+
+
+def test_fault_where_the_ledger_cannot_be_read_the_batch_ends_and_the_job_goes_on(node, monkeypatch):
+    name = node.begin("1")
+
+    def unreadable():
+        raise VerificationError("store.corrupt")
+
+    with monkeypatch.context() as damaged:
+        damaged.setattr(node.book, "_final", unreadable)
+        node.book.round()
+    assert node.call(SHOW, by="a", id=name)["failed"] == "store.corrupt"
+    other = node.begin("2")
+    assert [node.book.round() for _ in range(2)] == [1, 0]
+    assert node.call(SHOW, by="a", id=other)["failed"] == ""
 
 
 def test_the_job_asks_until_it_is_told_to_stop(node):
