@@ -18,8 +18,7 @@ from fhir_bridge.document import Resource, member, object_of, objects_of
 from medchain.crypto.commitment import NO_FIELDS
 from medchain.crypto.fields import record_fields
 from medchain.ledger.citation import type_of
-from medchain.ledger.evidence.disclosure import Edition, Row
-from medchain.node.disclosed import role_of
+from medchain.ledger.evidence.disclosure import Edition, Row, role_of
 from medchain.node.proofs import show_fields
 from medchain.node.records import OpenedRecord
 from medchain.node.release_ports import ClaimCase, ClaimSaid

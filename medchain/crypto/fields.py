@@ -249,11 +249,12 @@ def _above(known: Mapping[int, bytes], siblings: Iterator[bytes]) -> dict[int, b
     return found
 
 
-def record_fields(content: bytes) -> list[tuple[bytes, bytes]]:
+def record_fields(content: bytes, max_pointers: int = MAX_POINTERS) -> list[tuple[bytes, bytes]]:
     """Take a FHIR JSON record apart.
 
     Args:
         content: UTF-8 JSON as received; the caller has bounded its size.
+        max_pointers: how long all pointers together may be, counted as `docs/spec/record-envelope.md` 8 does.
 
     Returns:
         For each primitive, in document order: its JSON pointer (RFC 6901) and its JSON text, both in UTF-8: a number to
@@ -268,15 +269,18 @@ def record_fields(content: bytes) -> list[tuple[bytes, bytes]]:
     except (ValueError, RecursionError):
         # Without its cause: a JSON error quotes the document, which is patient data.
         raise InputError("fields.not_json") from None
-    return document_fields(document if type(document) is dict else {}, str)
+    return document_fields(document if type(document) is dict else {}, str, max_pointers)
 
 
-def document_fields(document: Mapping[str, Any], spelled: Callable[[Any], str]) -> list[tuple[bytes, bytes]]:
+def document_fields(
+    document: Mapping[str, Any], spelled: Callable[[Any], str], max_pointers: int = MAX_POINTERS
+) -> list[tuple[bytes, bytes]]:
     """Take a FHIR JSON record apart that is parsed already, without a name twice.
 
     Args:
         document: its JSON object.
         spelled: gives a number as it was written, of whatever type the parser made it.
+        max_pointers: as in `record_fields`.
 
     Returns:
         What `record_fields` does of the text.
@@ -284,7 +288,7 @@ def document_fields(document: Mapping[str, Any], spelled: Callable[[Any], str]) 
     Raises:
         InputError: ``fields.not_json`` (lone surrogates, too deep, pointers too long), ``fields.none``.
     """
-    taken = _Taken(spelled)
+    taken = _Taken(spelled, left=max_pointers)
     try:
         _collect(document, "", MAX_RECORD_DEPTH, taken)
     except (ValueError, RecursionError, orjson.JSONEncodeError):

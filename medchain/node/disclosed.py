@@ -13,13 +13,11 @@ from typing import Final
 
 from medchain.encoding import Json, as_list, canonical, members, parse_canonical, unhex
 from medchain.errors import InputError
-from medchain.ledger.citation import type_of
-from medchain.ledger.evidence.disclosure import As, SignedDisclosure, read_disclosure
+from medchain.ledger.evidence.disclosure import SignedDisclosure, read_disclosure
 from medchain.ledger.transaction import ID_BYTES
 from medchain.node.release import MAX_DISCLOSURE_BYTES
 
 _TYPE: Final = "medchain/claim-answer-sealed/v1"
-_ROLES: Final = {"Encounter": As.ENCOUNTER, "Invoice": As.INVOICE}
 _SHAPE: Final = {"openings": list, "signed": dict, "type": str}
 
 
@@ -61,11 +59,6 @@ class Disclosed:
             for one in self.openings
         ]
         return canonical({"openings": rows, "signed": self.signed.to_json(), "type": _TYPE})
-
-
-def role_of(reference: str) -> As:
-    """Tell what a record is to a claim that cites it, by its type."""
-    return _ROLES.get(type_of(reference), As.CITED)
 
 
 def parse_disclosed(document: bytes) -> Disclosed:

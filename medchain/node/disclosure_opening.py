@@ -22,7 +22,7 @@ from medchain.ledger.kinds.access import Access as AccessRow
 from medchain.ledger.members import AUTHENTICATION_KEY
 from medchain.ledger.object import ACTIVE, StateRecord
 from medchain.ledger.opening import open_content
-from medchain.node.disclosed import Disclosed, RecordOpening, parse_disclosed, role_of
+from medchain.node.disclosed import Disclosed, RecordOpening, parse_disclosed
 from medchain.node.opening import Wrapped, root_of
 from medchain.store.ledger import LedgerStore
 
@@ -106,7 +106,7 @@ class DisclosureOpener:
         key = said.key(told)
         history = [one for one in reversed(self.ledger.history(key)) if one.since < final]
         citation = posted.citation
-        if citation is None or told.reference not in citation.cited or told.role is not role_of(told.reference):
+        if citation is None or told.reference not in citation.cited:
             _refuse_record(opening, "reference")
         if len(told.versions) > len(history):
             _refuse_record(opening, "unknown")

@@ -25,6 +25,9 @@ TYPES: Final = frozenset({"Claim", "ExplanationOfBenefit"})
 ORGANISATION_SYSTEM: Final = "https://medchain.example/fhir/id/organization"
 """System of the identifier by which a resource names a member; its value is the org_id."""
 
+MAX_POINTERS: Final = 16 << 20
+"""How long all JSON pointers of a claim may be together: one long name would else fill a reader's memory."""
+
 _CITED: Final = re.compile(
     r"/supportingInfo/[0-9]+/valueReference/reference|/diagnosis/[0-9]+/diagnosisReference/reference"
     r"|/procedure/[0-9]+/procedureReference/reference|/item/[0-9]+/encounter/[0-9]+/reference"
@@ -83,7 +86,7 @@ def read_claim(content: bytes) -> ReadClaim:
     Raises:
         InputError: ``fields.*`` for what is no JSON object, ``evidence.claim`` for another type.
     """
-    told = {name.decode(): text.decode() for name, text in record_fields(content)}
+    told = {name.decode(): text.decode() for name, text in record_fields(content, MAX_POINTERS)}
     if text_of(told, "/resourceType") not in TYPES:
         raise InputError("evidence.claim")
     created = span_of(text_of(told, "/created") or "")

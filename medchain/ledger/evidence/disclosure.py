@@ -61,6 +61,14 @@ class As(StrEnum):
     """The bill."""
 
 
+_ROLES: Final = {"Encounter": As.ENCOUNTER, "Invoice": As.INVOICE}
+
+
+def role_of(reference: str) -> As:
+    """Tell what a record (``Type/id``) is to a claim that cites it: its type says that, and nobody else."""
+    return _ROLES.get(reference.partition("/")[0], As.CITED)
+
+
 @dataclass(frozen=True, slots=True)
 class Edition:
     """A version of a record, as its hospital tells of it.
@@ -276,9 +284,12 @@ def _row(value: Json) -> Row:
     """Read what is said of a record."""
     top = members(value, _ROW)
     versions = _listed(top["versions"], _edition)
-    if top["as"] not in [*As] or [one.number for one in versions] != list(range(1, 1 + len(versions))) or not versions:
+    if [one.number for one in versions] != list(range(1, 1 + len(versions))) or not versions:
         raise InputError(_MALFORMED, member="versions")
-    return Row(As(str(top["as"])), unhex(top["object"], ID_BYTES), checked_reference(top["reference"]), versions)
+    reference = checked_reference(top["reference"])
+    if top["as"] != role_of(reference):
+        raise InputError(_MALFORMED, member="as")
+    return Row(role_of(reference), unhex(top["object"], ID_BYTES), reference, versions)
 
 
 def _edition(value: Json) -> Edition:

@@ -124,8 +124,9 @@ def _is_for(case: Checked, given: Given, access: AccessEntry, shown: _Permission
 def _beyond(given: Given, shown: _Permission) -> Iterator[Finding]:
     """Say which records were told of that a permission does not cover: of types, or of one claim, the records."""
     one, types = one_claim_in(shown.content), as_list(shown.content.get("resource_types"))
+    cited = frozenset(() if one is None else one.cited)
     for record in given.records:
-        is_named = one is None or record.row.reference in one.cited
+        is_named = one is None or record.row.reference in cited
         if not is_named or (ANY_TYPE not in types and record.row.type not in types):
             yield Finding("consent.beyond", record.name, (shown.placed.number,))
 

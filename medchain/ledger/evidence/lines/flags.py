@@ -65,12 +65,12 @@ def _of_hospital(given: Given) -> Iterator[Finding]:
     for fact in given.facts("alive_on"):
         if fact.value is False:
             yield Finding("flags.after_death", {"day": fact.arguments["day"]})
+    items = {one.row.reference: one.items for one in given.records}
     for fact in given.facts("credential"):
         if fact.value == REVOKED:
-            named = [one for one in given.records if one.row.reference == fact.arguments["reference"]]
-            numbers = tuple(number for one in named for number in one.items)
-            told = {"hospital": given.hospital, "reference": fact.arguments["reference"]}
-            yield Finding("flags.credential", told, numbers)
+            reference = str(fact.arguments["reference"])
+            told = {"hospital": given.hospital, "reference": reference}
+            yield Finding("flags.credential", told, items.get(reference, ()))
     for record in given.records:
         if _is_ahead(record):
             yield Finding("flags.clock", record.name, record.items)

@@ -53,10 +53,10 @@ function above(known, siblings, error) {
 }
 
 /** Takes a FHIR JSON record apart: JSON pointer and JSON text of each primitive, in document order. */
-export function recordFields(content) {
+export function recordFields(content, max = MAX_POINTERS) {
   const document = readJson(content);
   const found = [];
-  let left = MAX_POINTERS;
+  let left = max;
   const collect = (value, path, depth) => {
     const isMap = value instanceof Map;
     const size = isMap ? value.size : value.length;

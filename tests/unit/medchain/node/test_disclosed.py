@@ -7,8 +7,8 @@ import pytest
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical
 from medchain.errors import InputError
-from medchain.ledger.evidence.disclosure import As, Disclosure, Edition, Row, sign_disclosure
-from medchain.node.disclosed import Disclosed, RecordOpening, parse_disclosed, role_of
+from medchain.ledger.evidence.disclosure import As, Disclosure, Edition, Row, role_of, sign_disclosure
+from medchain.node.disclosed import Disclosed, RecordOpening, parse_disclosed
 from medchain.node.release import MAX_DISCLOSURE_BYTES, ClaimAnswer, parse_claim_answer
 
 EDITION = Edition(1, "Dr. Lin", None, None, None, ())

@@ -174,7 +174,7 @@ def test_attack_a_record_that_was_not_cited_is_told_of(stay):
 
 
 def test_attack_a_record_is_called_what_it_is_not(stay):
-    assert said(lies(stay, on_row("-i", role=As.CITED))) == ("exchange.record", "reference")
+    assert said(lies(stay, on_row("-i", role=As.CITED))) == ("exchange.format", "disclosure.malformed")
 
 
 def test_attack_an_object_that_the_ledger_does_not_have_is_named(stay):

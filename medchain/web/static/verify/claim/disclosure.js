@@ -6,7 +6,8 @@ import { count, exactly, lengthOf, orNull, period, shortText } from "./content.j
 const MAX_ROWS = 480;
 const MAX_TEXT = 200;
 const MAX_POINTER = 1024;
-const ROLES = ["cited", "encounter", "invoice"];
+// What a record is to a claim that cites it says its type.
+const ROLES = new Map([["Encounter", "encounter"], ["Invoice", "invoice"]]);
 const REFERENCE = /^[A-Z][A-Za-z]{0,63}\/[A-Za-z0-9.-]{1,64}$/;
 const KINDS = { bool: "boolean", int: "number", str: "string" };
 const VOCABULARY = {
@@ -79,9 +80,10 @@ function readRow(value) {
   const top = members(value, "as:str object:str reference:str versions:list");
   const versions = top.versions.map(readEdition);
   const isNumbered = versions.length > 0 && versions.every((one, at) => one.number === at + 1);
-  if (!ROLES.includes(top.as) || !isNumbered) throw malformed("disclosure.malformed");
   const reference = checkedReference(top.reference);
-  return { objectId: unhex(top.object, 16), reference, role: top.as, type: reference.split("/")[0], versions };
+  const type = reference.split("/")[0];
+  if (top.as !== (ROLES.get(type) ?? "cited") || !isNumbered) throw malformed("disclosure.malformed");
+  return { objectId: unhex(top.object, 16), reference, role: top.as, type, versions };
 }
 
 function readEdition(value) {

@@ -8,12 +8,14 @@ const ORGANISATION_SYSTEM = "https://medchain.example/fhir/id/organization";
 const CITED =
   /^(?:\/supportingInfo\/[0-9]+\/valueReference\/reference|\/diagnosis\/[0-9]+\/diagnosisReference\/reference|\/procedure\/[0-9]+\/procedureReference\/reference|\/item\/[0-9]+\/encounter\/[0-9]+\/reference|\/(?:originalPrescription|prescription|referral)\/reference)$/;
 const REFERENCE = /^(?:([^\n]+)\/)?([A-Z][A-Za-z]{0,63}\/[A-Za-z0-9.-]{1,64})(?:\/_history\/[A-Za-z0-9.-]{1,64})?$/;
+// One long name would else fill a reader's memory.
+const MAX_POINTERS = 16 * 1024 * 1024;
 const ITEM = /^\/item\/([0-9]+)\/([^\n]+)$/;
 const SERVICE = /^\/item\/[0-9]+\/(?:servicedDate|servicedPeriod\/start|servicedPeriod\/end)$/;
 const SUBMITTED = /^\/total\/([0-9]+)\/category\/coding\/[0-9]+\/code$/;
 
 /** Fields of a record by JSON pointer, as JSON text. */
-export const toldOf = (content) => new Map(recordFields(content).map(([name, value]) => [name, text(value)]));
+export const toldOf = (content) => new Map(recordFields(content, MAX_POINTERS).map(([name, value]) => [name, text(value)]));
 
 /** A text of what was taken apart; null for anything else. */
 export function textOf(told, pointer) {

@@ -76,6 +76,12 @@ def test_attack_names_of_five_thousand_digits_in_a_claim_break_nothing():
     assert read_claim(json.dumps(claim).encode()).total.minor == 1000
 
 
+def test_attack_one_long_name_in_a_claim_fills_no_readers_memory():
+    inside = {"x" * 20_000: dict.fromkeys(map(str, range(1000)))}
+    with pytest.raises(InputError, match=r"fields\.not_json"):
+        read_claim(json.dumps({"resourceType": "Claim"} | inside).encode())
+
+
 def test_attack_a_bundle_without_its_verdict_or_its_members_is_none(ledger):
     bundle = made(genuine(ledger))
     for name in ("askers.json", "verdict.json"):

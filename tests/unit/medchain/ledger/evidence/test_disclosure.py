@@ -97,6 +97,8 @@ def version(document, place=0):
         lambda d: d["disclosure"]["facts"].reverse(),
         lambda d: d["disclosure"].update(facts=7),
         lambda d: row(d).update({"as": "seen"}),
+        lambda d: row(d, 1).update({"as": "cited"}),
+        lambda d: row(d).update({"as": "encounter"}),
         lambda d: row(d).update(reference="condition/c1"),
         lambda d: row(d).update(reference="Condition/c1/x"),
         lambda d: row(d).update(versions=[]),
