@@ -38,6 +38,7 @@ GROUPS = {
         "test_counter",
         "test_demo",
         "test_smart_browser",
+        "test_stories",
         "test_verify_page",
     ),
     # One node for all.

@@ -34,6 +34,7 @@ from medchain.commands.demo_bundles import (
     zip_files,
 )
 from medchain.commands.demo_consortium import FOUNDERS, ORDERER, REGULATOR, Consortium, call, open_consortium
+from medchain.commands.demo_desks import Desks
 from medchain.commands.demo_ledger import cosigners, count_entries, newest_note
 from medchain.commands.demo_load import Loader, Source, sample_sources, sources
 from medchain.commands.demo_person import Person
@@ -111,6 +112,7 @@ class Demo:
         self._measured: dict[str, Json] = {}
         self._judged: list[Judged] = []
         self._statements: dict[str, tuple[str, ...]] = {}
+        self._desks = Desks(consortium, context, self.tell)
         self._rates: dict[str, Rate] = {}
         self._person = Person(consortium, context, self._story, self.tell)
         self._shown = -1
@@ -138,6 +140,7 @@ class Demo:
         self._exchange(consent.key, grant.key)
         self._prove(patient, consent, grant.key)
         self._state()
+        self._claims()
         self._rate()
         self._agree()
 
@@ -156,7 +159,7 @@ class Demo:
         count = count_entries(consortium.nodes[ORDERER], note)
         names = cosigners(note, consortium.policy())
         self._measure("all")
-        found = self._measured, self._judged, self._statements, self._rates
+        found = self._measured, self._judged, self._statements, self._desks.found, self._rates
         told = Told(consortium, count, names, *found, time.monotonic() - self._began)
         shown, said = document(told), list(lines(told, self._context.say, self._context.language))
         person = self._person.invite()
@@ -199,8 +202,13 @@ class Demo:
             loader = self._post(files, may_refuse=data is not None)
             patients = loader.loaded[CUSTODIAN].patients
             self._expect("load.patient", is_true=bool(patients))
-            if len(patients) > 1:
-                self._consortium.remember(person=patients[1])
+            stories = loader.planted() if data is None else []
+            # The glass is broken for the person: that would be a flag on each claim that is made on the hospital.
+            taken = {row["patient"] for row in stories} | set(loader.loaded[CUSTODIAN].claimants if stories else [])
+            free = [one for one in patients[1:] if one not in taken]
+            if free:
+                self._consortium.remember(person=free[0])
+            self._consortium.remember(stories=[*stories])
             held = {org_id: item.records for org_id, item in loader.loaded.items()}
             self._consortium.remember(patient=patients[0], records=loader.records, held=dict[str, Json](held))
         self._wait_anchored(held)
@@ -303,6 +311,14 @@ class Demo:
         self._expect("bundle.carbon-report", is_true=judged.is_verified and judged.verdict.get("status") == "ended")
         self._judged.append(judged)
         self._measured["dispensed_s"] = f"{paper.seconds:.3f}"
+
+    def _claims(self) -> None:
+        """Have the insurers' desks find what is planted in the sample data, and pay what is genuine."""
+        desks = self._desks
+        desks.work()
+        self._judged += desks.judged
+        if desks.paid_s is not None:
+            self._measured["claim_paid_s"] = f"{desks.paid_s:.2f}"
 
     def _record_proof(self, patient: str) -> dict[str, bytes]:
         """Fetch a record's bundle from the hospital's API."""

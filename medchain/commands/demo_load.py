@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from medchain.commands.demo_consortium import HOSPITALS, INSURERS, Consortium
+from medchain.encoding import Json
 from medchain.errors import ConflictError, InputError, NotFoundError
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
+_STORIES: Final = "stories"
+_NAMED: Final = ("Claim/", "Patient/")
 _STORY: Final = 2
 _CLAIMS: Final = 3
 _CITED: Final = re.compile(rb"https://([a-z-]+)\.example/fhir/([A-Za-z]+)/([0-9a-f-]{36})")
@@ -59,12 +62,14 @@ class Loaded:
         files: bundles taken.
         records: records that they made.
         patients: ids of patients, in the order in which they came.
+        claimants: those of them with whom a claim came.
         refused: file name and reason of what was refused.
     """
 
     files: int = 0
     records: int = 0
     patients: list[str] = field(default_factory=list)
+    claimants: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -118,7 +123,7 @@ def sample_sources() -> list[Source]:
     """
     bundles = sample_folder()
     found = sources(bundles)
-    for path in sorted((bundles.parent / "stories").glob("*.json")):
+    for path in sorted((bundles.parent / _STORIES).glob("*.json")):
         owner = _owner(path)
         found.append(Source(path, owner, _STORY if owner in HOSPITALS else _CLAIMS))
     return sorted(found, key=lambda item: item.rank)
@@ -154,6 +159,7 @@ class Loader:
         self._failure: Exception | None = None
         self._cancelled = threading.Event()
         self._places: dict[tuple[str, str], str] = {}
+        self._named: dict[tuple[str, str, str], str] = {}
         self.loaded = {org_id: Loaded() for org_id in HOSPITALS + INSURERS}
 
     def load(self, files: Sequence[Source]) -> float:
@@ -236,18 +242,58 @@ class Loader:
         made = [str(row["location"]) for row in rows if str(row["status"]).startswith(_CREATED)]
         item.files += 1
         item.records += len(made)
-        item.patients += [place.split("/")[1] for place in made if place.startswith("Patient/")]
-        if path.name.startswith(HOSPITALS) or path.parent.name == "stories":
+        patients = [place.split("/")[1] for place in made if place.startswith("Patient/")]
+        item.patients += patients
+        item.claimants += patients if any(place.startswith("Claim/") for place in made) else []
+        if path.name.startswith(HOSPITALS + INSURERS) or path.parent.name == _STORIES:
             self._keep_places(org_id, bundle, rows)
 
     def _keep_places(self, org_id: str, bundle: bytes, rows: Sequence[dict[str, Any]]) -> None:
-        """Keep where a hospital's node has what its bundle holds."""
+        """Keep where a node has what its bundle holds, and what its claims and patients are called there."""
         base = f"{self._consortium.nodes[org_id].web_url}/fhir"
         entries = json.loads(bundle)["entry"]
-        for entry, row in zip(entries, rows, strict=True):
-            place = "/".join(str(row["location"]).split("/")[:2])
-            with self._lock:
+        with self._lock:
+            for entry, row in zip(entries, rows, strict=True):
+                place = "/".join(str(row["location"]).split("/")[:2])
                 self._places[org_id, str(entry["fullUrl"]).removeprefix("urn:uuid:")] = f"{base}/{place}"
+                if place.startswith(_NAMED):
+                    rows_of = entry["resource"].get("identifier", ())
+                    self._named |= {(org_id, str(one["system"]), str(one["value"])): place for one in rows_of}
+
+    def planted(self) -> list[dict[str, Json]]:
+        """Tell where the nodes have the planted stories of the sample data: each claim of each story, in order.
+
+        Returns:
+            ``name`` of the story; ``claim`` at ``insurer``; ``patient`` at ``hospital``, whose records it cites.
+            References alone: what else the story tells is in `sample_story`.
+        """
+        found: list[dict[str, Json]] = []
+        for story in _stories():
+            at = story.get("reader", {}).get("organization", story["hospital"])
+            patient = story.get("patientAtReader", story["patient"]["mrn"])
+            numbers = [one["identifier"] for one in story["resources"] if one["type"] == "Claim"]
+            found += [
+                {
+                    "claim": self._named[insurer, number["system"], number["value"]],
+                    "hospital": at,
+                    "insurer": insurer,
+                    "name": story["name"],
+                    "patient": self._named[at, patient["system"], patient["value"]].partition("/")[2],
+                }
+                for insurer, number in zip(story["insurers"], numbers, strict=True)
+            ]
+        return found
+
+
+def sample_story(name: str) -> dict[str, Any]:
+    """Read a planted story of the sample data, as `sample_data/stories.json` has it."""
+    return next(story for story in _stories() if story["name"] == name)
+
+
+def _stories() -> list[dict[str, Any]]:
+    """Read all planted stories."""
+    found: list[dict[str, Any]] = json.loads((sample_folder().parent / f"{_STORIES}.json").read_bytes())
+    return found
 
 
 def cited(bundle: bytes, places: Mapping[tuple[str, str], str]) -> bytes:

@@ -43,6 +43,9 @@ PURPOSE: Final = "HPAYMT"
 RESOURCE_TYPES: Final = ("Condition", "Observation")
 """What the consent names."""
 
+PHONE: Final = "phone"
+"""Name of the folder of the patient's phone."""
+
 PASSKEY_NAME: Final = "passkey.key"
 """Name of the file, in the folder ``phone``, with the seed of the patient's passkey."""
 
@@ -143,7 +146,7 @@ class Story:
         self._clock = clock
         self.home: Node = consortium.nodes[CUSTODIAN]
         genesis = consortium.genesis
-        self._phone = Phone(consortium.folder / "phone", self.home.sign_url, genesis.rp_id)
+        self._phone = Phone(consortium.folder / PHONE, self.home.sign_url, genesis.rp_id)
 
     def enrol(self, patient: str) -> Placed:
         """Enrol a patient: the hospital has seen the identity card, a drawn organisation endorses.

@@ -15,10 +15,11 @@ from typing import Final, Protocol
 from medchain.commands import demo_texts as texts
 from medchain.commands.command import Text
 from medchain.commands.demo_bundles import BUNDLES_NAME, Judged
+from medchain.commands.demo_claims import Found
 from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, Consortium
 from medchain.commands.demo_ledger import Count
 from medchain.commands.demo_rates import Rate
-from medchain.commands.demo_story import CUSTODIAN
+from medchain.commands.demo_story import CUSTODIAN, RECIPIENT
 from medchain.encoding import Json
 
 _MS: Final = 1000
@@ -43,6 +44,7 @@ class Told:
         measured: name → seconds, as text.
         judged: the proof bundles.
         statements: name of what was stated → states that it passed, in order.
+        claims: what the insurers' desks found.
         rates: kind of request → what was measured.
         seconds: since the start.
     """
@@ -53,6 +55,7 @@ class Told:
     measured: Mapping[str, Json]
     judged: Sequence[Judged]
     statements: Mapping[str, Sequence[str]]
+    claims: Sequence[Found]
     rates: Mapping[str, Rate]
     seconds: float
 
@@ -69,6 +72,7 @@ def document(told: Told) -> dict[str, Json]:
         }
     return {
         "blocks": count.blocks,
+        "claims": [_claim(found) for found in told.claims],
         "bundles": {item.name: dict(item.verdict) for item in told.judged},
         "cosigners": list[Json](told.names),
         "ledger": consortium.genesis.ledger.hex(),
@@ -104,11 +108,28 @@ def lines(told: Told, say: Say, language: str) -> Iterator[str]:
     example, policy = folder / "record", consortium.policy_path
     yield say(texts.PROOFS, folder=folder, command=command, example=example, policy=policy)
     yield from _statements(told, say)
+    yield from _claims(told, say, language)
     yield from _rates(told, say, language)
     node, patient = consortium.nodes[HOSPITALS[0]], consortium.facts["patient"]
     yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
     yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
     yield say(texts.DESK, command=command, config=node.config_path, web=node.web_url)
+    if consortium.facts.get("stories"):
+        insurer = consortium.nodes[RECIPIENT]
+        yield say(texts.CLAIMS_DESK, command=command, config=insurer.config_path, web=insurer.web_url)
+
+
+def _claim(found: Found) -> Json:
+    """Write what a desk found."""
+    return {
+        "claim": found.planted.claim,
+        "codes": list[Json](sorted({one.code for one in found.odd})),
+        "colour": found.verdict.colour.value,
+        "hospital": found.planted.hospital,
+        "insurer": found.planted.insurer,
+        "seconds": f"{found.seconds:.3f}",
+        "story": found.planted.name,
+    }
 
 
 def name_of(org_id: str, language: str) -> str:
@@ -159,6 +180,19 @@ def _statements(told: Told, say: Say) -> Iterator[str]:
         yield say(texts.STATEMENTS)
     for name, states in told.statements.items():
         yield say(texts.STATEMENT, name=say(texts.STATEMENT_NAMES[name]), states=" → ".join(states))
+
+
+def _claims(told: Told, say: Say, language: str) -> Iterator[str]:
+    """Say what the insurers' desks found, and how long a claim took from invoice to paid."""
+    if told.claims:
+        yield say(texts.CLAIMS)
+    for found in told.claims:
+        hospital, insurer = (name_of(name, language) for name in (found.planted.hospital, found.planted.insurer))
+        codes = ", ".join(sorted({one.code for one in found.odd})) or say(texts.CLAIM_PLAIN)
+        named = {"codes": codes, "hospital": hospital, "insurer": insurer}
+        yield say(texts.CLAIM, colour=say(texts.COLOURS[found.verdict.colour]), seconds=found.seconds, **named)
+    if "claim_paid_s" in told.measured:
+        yield say(texts.PAID, seconds=told.measured["claim_paid_s"])
 
 
 def _rates(told: Told, say: Say, language: str) -> Iterator[str]:

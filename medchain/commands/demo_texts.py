@@ -116,6 +116,41 @@ NO_STATEMENTS: Final = Text(
     "账本建立时没有声明的类型：略过处方与碳排放报告",
     "The ledger was founded without types of statements: no prescription and no carbon report",
 )
+CLAIM_REASON: Final = Text("核对这一笔理赔", "to check this one claim")
+GLASS_BROKEN: Final = Text(
+    "{org}的急诊医师未经同意紧急调阅另一医院的 {count} 条记录；双方各自登记上账",
+    "A clinician of {org} reads {count} records of the other hospital without consent, in an emergency; each side "
+    "tells the ledger by itself",
+)
+COLOURS: Final[Mapping[str, Text]] = {
+    "green": Text("绿", "green"),
+    "amber": Text("黄", "amber"),
+    "red": Text("红", "red"),
+}
+CLAIM_GENUINE: Final = Text(
+    "来源、未改动、完整、同意、未重复理赔、保险期间、异常迹象七项均无问题。",
+    "Source, unaltered, complete, consent, not claimed elsewhere, coverage and flags: nothing is wrong.",
+)
+CLAIM_JUDGED: Final = Text(
+    "{insurer}核查{hospital}的一笔理赔，患者点按同意：{colour}（{seconds:.2f} 秒）。{told}",
+    "{insurer} looks into a claim on {hospital}, the patient taps to agree: {colour} ({seconds:.2f} s). {told}",
+)
+CLAIM_PAID: Final = Text(
+    "{insurer}随即在账本上预留并结清：从收到理赔到付款共 {seconds:.2f} 秒，含患者点按",
+    "{insurer} reserves and settles it on the ledger: {seconds:.2f} s from the claim to paid, the patient's tap "
+    "included",
+)
+CLAIMS: Final = Text("\n理赔台的结论：", "\nWhat the insurers' desks found:")
+CLAIM: Final = Text(
+    "  {insurer}，{hospital}的一笔理赔：{colour}（{codes}；{seconds:.2f} 秒，含患者点按）",
+    "  {insurer}, a claim on {hospital}: {colour} ({codes}; {seconds:.2f} s with the patient's tap)",
+)
+CLAIM_PLAIN: Final = Text("无异常", "nothing wrong")
+PAID: Final = Text("  第一笔从收到理赔到付款共 {seconds} 秒", "  the first took {seconds} s from the claim to paid")
+NO_CLAIMS: Final = Text(
+    "没有尚待讲述的理赔故事：数据不是示例数据，或上次已讲述",
+    "No claims to tell of: the data are not the sample data, or they were told of before",
+)
 STOPPING: Final = Text("停止五个节点", "Stopping five nodes")
 STOPPED: Final = Text("五个节点已停止", "Five nodes stopped")
 NODE_LOST: Final = Text(
@@ -215,6 +250,14 @@ DESK: Final = Text(
     "  {command} account add desk-1 --role desk --fhir-user Practitioner/desk-1 --config {config}\n"
     "  {command} account add desk-2 --role desk --fhir-user Practitioner/desk-2 --config {config}\n"
     "  Once signed in: {web}/desk",
+)
+CLAIMS_DESK: Final = Text(
+    "\n保险公司的理赔台：先为自己建一个账号，打开其给出的网址登记通行密钥\n"
+    "  {command} account add claims-1 --role desk --config {config}\n"
+    "  登录后打开：{web}/claims",
+    "\nThe insurer's claims desk: make yourself an account, and open the address that it gives to enrol a passkey\n"
+    "  {command} account add claims-1 --role desk --config {config}\n"
+    "  Once signed in: {web}/claims",
 )
 PERSON: Final = Text(
     "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"

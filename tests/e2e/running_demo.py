@@ -56,10 +56,10 @@ def issued_token(config: Path, scope: str) -> str:
 
 @dataclass
 class RunningDemo:
-    """`medchain demo`, running until it is told to stop."""
+    """`medchain demo`, running until it is told to stop; without data of its own it has the sample data's stories."""
 
     folder: Path
-    data: Path
+    data: Path | None
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen = None
     said: dict[str, Json] = field(default_factory=dict)
@@ -82,7 +82,8 @@ class RunningDemo:
 
     def launch(self) -> None:
         """Start it and wait for nothing."""
-        words = ["demo", "--json", "--data", str(self.data), "--folder", str(self.folder)]
+        words = ["demo", "--json", "--folder", str(self.folder)]
+        words += [] if self.data is None else ["--data", str(self.data)]
         self.said, self._errors = {}, []
         self.temporary.mkdir(exist_ok=True)
         self.process = child(
