@@ -32,7 +32,7 @@ ONE_CLAIM_WORDS: Final[Words] = {
         "就诊和记录的日期、状态，何时由谁登记和修改",
         "dates and states of visits and records, when and by whom they were entered or changed",
     ),
-    "claim.what.totals": ("费用的明细金额和合计", "the bill's amounts and totals"),
+    "claim.what.totals": ("票据号码、费用的明细金额和合计", "the bill's number, amounts and totals"),
     "claim.what.category": (
         "诊断的大类（如“糖尿病”），不含具体诊断",
         "the broad category of a diagnosis, such as “diabetes”, and no more of it",
@@ -40,12 +40,12 @@ ONE_CLAIM_WORDS: Final[Words] = {
     "claim.what.statements": (
         (
             "几项判断：是否手术、住院多久、诊断是否属于某个范围、是否达到某个年龄、同一时间有没有其他住院、"
-            "此前是否有紧急查看，以及这次就诊的每类记录各有多少条"
+            "最后一天是否在世、此前是否有紧急查看，以及这次就诊的每类记录各有多少条"
         ),
         (
             "a few answers: whether there was surgery, how long a stay was, whether a diagnosis lies in a range, "
-            "whether an age was reached, other stays at the same time, emergency looks just before, and how many "
-            "records of each kind the visit has"
+            "whether an age was reached, whether the person was alive on the last day, other stays at the same time, "
+            "emergency looks just before, and how many records of each kind the visit has"
         ),
     ),
     "claim.what.not": (
@@ -89,8 +89,8 @@ ONE_CLAIM_WORDS: Final[Words] = {
         "{name} may be told parts of these records for this claim until {day}. You can stop it here at any time.",
     ),
     "claim.parts": (
-        "只有日期、金额、诊断大类和是否手术等，不是完整记录",
-        "dates, amounts, categories of diagnosis, whether there was surgery; no record as a whole",
+        "只有日期、金额、诊断大类和几项判断（如是否手术），不是完整记录",
+        "dates, amounts, categories of diagnosis, a few answers such as on surgery; no record as a whole",
     ),
     "claim.digest": ("理赔指纹", "Digest of the claim"),
     "claim.told": ("为理赔告知 {count} 条记录的部分内容", "parts of {count} records, told for a claim"),

@@ -78,8 +78,8 @@ SIGN_WORDS: Final[Words] = {
     "sign.row.digest": ("理赔指纹", "Digest of the claim"),
     "sign.row.told": ("可以得知", "What it is told"),
     "sign.row.parts": (
-        "只有日期、金额、诊断大类和是否手术等，不是完整记录",
-        "dates, amounts, categories of diagnosis, whether there was surgery; no record as a whole",
+        "只有日期、金额、诊断大类和几项判断（如是否手术），不是完整记录",
+        "dates, amounts, categories of diagnosis, a few answers such as on surgery; no record as a whole",
     ),
     "sign.row.cited": ("关于哪些记录", "Of which records"),
     "sign.row.records": ("条记录", "records"),
