@@ -99,17 +99,16 @@ def amount_said(site: PatientSite, claim: AskClaim) -> str:
     return site.pages.say("claim.amount", amount=f"{int(whole):,}{point}{part}", currency=unit)
 
 
-def asked_claim(asks: Iterable[Mapping[str, Json]], given: Given) -> AskClaim | None:
-    """Find by which ask a consent for one claim came about; None where that is not known any more, and for others.
+def asked_claim(asks: Iterable[Mapping[str, Json]], recipient: str, one: OneClaim) -> AskClaim | None:
+    """Find by which ask a consent for one claim came about; None where that is not known any more.
 
     Args:
         asks: about the patient, answered ones too.
-        given: the consent.
+        recipient: org_id of who asked.
+        one: what the consent is for.
     """
-    if given.claim is None:
-        return None
-    found = (claim for ask in asks if ask.get("asker") == given.recipient and (claim := claim_in(ask)) is not None)
-    return next((claim for claim in found if claim.digest == given.claim.digest), None)
+    found = (claim for ask in asks if ask.get("asker") == recipient and (claim := claim_in(ask)) is not None)
+    return next((claim for claim in found if claim.digest == one.digest), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -446,7 +446,7 @@ class PatientPages:
         """Word for which claim a consent is, by its ask or else by its digest; None for any other consent."""
         if given.claim is None:
             return None
-        asked = asked_claim(self._site.asks(me), given)
+        asked = asked_claim(self._site.asks(me), given.recipient, given.claim)
         row = {"number": "", "amount": "", "count": len(given.claim.cited)}
         return {**(row if asked is None else claim_row(self._site, me, asked)), "digest": given.claim.digest.hex()}
 

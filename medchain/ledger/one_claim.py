@@ -59,12 +59,13 @@ class OneClaim:
         return types_of(self.cited)
 
     def fhir(self) -> dict[str, Json]:
-        """Write the FHIR Consent."""
+        """Write the FHIR Consent; one that names no record is for `countable` alone."""
         provision: dict[str, Json] = {
             "action": [{"coding": [{"code": self.digest.hex(), "system": ACTION}]}],
-            "data": [{"meaning": "instance", "reference": {"reference": one}} for one in self.cited],
             "type": "permit",
         }
+        if self.cited:
+            provision["data"] = [{"meaning": "instance", "reference": {"reference": one}} for one in self.cited]
         if self.kept:
             labels: list[Json] = [{"code": code, "system": _ACT_CODE} for code in self.kept]
             provision["provision"] = [{"securityLabel": labels, "type": "deny"}]
@@ -137,11 +138,7 @@ def countable(content: Mapping[str, Json], one: OneClaim) -> dict[str, Json]:
     Returns:
         A content for the decision alone; it is on no ledger.
     """
-    fhir = replace(one, cited=()).fhir()
-    provision = fhir["provision"]
-    if type(provision) is dict:
-        del provision["data"]
-    return {**content, "fhir": fhir, "resource_types": ["*"]}
+    return {**content, "fhir": replace(one, cited=()).fhir(), "resource_types": ["*"]}
 
 
 def _named(provision: Mapping[str, Json]) -> OneClaim | None:
