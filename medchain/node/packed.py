@@ -23,6 +23,8 @@ MAX_ZIP_BYTES: Final = MAX_BUNDLE_BYTES + (1 << 20)
 _ZIP_ROW: Final = b"PK\x01\x02"
 # The kind of a file in the upper bits of a zip's Unix mode; 0 where the zip tells none.
 _REGULAR: Final = 0x8
+# Of others zipfile unpacks a whole file before it asks how much of it is wanted.
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ZIP_ERRORS: Final = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -70,6 +72,8 @@ def _zip_files(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[int], 
             raise InputError("bundle.twice", name=item.filename)
         if item.external_attr >> 28 not in (0, _REGULAR):
             raise InputError("bundle.link", name=item.filename)
+        if item.compress_type not in _METHODS:
+            raise InputError("bundle.format")
         seen.add(item.filename)
         yield item.filename, lambda limit, item=item: _unzipped(archive, item, limit)  # type: ignore[misc]  # the default binds the item
 

@@ -98,6 +98,16 @@ def test_a_zip_that_unpacks_beyond_the_limit_is_refused(tmp_path, monkeypatch):
     assert read_bundle(packed(tmp_path / "c.zip", {"a": bytes(600), "b": bytes(400)}))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_attack_a_zip_that_could_only_be_unpacked_whole_is_not_unpacked(tmp_path, monkeypatch, method):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        archive.writestr("entry.bin", b"leaf")
+
+    monkeypatch.setattr(packing, "_unzipped", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(InputError, match=r"bundle\.format"):
+        read_bundle(tmp_path / "b.zip")
+
+
 def test_more_files_than_a_bundle_has_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"bundle\.files"):
         read_bundle(packed(tmp_path / "b.zip", {str(number): b"" for number in range(MAX_FILES + 1)}))
