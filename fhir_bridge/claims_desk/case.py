@@ -21,6 +21,7 @@ from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, 
 from fhir_bridge.claims_desk.ground import Ground, Standing
 from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
 from medchain.claims import disputes
+from medchain.claims.batch import plain_amount
 from medchain.claims.cases import Case, CaseClient
 from medchain.claims.dispute import MAX_RECORDS
 from medchain.claims.verdict_words import COLOURS
@@ -301,7 +302,7 @@ def _chosen(name: str, offered: tuple[int, ...]) -> int:
 
 def _amount() -> str:
     """Read an amount from a form; empty for what is claimed."""
-    return request.form.get("amount", "").strip().replace(",", "")
+    return plain_amount(request.form.get("amount", ""))
 
 
 def _note() -> str:

@@ -17,7 +17,7 @@ from werkzeug.datastructures import MultiDict
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from medchain.claims import checks
 from medchain.claims.asking import CHECK, Finding
-from medchain.claims.batch import CURRENCY, read_table, write_report
+from medchain.claims.batch import CURRENCY, plain_amount, read_table, write_report
 from medchain.claims.check_words import einvoice_of, meaning_of
 from medchain.claims.einvoice import EINVOICE, Said
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, base64_text, unbase64
@@ -225,7 +225,7 @@ class CheckPages:
 def _row_of(given: MultiDict[str, str]) -> dict[str, Json]:
     """Read what a form asks for; raises `InputError` ``invoice.*``, ``claim.malformed``."""
     told: dict[str, Json] = {name: given.get(name, "").strip() for name in FIELDS}
-    amount = str(told["amount"]).replace(",", "")
+    amount = plain_amount(str(told["amount"]))
     row: Json = {
         **told,
         "amount": amount,

@@ -40,7 +40,9 @@ CURRENCY: Final = "CNY"
 """Currency of amounts where no column says one."""
 
 _REQUIRED: Final = ("issuer", "number", "date", "check_code")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets of East Asia take the wide forms, too.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001  # the wide forms
+_GROUPED: Final = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _LINE: Final = re.compile(r"[0-9]{1,4}")
 _ENCODINGS: Final = ("utf-8-sig", "gb18030")
 
@@ -108,6 +110,12 @@ def write_report(table: Table, found: Sequence[Mapping[str, str]], meaning: str,
     return made.getvalue()
 
 
+def plain_amount(text: str) -> str:
+    """Write an amount without marks of thousands; a comma that is none stays, and is refused: 9,50 is not 950."""
+    told = text.strip()
+    return told.replace(",", "") if _GROUPED.fullmatch(told) else told
+
+
 def _decoded(data: bytes) -> str:
     """Read text in the first encoding that it can be in."""
     for encoding in _ENCODINGS:
@@ -136,7 +144,7 @@ def _places(header: Sequence[str]) -> dict[str, int]:
 def _row(cells: Sequence[str], places: Mapping[str, int]) -> AskedRow | str:
     """Read what is asked for; the code of what is wrong where it cannot be."""
     told = {name: cells[places[name]].strip() if name in places else "" for name in COLUMNS}
-    line, amount = told.pop("line"), told["amount"].replace(",", "")
+    line, amount = told.pop("line"), plain_amount(told["amount"])
     if line and not _LINE.fullmatch(line):
         return "invoice.line"
     currency = (told["currency"] or CURRENCY) if amount else ""

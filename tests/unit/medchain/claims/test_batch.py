@@ -8,7 +8,7 @@ import io
 import pytest
 
 from medchain.claims import batch
-from medchain.claims.batch import read_table, write_report
+from medchain.claims.batch import plain_amount, read_table, write_report
 from medchain.errors import InputError
 from medchain.ledger.invoice import Scope
 from tests.unit.medchain.claims.questions import row
@@ -77,3 +77,31 @@ def test_a_report_is_the_table_with_what_came_of_each_row_and_no_formula():
     assert rows[0] == [*table.header, "meaning", "finding", "hospital", "claim_id", "differs", "reason"]
     assert rows[1] == [*table.cells[0], "free", "free", "renhe", "", "", ""]
     assert (rows[2][6], rows[2][-1]) == ("'=1+1", "'-x")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1,234.50", "1234.50"),
+        (" 12,345,678 ", "12345678"),
+        ("8422.80", "8422.80"),
+        # A comma that is no mark of thousands is left, so that the amount is refused and not a hundred times as much.
+        ("9,50", "9,50"),
+        ("1,2345", "1,2345"),
+        (",500", ",500"),
+        ("1234,567", "1234,567"),
+    ],
+)
+def test_marks_of_thousands_are_left_out_and_other_commas_are_not(written, read):
+    assert plain_amount(written) == read
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠a"])  # noqa: RUF001  # the wide forms
+def test_attack_no_cell_of_a_report_is_a_formula(cell):
+    quoted = f'"{cell}"'
+    table = read_table(f"issuer,number,date,check_code,remark\n99010001,1,2025-09-06,rha0jt,{quoted}\n".encode())
+    assert table.cells[0][-1] == cell
+    found = dict.fromkeys(("claim_id", "differs", "finding", "hospital", "meaning", "reason"), cell)
+    rows = list(csv.reader(io.StringIO(write_report(table, [found], cell), newline="")))
+    assert [one for row in rows for one in row if one.endswith(cell[-1]) and one[0] in "=+-@\t\r\n＝＋－＠"] == []  # noqa: RUF001
+    assert rows[1].count(f"'{cell}") == 7
