@@ -47,6 +47,7 @@ MAX_HELD: Final = 400
 GATHERING: Final = "gathering"
 """Shown in the place of the status while evidence is being gathered."""
 
+_JUDGED: Final = ("content", "row", "policy", "patients", "held")
 _HELD: Final = {"commitment": str, "hospital": str, "reference": str, "version": int}
 
 
@@ -122,6 +123,10 @@ class CaseContent:
             gathered=top.get("gathered"),
             **lists,
         )
+
+    def is_judged_as(self, other: CaseContent) -> bool:
+        """Tell whether a verdict on one is a verdict on the other: notes, asks and deeds decide nothing."""
+        return all(getattr(self, name) == getattr(other, name) for name in _JUDGED)
 
     def noted(self, by: str, text: str, time: int) -> CaseContent:
         """Add a note.

@@ -129,7 +129,7 @@ class CaseDesk:
         )
         kept = self._parts.records.put_case(made)
         if kept.id != made.id:
-            kept = self._book.changed(kept.id, lambda row, before: (_joined(row, made), _renewed(before, given, top)))
+            kept = self._book.changed(kept.id, lambda row, before: _given_anew(row, before, made, given, top))
         return self._book.told(kept)
 
     def _show(self, document: Json) -> Json:
@@ -248,9 +248,11 @@ class CaseDesk:
     def _refuse(self, document: Json) -> Json:
         """Note that this insurer does not pay, and why; what was reserved has to be released by itself."""
         top = members(document, {"by": str, "id": str, "reason": str})
-        self._check_free(top["id"])
 
         def change(row: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
+            # Looked at here: somebody else may reserve or pay at the same moment.
+            if row.status in (Status.RESERVED, Status.SETTLED):
+                raise ConflictError("case.reserved")
             noted = now.noted(str(top["by"]), str(top["reason"]), self._parts.clock())
             return replace(row, status=Status.REFUSED.value), noted
 
@@ -259,14 +261,10 @@ class CaseDesk:
     def _delete(self, document: Json) -> Json:
         """Destroy a case with its evidence."""
         top = members(document, {"id": str})
-        self._check_free(top["id"])
+        if self._book.find(top["id"]).status == Status.RESERVED:
+            raise ConflictError("case.reserved")
         self._parts.records.drop_case(id_of(top["id"]))
         return {"deleted": True}
-
-    def _check_free(self, case_id: Json) -> None:
-        """See that nothing is reserved for a case; raises `ConflictError` ``case.reserved``."""
-        if self._book.find(case_id).status == Status.RESERVED:
-            raise ConflictError("case.reserved")
 
     def _note(self, document: Json) -> Json:
         """Add a note to a case."""
@@ -281,6 +279,19 @@ def _issuer_of(row: AskedRow | None, known: Members) -> str:
         return ""
     issuers = ((one.org_id, one.invoices) for one in known.organisations.values())
     return next((org_id for org_id, own in issuers if own is not None and row.fields.issuer in own.issuers), "")
+
+
+def _given_anew(
+    row: CaseRow, before: CaseContent, made: CaseRow, given: CaseContent, top: Mapping[str, Json]
+) -> tuple[CaseRow, CaseContent]:
+    """Join what is given to a case that is known; a verdict on something else is none any more."""
+    joined, renewed = _joined(row, made), _renewed(before, given, top)
+    if renewed.is_judged_as(before) and joined.hospital == row.hospital:
+        return joined, renewed
+    status = joined.status
+    if status == Status.JUDGED:
+        status = (Status.ASKED if renewed.asks else Status.NEW).value
+    return replace(joined, status=status, colour="", judged=None, verdict=b""), renewed
 
 
 def _joined(row: CaseRow, made: CaseRow) -> CaseRow:

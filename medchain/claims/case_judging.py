@@ -1,7 +1,7 @@
 """Judging cases: their evidence is gathered beside the operations, so that who waits too short a time finds it later.
 
 Keeps true: of one case evidence is gathered once at a time; what is waited for always ends; a verdict is kept together
-with the evidence that it follows from. Trusts who gathers.
+with the evidence that it follows from, and only while the case is what was judged. Trusts who gathers.
 Source: `docs/spec/claim-case.md` 4, 5.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from medchain.claims.case_book import CaseBook, id_of
-from medchain.claims.case_content import Status
+from medchain.claims.case_book import CaseBook
+from medchain.claims.case_content import CaseContent, Status
 from medchain.claims.case_ports import Gathered, Gatherer
 from medchain.claims.cases import BUNDLE, JUDGE, MAX_WAIT_S
 from medchain.encoding import Json, base64_text, members
-from medchain.errors import MedchainError, UnavailableError
+from medchain.errors import MedchainError, NotFoundError, UnavailableError
 from medchain.ledger.kinds.content import count
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -102,9 +102,9 @@ class Judging:
     def _gather(self, case_id: bytes, running: _Running, is_fresh: bool) -> None:  # noqa: FBT001  # of a thread
         """Gather, judge and keep; always ends what is waited for."""
         try:
-            content, claim = self._book.read(self._records.case(case_id))
-            made = self._gatherer.gather(claim, content, running.tell, is_fresh=is_fresh)
-            self._book.changed(case_id, lambda row, now: (self._judged(row, made), replace(now, gathered=made.kept)))
+            while not self._kept(case_id, running, is_fresh=is_fresh):
+                # Somebody gave another invoice or policy meanwhile; who has answered is not asked again.
+                is_fresh = False
         except MedchainError as error:
             _LOG.warning("case.failed", code=error.code, case=case_id.hex())
             running.error = error
@@ -112,6 +112,21 @@ class Judging:
             with self._lock:
                 del self._running[case_id]
             running.done.set()
+
+    def _kept(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> bool:
+        """Gather and judge, and keep the verdict if the case is still what was judged; tells whether it was."""
+        row = self._records.case(case_id)
+        content, claim = self._book.read(row)
+        made = self._gatherer.gather(claim, content, running.tell, is_fresh=is_fresh)
+        is_kept = True
+
+        def change(newest: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
+            nonlocal is_kept
+            is_kept = now.is_judged_as(content) and newest.hospital == row.hospital
+            return self._judged(newest, made) if is_kept else newest, replace(now, gathered=made.kept)
+
+        self._book.changed(case_id, change)
+        return is_kept
 
     def _judged(self, row: CaseRow, made: Gathered) -> CaseRow:
         """Write a verdict into a case."""
@@ -126,5 +141,8 @@ class Judging:
         )
 
     def _bundle(self, document: Json) -> Json:
-        """Give the evidence of a case."""
-        return {"zip": base64_text(self._records.case_bundle(id_of(members(document, {"id": str})["id"])))}
+        """Give the evidence of a case, unless what it was judged by has changed since."""
+        row = self._book.find(members(document, {"id": str})["id"])
+        if not row.verdict:
+            raise NotFoundError("case.unjudged")
+        return {"zip": base64_text(self._records.case_bundle(row.id))}

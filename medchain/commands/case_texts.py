@@ -48,7 +48,9 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The claim does not name a patient of that hospital, who could be asked.",
     ),
     "case.policy": Text("保单期间有误。", "The policy's days are not right."),
-    "case.reserved": Text("该案仍有预留，请先放弃。", "A part is still reserved for it; release that first."),
+    "case.reserved": Text(
+        "该案仍有预留或已结付，请先放弃。", "A part is reserved or settled for it; release that first."
+    ),
     "case.role": Text("本机构不是保险公司。", "This organisation is no insurer."),
     "case.busy": Text(
         "正在收集的证据过多，请稍后再试。", "The evidence of too many cases is being gathered; try again later."

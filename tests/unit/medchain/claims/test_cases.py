@@ -207,6 +207,9 @@ def test_a_claim_is_reserved_and_paid_and_each_deed_is_told_once(hospitals, case
     assert (first["action"], first["amount"], first["version"]) == ("reserve", 800000, 1)
     assert (second["action"], second["amount"], second["version"]) == ("settle", 750000, 2)
     ledger = hospitals.federation.sites[ANXIN].ledger
+    with pytest.raises(ConflictError, match=r"case\.reserved"):
+        cases.refuse(case["id"], "王晓梅", "不在保障期内")
+    assert cases.show(case["id"])["status"] == "settled"
     record = ledger.record(bytes.fromhex(second["key"]))
     assert (record.since, record.status, record.kind) == (second["position"], "settled", "claim")
     assert record.key == map_key("claim", RENHE, record.id)

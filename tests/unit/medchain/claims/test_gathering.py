@@ -22,6 +22,9 @@ from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.disclosing import TYPES
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
 
+LATER = {"end": None, "start": "2026-11-20", "waiting_days": 0}
+"""A policy that begins after the services."""
+
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
@@ -215,6 +218,45 @@ def test_who_waits_too_short_a_time_sees_that_it_is_gathered_and_finds_it_later(
     assert (done["status"], done["progress"]) == ("judged", None)
     for one in others:
         cases.judge(one)
+
+
+def test_attack_another_policy_that_is_given_takes_the_verdict_on_the_one_before_away(office, cases):
+    claim = office.claim()
+    case = cases.judge(cases.take(claim, GIVEN)["id"])
+    assert lines(case)["coverage"] == "green"
+    # The same again changes nothing.
+    assert cases.take(claim, GIVEN)["verdict"] == case["verdict"]
+    changed = cases.take(claim, {"policy": LATER})
+    told = (changed["status"], changed["colour"], changed["judged_at"], changed["verdict"])
+    assert told == ("new", "", None, None)
+    with pytest.raises(NotFoundError, match=r"case\.unjudged"):
+        cases.bundle(case["id"])
+    assert lines(cases.judge(case["id"]))["coverage"] == "red"
+    verified(office, cases.bundle(case["id"]))
+
+
+def test_what_is_given_while_evidence_is_gathered_is_judged_and_nothing_else(office, cases):
+    gate, asked = threading.Event(), threading.Event()
+    real = office.hospitals.disclose
+
+    def slow(wish: object) -> object:
+        asked.set()
+        gate.wait(30)
+        return real(wish)
+
+    office.hospitals.disclose = slow
+    claim = office.claim()
+    case = cases.take(claim, GIVEN)
+    try:
+        cases.judge(case["id"], wait_s=0)
+        assert asked.wait(30)
+        cases.take(claim, {"policy": LATER})
+    finally:
+        gate.set()
+    judged = cases.judge(case["id"])
+    assert (judged["policy"], lines(judged)["coverage"]) == (LATER, "red")
+    # Who has answered was not asked again for it.
+    assert len(office.asked) == 1
 
 
 def test_a_case_that_was_never_judged_has_no_bundle(office, cases):
