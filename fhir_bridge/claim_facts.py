@@ -54,8 +54,10 @@ class FhirClaimFacts:
 
 
 def _edition(reader: CaseReader, told: ToldRecord, at: int, audited: Mapping[str, Stored]) -> Edition:
-    """Tell of a version."""
+    """Tell of a version; of one that may not be told of, that it was."""
     resource, row = told.resources[at], told.record.versions[at]
+    if row is None:
+        return Edition(number=at + 1, author=None, system=None, entered=None, event=None, changed=())
     stored = audited.get(f"{told.reference}/_history/{at + 1}", NOT_KNOWN)
     staff = _author(reader, resource) or (stored.user if _is_staff(reader, stored.user) else "")
     if staff and at == told.record.shown.version - 1:
@@ -66,7 +68,7 @@ def _edition(reader: CaseReader, told: ToldRecord, at: int, audited: Mapping[str
         author=None if named is None else _name(named[1]),
         system=stored.system[:_MAX_TEXT] or None,
         entered=reader.entered(resource),
-        event=None if row is None or not resource else reader.event(resource, row),
+        event=None if not resource else reader.event(resource, row),
         changed=() if at == 0 else _changed(told.opened[at - 1], told.opened[at]),
     )
 

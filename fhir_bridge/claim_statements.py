@@ -36,22 +36,27 @@ from medchain.store.records import RecordVersion
 BEFORE_S: Final = 30 * DAY_S
 """How long before a claim, and before its services, emergency accesses are told of."""
 
+BEYOND_S: Final = 92 * DAY_S
+"""How far a claim's services may reach beyond what is told of it: who asks names them, and no claim is seen here."""
+
 _ENCOUNTER: Final = "Encounter"
 
 
 class CaseStatements:
     """Derives the statements of one case."""
 
-    __slots__ = ("_case", "_reader", "_zone")
+    __slots__ = ("_case", "_reader", "_times", "_zone")
 
     def __init__(self, reader: CaseReader) -> None:
         """Use a case's records."""
         self._case = reader.case
         self._reader = reader
+        self._times = Period(reader.case.time, reader.case.time)
         self._zone = reader.node.zone
 
     def of(self, told: Sequence[ToldRecord]) -> Iterator[Fact]:
         """Derive all statements."""
+        self._times = self._told_times(told)
         by_reference = {one.reference: one for one in told}
         for ask in self._case.citation.asks:
             yield from self._asked(ask, by_reference)
@@ -63,7 +68,7 @@ class CaseStatements:
                 yield Fact("category", {"reference": one.reference}, category_of(one.shown))
             yield from self._credential(one)
         yield from self._alive(told)
-        first, last = self._case.citation.first_day, self._case.citation.last_day
+        first, last = self._days_of_services()
         yield Fact("overlapping_stays", {"end": last, "start": first}, self._overlapping(encounters))
         yield from self._emergencies()
 
@@ -158,7 +163,7 @@ class CaseStatements:
 
         The day of a discharge is none, where nothing else was done on it: who dies in a stay is discharged after it.
         """
-        patient, day = self._reader.counted_patient(), self._case.citation.last_day
+        patient, day = self._reader.counted_patient(), self._days_of_services()[1]
         if not patient or patient.get("deceasedBoolean") is True:
             return
         others = [one for one in told if not self._is_certification(one)]
@@ -187,7 +192,8 @@ class CaseStatements:
         resource: Resource = told.shown
         if type_of(told.reference) != _ENCOUNTER:
             visit = self._reader.find(object_of(resource.get("encounter")).get("reference"))
-            resource = {} if visit is None else visit[1]
+            is_counted = visit is not None and self._case.counts(visit[0])
+            resource = visit[1] if visit is not None and is_counted else {}
         codings = [coding for one in objects_of(resource.get("type")) for coding in objects_of(one.get("coding"))]
         return any(one.get("code") == DEATH_CERTIFICATION for one in codings)
 
@@ -214,9 +220,25 @@ class CaseStatements:
 
     def _services(self) -> Period | None:
         """Return the days of the claim's services."""
-        ends = [span_of(day, self._zone) for day in (self._case.citation.first_day, self._case.citation.last_day)]
+        ends = [span_of(day, self._zone) for day in self._days_of_services()]
         known = [one for one in ends if one is not None and one.low >= 0]
         return Period(known[0].low // SECOND_US, known[-1].high // SECOND_US - 1) if len(known) == len(ends) else None
+
+    def _told_times(self, told: Sequence[ToldRecord]) -> Period:
+        """Tell from when to when what is told of was; of a record that says nothing, when it was stored."""
+        times = list[int]()
+        for one in told:
+            event, entered = one.edition.event, one.edition.entered
+            known = [entered] if event is None else [event.start, event.end]
+            times += [at for at in known if at is not None] or [one.record.shown.created]
+        return Period(min(times), max(times)) if times else self._times
+
+    def _days_of_services(self) -> tuple[str, str]:
+        """Return first and last day of the claim's services, no further from what is told of than `BEYOND_S`."""
+        low = self._reader.day(max(0, self._times.start - BEYOND_S)).isoformat()
+        high = self._reader.day((self._times.end or self._times.start) + BEYOND_S).isoformat()
+        citation = self._case.citation
+        return min(max(citation.first_day, low), high), max(min(citation.last_day, high), low)
 
     def _emergencies(self) -> Iterator[Fact]:
         """Count the emergencies in which people from here looked at this patient's records, here or elsewhere.
@@ -224,8 +246,9 @@ class CaseStatements:
         What was given to another hospital in its own emergency says nothing of a claim of this one.
         """
         citation, to = self._case.citation, self._case.time
-        began = int(datetime.fromisoformat(citation.first_day).replace(tzinfo=UTC).timestamp())
-        window: dict[str, str | int] = {"from": max(0, min(began, citation.created) - BEFORE_S), "to": to}
+        began = int(datetime.fromisoformat(self._days_of_services()[0]).replace(tzinfo=UTC).timestamp())
+        begun = max(min(began, citation.created), self._times.start - BEYOND_S)
+        window: dict[str, str | int] = {"from": max(0, begun - BEFORE_S), "to": to}
         after, own = int(window["from"]), self._identifiers()
         rows = [(row, noted_for(row)) for row in self._reader.node.records.emergencies(after, limit=MOST_NOTED)]
         times = [

@@ -155,19 +155,30 @@ class Citing:
             current = self.holdings.anchored(newest, final) if self.holdings.is_alive(newest.epoch_id, alive) else None
             if current is None or not passes(current.stored):
                 continue
-            record = self._cited(reference, current, citation.created, alive)
-            # An earlier version may say what a rule keeps back although the newest does not.
-            if record is not None and (record.shown is current.stored or passes(record.shown)):
+            record = self._cited(
+                reference,
+                current,
+                citation.created,
+                lambda row: self.holdings.is_alive(row.epoch_id, alive) and passes(row),
+            )
+            if record is not None:
                 found.append(record)
         return found
 
-    def _cited(self, reference: str, current: Chosen, created: int, alive: dict[bytes, bool]) -> CitedRecord | None:
-        """Tell the versions of a record, and which of them was there when a claim was made; None for a broken one."""
+    def _cited(
+        self, reference: str, current: Chosen, created: int, may_be_told: Callable[[RecordVersion], bool]
+    ) -> CitedRecord | None:
+        """Tell the versions of a record, and which of them was there when a claim was made.
+
+        An earlier version may say what a rule keeps back although the newest does not: of that nothing is told but that
+        it was, and where it is the one that would be shown, the record is left out (None).
+        """
         states = self._states(current.anchor)
         named = [(current.stored.object_id, state.version) for state in states]
         rows = [current.stored] if len(states) == 1 else self.parts.records.by_objects(named)
+        passed = current.stored.version
         versions = tuple(
-            row if row is not None and self.holdings.is_alive(row.epoch_id, alive) else None for row in rows
+            row if row is not None and (row.version == passed or may_be_told(row)) else None for row in rows
         )
         at = self._made_by(states, created)
         shown = versions[at.version - 1]

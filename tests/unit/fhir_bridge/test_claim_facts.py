@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from secrets import token_bytes
 from typing import Any
 
@@ -414,6 +414,37 @@ def test_without_an_encounter_the_days_of_the_services_are_what_is_overlapped(ho
     assert value_of(tell(hospital, condition), "overlapping_stays") == 1
     seen = visit(hospital, "e3", "2026-11-12T09:00:00Z", "2026-11-12T10:00:00Z", code="AMB")
     assert value_of(tell(hospital, condition, seen), "overlapping_stays") == 0
+
+
+def test_attack_an_insurer_names_wide_days_to_hear_of_stays_and_emergencies_of_many_years(hospital):
+    """The hospital does not see the claim: how far its services reach is the insurer's word."""
+    visit(hospital, "e2", "2019-03-01T09:00:00Z", "2019-03-20T10:00:00Z")
+    visit(hospital, "e3", "2026-11-01T09:00:00Z", "2026-11-13T10:00:00Z")
+    report = put(
+        hospital, "DiagnosticReport", "r1", status="final", **coded(ICD_10, "x"), **ABOUT, issued="2026-11-12T00:00:00Z"
+    )
+    said = tell(hospital, report, created=0, services=("1970-01-01", "2029-12-31"))
+    assert value_of(said, "overlapping_stays", start="2026-08-12", end="2027-02-12") == 1
+    began = int(datetime(2026, 8, 12, tzinfo=UTC).timestamp()) - 30 * 86_400
+    assert value_of(said, "emergency_accesses", **{"from": began, "to": NOW}) == 0
+    assert value_of(said, "alive_on", day="2027-02-12") is True
+
+
+def test_attack_services_of_other_years_than_what_is_told_of_tell_nothing_of_those(hospital):
+    visit(hospital, "e2", "2019-03-01T09:00:00Z", "2019-03-20T10:00:00Z")
+    report = put(
+        hospital, "DiagnosticReport", "r1", status="final", **coded(ICD_10, "x"), **ABOUT, issued="2026-11-12T00:00:00Z"
+    )
+    said = tell(hospital, report, services=("2019-03-01", "2019-03-20"))
+    assert value_of(said, "overlapping_stays", start="2026-08-12", end="2026-08-12") == 0
+
+
+def test_of_a_visit_that_may_not_be_counted_it_is_not_told_that_a_death_was_certified_at_it(hospital):
+    kind = {"type": [{"coding": [{"system": SNOMED, "code": "308646001"}]}]}
+    certified = visit(hospital, "e2", "2026-11-12T09:00:00Z", "2026-11-12T09:15:00Z", code="AMB", **kind)
+    cause = put(hospital, "Condition", "c1", **ABOUT, encounter={"reference": certified}, recordedDate="2026-11-12")
+    assert "alive_on" not in names_of(tell(hospital, cause))
+    assert value_of(tell(hospital, cause, kept_back=(certified,)), "alive_on", day=DAYS[1]) is True
 
 
 def test_of_a_patient_who_is_no_record_here_other_stays_are_not_known(server):

@@ -240,22 +240,45 @@ def test_attack_records_that_are_kept_for_nobody_are_cited(stay):
     assert [one.reference for one in received.signed.disclosure.records] == sorted(stay.cited)
 
 
-def test_an_altered_record_whose_earlier_version_is_hidden_is_left_out(stay):
-    """The rule is of what the claim would be shown: that the newest version says it no more opens nothing."""
-    labelled = {"meta": {"security": [{"code": "PSY", "system": ACT_CODE}, {"code": "R"}]}}
+@pytest.fixture
+def guarded(opened):
+    """Give a stay whose consent denies what is labelled psychiatric, and such a label."""
     provision = {"type": "deny", "securityLabel": [{"system": ACT_CODE, "code": "PSY"}]}
-    own = Exchange(stay.exchange.federation)
+    own = Exchange(opened.federation)
     rules = {"type": "permit", "provision": [provision]}
     scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
     fhir = {"resourceType": "Consent", "status": "active", "scope": scope, "provision": rules}
     own.open(resource_types=PERMITTED, fhir=fhir)
     other = Stay(own)
-    moved = other.record("Condition", "psy", code={"text": "x"}, recordedDate="2026-11-10", **labelled)
-    other.store(other.doctor(), other.patient(), *other.records(), moved)
-    other.store({name: value for name, value in moved.items() if name != "meta"})
+    other.store(other.doctor(), other.patient(), *other.records())
     own.claims, own.grant = disclosing(own), own.give(resource_types=PERMITTED)
+    return other, {"meta": {"security": [{"code": "PSY", "system": ACT_CODE}, {"code": "R"}]}}
+
+
+def test_an_altered_record_whose_earlier_version_is_hidden_is_left_out(guarded):
+    """The rule is of what the claim would be shown: that the newest version says it no more opens nothing."""
+    other, labelled = guarded
+    moved = other.record("Condition", "psy", code={"text": "x"}, recordedDate="2026-11-10")
+    other.store(moved | labelled)
+    other.store(moved)
     told = [one.reference for one in other.ask(f"Condition/{moved['id']}").signed.disclosure.records]
     assert told == sorted(other.cited)
+
+
+def test_of_a_version_that_a_rule_keeps_back_nothing_is_told_but_that_it_was(guarded):
+    """Which fields came and went with it, and which doctor wrote it, would tell what it was."""
+    other, labelled = guarded
+    moved = other.record("Condition", "c", code={"text": "x"}, recordedDate="2026-11-10", recorder=other.by)
+    other.store(moved)
+    other.store(moved | labelled | {"note": [{"text": "x"}]})
+    other.store(moved)
+    versions = row_of(other.ask(), f"Condition/{moved['id']}").versions
+    assert [(one.author, one.entered is None, one.event is None) for one in versions[-3:]] == [
+        ("Dr. Lin", False, False),
+        (None, True, True),
+        ("Dr. Lin", False, False),
+    ]
+    assert [one.changed for one in versions[-2:]] == [(), ()]
 
 
 def test_a_record_that_was_deleted_looks_as_one_that_was_never_there(stay, opened):
