@@ -48,6 +48,8 @@ PERIOD_S: Final = 2.0
 _AT_ONCE: Final = 100
 _LONGEST_REST_S: Final = 60.0
 _MAX_HEARD_BYTES: Final = 256
+# Codes of a way that is broken; what the other side itself refuses has others.
+_WAY: Final = "peer."
 _LOG: Final = Log("disputes")
 
 
@@ -112,8 +114,15 @@ class DisputeDesk:
         )
 
     def round(self) -> int:
-        """Bring what the other side has not heard; returns how many steps are still to be brought."""
-        return sum(not self._brought(row) for row in self._parts.records.unheard_steps(_AT_ONCE))
+        """Bring what the other side has not heard; returns how many steps are still to be brought.
+
+        Whom one step does not reach is tried again in the next round alone: others do not wait for each of its own.
+        """
+        away, left = set[str](), 0
+        for row in self._parts.records.unheard_steps(_AT_ONCE):
+            if row.peer in away or not self._brought(row, away):
+                left += 1
+        return left
 
     def receive(self, document: bytes, peer: str) -> Json:
         """Take a step of the other side's.
@@ -269,8 +278,13 @@ class DisputeDesk:
         self._parts.records.put_dispute_step(row)
         return row
 
-    def _brought(self, row: DisputeRow) -> bool:
-        """Bring a step; tells whether the other side has it."""
+    def _brought(self, row: DisputeRow, away: set[str] | None = None) -> bool:
+        """Bring a step; tells whether the other side has it.
+
+        Args:
+            row: the step.
+            away: gets the other side where it was not reached; None for nobody who asks.
+        """
         step = step_of(row)
         # Signed anew: the key under which it was said may have been exchanged since. What is signed stays the same.
         signed = sign_request(self._parts.authentication, step)
@@ -279,6 +293,8 @@ class DisputeDesk:
             heard = as_number(members(parse_canonical(answer, max_bytes=_MAX_HEARD_BYTES), {"heard": int})["heard"])
         except MedchainError as error:
             _LOG.warning("disputes.delayed", code=error.code, peer=row.peer)
+            if away is not None and error.code.startswith(_WAY):
+                away.add(row.peer)
             return False
         # The other side cannot have heard it before it was said, or later than now.
         self._parts.records.note_heard(row, min(max(heard, row.created), self._parts.clock()))

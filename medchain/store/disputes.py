@@ -8,6 +8,7 @@ Source: `docs/spec/claim-dispute.md`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -111,9 +112,19 @@ class DisputeTable:
         return [steps for steps in found.values() if steps]
 
     def unheard_steps(self, limit: int) -> list[DisputeRow]:
-        """Return this organisation's steps that the other side has not heard, the oldest first."""
-        chosen = self._steps(claim_dispute.c.heard.is_(None))
-        return sorted(chosen, key=lambda one: (one.created, one.dispute))[:limit]
+        """Return this organisation's steps that the other side has not heard, the oldest first.
+
+        Args:
+            limit: most of each other side's, so that one who is away keeps nobody else waiting.
+        """
+        chosen = sorted(self._steps(claim_dispute.c.heard.is_(None)), key=lambda one: (one.created, one.dispute))
+        taken = Counter[str]()
+        found: list[DisputeRow] = []
+        for row in chosen:
+            taken[row.peer] += 1
+            if taken[row.peer] <= limit:
+                found.append(row)
+        return found
 
     def note_heard(self, row: DisputeRow, heard: int) -> None:
         """Note when the other side had a step."""

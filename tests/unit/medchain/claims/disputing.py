@@ -56,6 +56,7 @@ class Dispute:
     time: int = NOW
     down: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    tried: list[str] = field(default_factory=list)
     records: dict[str, RecordStore] = field(default_factory=dict)
     desks: dict[str, DisputeDesk] = field(default_factory=dict)
 
@@ -112,6 +113,7 @@ class Way:
     sender: str
 
     def dispute(self, org_id: str, document: bytes) -> bytes:
+        self.case.tried.append(org_id)
         if org_id in self.case.down:
             raise UnavailableError("peer.unreachable")
         answer = canonical(self.case.desks[org_id].receive(document, self.sender))

@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from medchain.claims import dispute as dispute_format
+from medchain.claims import disputes
 from medchain.claims.dispute import StepKind
 from medchain.claims.disputes import OPEN
 from medchain.errors import (
@@ -78,6 +79,19 @@ def test_a_question_to_who_is_not_there_is_brought_later_and_its_days_run_from_t
     for org_id in (ANXIN, RENHE):
         assert (case.shown(org_id, name)["due"], case.shown(org_id, name)["overdue"]) == (NOW + 7 * DAY, False)
     assert case.desks[ANXIN].round() == 0
+
+
+def test_a_hospital_that_is_away_keeps_no_other_waiting_and_is_tried_once_a_round(case, monkeypatch):
+    monkeypatch.setattr(disputes, "_AT_ONCE", 3)
+    case.down |= {RENHE, TONGJI}
+    for _ in range(5):
+        case.open(hospital=TONGJI)
+    name = case.open()
+    case.down.remove(RENHE)
+    case.tried.clear()
+    assert case.desks[ANXIN].round() == 3
+    assert case.tried == [TONGJI, RENHE]
+    assert case.shown(RENHE, name)["state"] == "question"
 
 
 def test_where_the_answer_is_lost_on_the_way_the_same_is_brought_again_and_kept_once(case):

@@ -62,7 +62,9 @@ def test_what_is_to_be_brought_and_to_be_written_is_found(store):
     store.put_dispute_step(STEP)
     store.put_dispute_step(other(2, created=NOW - 1))
     assert [row.dispute[0] for row in store.unheard_steps(9)] == [2, 1]
-    assert [row.dispute[0] for row in store.unheard_steps(1)] == [2]
+    store.put_dispute_step(other(3, created=NOW + 1, peer="tongji"))
+    # So many of each other side's.
+    assert [row.dispute[0] for row in store.unheard_steps(1)] == [2, 3]
     assert store.unrecorded_steps(9) == []
     store.note_heard(STEP, NOW + 5)
     assert [row.heard for row in store.unrecorded_steps(9)] == [NOW + 5]
