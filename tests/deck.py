@@ -31,13 +31,14 @@ from medchain.ledger.kinds.content import DAY_S, Period
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.object import map_key
 from medchain.ledger.request import access_key
+from medchain.ledger.signed_request import sign_request
 from medchain.node.trace import WantedItem, body_opening
 from medchain.tlog.checkpoint import parse_checkpoint
 from medchain.tlog.note import parse_note
 from medchain.tlog.proof import parse_proof
-from tests.evidence import OF_MEMBER, Paper, Scene, day, instant
-from tests.evidence_ledger import Ledger, invoicing, ledger_in
-from tests.unit.medchain.ledger.world import RENHE, TAIPING, TONGJI, seed, vrf_key
+from tests.evidence import OF_INVOICE, OF_MEMBER, Paper, Scene, day, instant
+from tests.evidence_ledger import ISSUER_OF_OTHER, Ledger, invoicing, ledger_in
+from tests.unit.medchain.ledger.world import ANXIN, RENHE, TAIPING, TONGJI, seed, vrf_key
 
 CASES: Final[dict[str, Callable[[Ledger], Made]]] = {}
 """Name → makes it on a ledger."""
@@ -494,6 +495,19 @@ def claim_that_is_dated_ahead(ledger: Ledger) -> Made:
 
 
 @case
+def claim_and_disclosure_that_are_dated_ahead(ledger: Ledger) -> Made:
+    """Insurer and hospital together: the ledger says when the claim's digest was there."""
+    s = scene(ledger).stay().register()
+    s.claimed(created=s.now + 30 * DAY_S).permitted(period=Period(s.now - 30, None), fhir={"resourceType": "Consent"})
+    s.given()
+    condition = s.paper("Condition")
+    s.revise(condition, onsetDateTime="2024-06").disclosed(time=s.now + 30 * DAY_S)
+    wanted = [one for one in s.wanted() if one.key != condition.key]
+    wanted.insert(0, WantedItem(condition.key, 2, condition.opening(2)))
+    return made(s, s.bundle(wanted), red={"unaltered.altered", "flags.altered"})
+
+
+@case
 def number_that_cannot_be_spelled(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     s.paper("Invoice").content["identifier"][1]["value"] = "一二三"
@@ -679,6 +693,23 @@ def consent_that_hides_for_whom_it_is(ledger: Ledger) -> Made:
 
 
 @case
+def consent_for_another_claim_that_hides_it(ledger: Ledger) -> Made:
+    """Without what it permits it would look like a consent for all claims."""
+    s = scene(ledger).stay().register().claimed().permitted(digest=seed("another claim")).given()
+    body = s.bodies[s.consent_key, 1]
+    s.bodies[s.consent_key, 1] = body.redact([one for one in body.content if one != "fhir"], keep_evidence=True)
+    return made(s, amber={"consent.unshown"})
+
+
+@case
+def grant_that_hides_of_which_types_it_is(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    body = s.bodies[s.grant_key, 1]
+    s.bodies[s.grant_key, 1] = body.redact([one for one in body.content if one != "resource_types"])
+    return made(s, amber={"consent.unshown"})
+
+
+@case
 def consent_whose_signature_is_hidden(ledger: Ledger) -> Made:
     s = genuine(ledger)
     body = s.bodies[s.consent_key, 1]
@@ -774,10 +805,7 @@ for _state, _code in (
 def question_about_another_invoice(ledger: Ledger) -> Made:
     """The insurer shows the answer about an invoice that nobody claims, in the place of one that is claimed."""
     s, other = genuine(ledger).deed("reserve", 842_280, TAIPING), genuine(ledger)
-    s.row, s.question = other.row, other.question
-    s.bodies |= other.bodies
-    wanted = [one for one in s.wanted() if one.key != s.claim_key] + [WantedItem(other.claim_key)]
-    return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
+    return replace(_about_another(s, other), red=frozenset({"unclaimed.other_invoice"}))
 
 
 @case
@@ -790,6 +818,63 @@ def second_token_for_one_invoice(ledger: Ledger) -> Made:
     known = Known(other.invoice, other.claim_id, other.bill.key, other.bill.proof, ("number",))
     s.asked(known)
     wanted = [one for one in s.wanted() if one.key != s.claim_key] + [WantedItem(other.claim_key)]
+    return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
+
+
+def _about_another(s: Scene, other: Scene) -> Made:
+    """Show the answer about another invoice that nobody claims; the hospital's own is claimed."""
+    s.row, s.question = other.row, other.question
+    s.bodies |= other.bodies
+    wanted = [one for one in s.wanted() if one.key != s.claim_key] + [WantedItem(other.claim_key)]
+    return made(s, s.bundle(wanted))
+
+
+def _opened(name: str, hidden: str) -> None:
+    def make(ledger: Ledger) -> Made:
+        s, other = genuine(ledger).deed("reserve", 842_280, TAIPING), genuine(ledger)
+        s.paper("Invoice").opened = tuple(one for one in OF_INVOICE if not one.startswith(hidden))
+        return replace(_about_another(s, other), amber=frozenset({"unclaimed.unshown"}))
+
+    make.__name__ = name
+    case(make)
+
+
+_opened("question_about_another_invoice_and_the_number_is_hidden", "/identifier")
+
+
+@case
+def invoice_that_hides_that_it_was_cancelled(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["status"] = "cancelled"
+    s.register().claimed().permitted().given()
+    s.paper("Invoice").opened = tuple(one for one in OF_INVOICE if one != "/status")
+    return made(s, amber={"unclaimed.unshown"})
+
+
+@case
+def invoice_of_which_nothing_is_opened(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(
+        s,
+        resealed(without(s.bundle(), s.paper("Invoice").key, "opening.json")),
+        amber={"complete.no_invoice", "unclaimed.unshown"},
+    )
+
+
+@case
+def question_to_another_hospital(ledger: Ledger) -> Made:
+    """The invoice of the hospital that discloses is claimed; another hospital is asked about one that is not."""
+    s = genuine(ledger).deed("reserve", 842_280, TAIPING)
+    asked = s.question.signed.request
+    row = replace(s.row, issuer=ISSUER_OF_OTHER)
+    invoice = replace(s.invoice, issuer=ISSUER_OF_OTHER)
+    pen = vrf_key(TONGJI)
+    proof = pen.prove(invoice.alpha)
+    known = Known(invoice, claim_id(vrf_output(proof)), pen.public, proof, ())
+    signed = sign_request(Es384Signer(seed(ANXIN, "authentication", 1)), replace(asked, hospital=TONGJI, rows=(row,)))
+    s.row, s.question = row, Questioned(Asked.KNOWN, TONGJI, signed, known)
+    wanted = [one for one in s.wanted() if one.key != s.claim_key]
+    wanted.append(WantedItem(map_key("claim", TONGJI, known.claim_id)))
     return made(s, s.bundle(wanted), red={"unclaimed.other_invoice"})
 
 

@@ -58,6 +58,8 @@ from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, seed, sig
 CHECK_CODE = "rha0jt"
 OF_MEMBER = f"https://{RENHE}.example/fhir"
 """Base of the hospital's FHIR server: it lists that origin."""
+OF_INVOICE = ("/date", "/status", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross")
+"""What is opened of an invoice."""
 
 
 @dataclass
@@ -199,7 +201,7 @@ class Scene:
             "Condition": ("/recordedDate",),
             "Procedure": ("/performedPeriod",),
             "DiagnosticReport": ("/effectiveDateTime", "/issued"),
-            "Invoice": ("/date", "/status", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross"),
+            "Invoice": OF_INVOICE,
         }
         for role, kind, content, (start, end) in written:
             body = {"resourceType": kind, "id": f"{kind[:1].lower()}{self.number}", **content, "note": "nobody else's"}

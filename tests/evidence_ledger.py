@@ -19,11 +19,13 @@ from medchain.ledger.transaction import Change, Draw, Envelope, ObjectRow, Paylo
 from medchain.store.engine import FileKind, open_database
 from medchain.store.ledger import LedgerStore
 from tests.unit.medchain.ledger import world
-from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, sign
+from tests.unit.medchain.ledger.world import COMMISSION, RENHE, ROLES, TIME, TONGJI, sign
 from tests.unit.medchain.node.lawful import RULE, forget
 from tests.unit.medchain.node.ledgers import Author, block_of, cosigned, replica_on
 
 ISSUER = "12990100MB0001"
+ISSUER_OF_OTHER = "12990200MB0002"
+"""Issuer code of the hospital that is not asked for records."""
 BEGUN = TIME + 60 * DAY_S
 """When scenes begin: two months after the hospital joined."""
 CLAIM, CONSENT = "claim", "consent"
@@ -31,13 +33,14 @@ CLAIM, CONSENT = "claim", "consent"
 
 @contextmanager
 def invoicing() -> Iterator[None]:
-    """Have Renhe issue invoices, and the law permit what it orders, while this lasts: the genesis says so."""
+    """Have Renhe and Tongji issue invoices, and the law permit what it orders, while it lasts: the genesis says so."""
     policy = default_policy()
     lawful = {**policy, "rules": {**policy["rules"], "mandate/active": RULE}}
     plain = world.organisation
 
     def issuing(org_id: str, role: str, **changes: object) -> object:
-        issues = {"invoices": world.invoices(org_id, ISSUER)} if org_id == RENHE else {}
+        code = {RENHE: ISSUER, TONGJI: ISSUER_OF_OTHER}.get(org_id)
+        issues = {} if code is None else {"invoices": world.invoices(org_id, code)}
         return plain(org_id, role, **(issues | changes))
 
     with pytest.MonkeyPatch.context() as patched:

@@ -203,6 +203,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "只查询了 {hospital} 票据的一行：整张票据是否已理赔未出示。",
         "Only a line of an invoice of {hospital} was asked for: what is claimed of the whole is not shown.",
     ),
+    "unclaimed.unshown": (
+        "{hospital} 的票据 {reference} 未出示号码、日期或状态：无法确认它就是所查询的那张。",
+        "Number, date or status of {hospital}'s invoice {reference} are hidden: it may be another than was asked for.",
+    ),
     "unclaimed.outside": (
         "票据不是成员开具的，无法核查是否已理赔。",
         "The invoice is of no member: whether it is claimed cannot be checked.",

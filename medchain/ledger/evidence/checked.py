@@ -151,6 +151,12 @@ class Given:
         entered = None if self.access is None else self.access.placed.item.registered
         return max(self.disclosure.time, entered or 0)
 
+    @property
+    def heard(self) -> int:
+        """When the hospital had the claim's digest at the latest, Unix seconds: the earlier of the two."""
+        entered = None if self.access is None else self.access.placed.item.registered
+        return self.disclosure.time if entered is None else min(self.disclosure.time, entered)
+
     def of(self, role: As) -> list[ShownRecord]:
         """List the records of a role."""
         return [one for one in self.records if one.row.role is role]

@@ -100,6 +100,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "unclaimed.enough": _AMBER,
     "unclaimed.own_before": _AMBER,
     "unclaimed.line": _AMBER,
+    "unclaimed.unshown": _AMBER,
     "unclaimed.outside": _AMBER,
     "unclaimed.inactive": _AMBER,
     "unclaimed.unreachable": _AMBER,

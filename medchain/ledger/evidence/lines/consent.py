@@ -23,6 +23,8 @@ NOBODY: Final = "–"
 
 _MAX_SHOWN_BYTES: Final = 2 * MAX_BODY_BYTES
 _MANDATE: Final = "mandate"
+_SAID: Final = frozenset({"period", "purpose", "recipient", "resource_types"})
+_SAID_OF: Final = {"consent": _SAID | {"custodians", "data_period", "fhir"}}
 
 
 class _Permission(NamedTuple):
@@ -71,7 +73,9 @@ def _permission(case: Checked, access: AccessEntry, key: bytes) -> _Permission |
     if placed.item.proven.version != stood.get(key) or placed.item.shown.content is None:
         return None
     body = Body.from_json(parse_canonical(placed.item.shown.content, max_bytes=_MAX_SHOWN_BYTES))
-    if not {"period", "recipient"} <= body.content.keys():
+    # Without its FHIR Consent one for another claim would look like one for all.
+    said = _SAID_OF.get(placed.item.proven.kind, _SAID | {"custodian"})
+    if not said <= body.content.keys():
         return None
     return _Permission(placed, placed.item.newest, placed.item.proven, body)
 

@@ -36,8 +36,9 @@ def altered(case: Checked) -> list[ShownRecord]:
 
 def _made(case: Checked) -> int:
     """Return when the claim was made: as it says, and not after a hospital was shown its digest."""
-    times = [one.time for one in case.given]
-    return min(times if case.claim.created is None else [*times, case.claim.created], default=case.state.time)
+    times = [one.heard for one in case.given]
+    created = case.state.time if case.claim.created is None else case.claim.created
+    return min([*times, case.state.time, created])
 
 
 def _of_record(record: ShownRecord, head: StateRecord, made: int) -> Iterator[Finding]:

@@ -53,9 +53,11 @@ def unclaimed(case: Checked) -> Iterator[Finding]:
         yield Finding("unclaimed.missing", name) if placed is None else _standing(case, known, placed, name)
         if known.invoice.scope is not Scope.INVOICE:
             yield Finding("unclaimed.line", name)
-        for record in invoices(case):
-            if _is_other(record, known):
+        for record in (one for given in case.given for one in given.of(As.INVOICE)):
+            if record.hospital != question.hospital or _is_other(record, known):
                 yield Finding("unclaimed.other_invoice", record.name, record.items)
+            elif record.head is not None and not _is_named(record, known):
+                yield Finding("unclaimed.unshown", record.name, record.items)
 
 
 def invoices(case: Checked) -> list[ShownRecord]:
@@ -123,13 +125,29 @@ def _own(placed: Placed, part: Share, money: dict[str, str | int]) -> Finding:
 
 def _is_other(record: ShownRecord, known: Known) -> bool:
     """Tell whether an invoice that is opened names itself otherwise than the one of the claim id."""
-    told = record.fields
+    own, wanted = _names(record.fields), _wanted(known)
+    day = day_written(text_of(record.fields, "/date"))
+    is_same = all(not own[part] or wanted[part] in own[part] for part in wanted)
+    return not is_same or (day is not None and day != known.invoice.date)
+
+
+def _is_named(record: ShownRecord, known: Known) -> bool:
+    """Tell whether an invoice opens what tells it from others: who shows it could leave out where it is another."""
+    own = _names(record.fields)
+    is_named = all(own[part] or not wanted for part, wanted in _wanted(known).items())
+    day = day_written(text_of(record.fields, "/date"))
+    return is_named and day is not None and text_of(record.fields, "/status") is not None
+
+
+def _names(told: Mapping[str, str]) -> dict[str, set[str]]:
+    """Return the codes and numbers that an invoice opens, of whichever form."""
     names = dict(_identifiers(told))
-    own = {part: {names.get(f"{_SYSTEM}{form}-{part}", "") for form in _FORMS} - {""} for part in ("code", "number")}
-    wanted = {"code": known.invoice.code, "number": known.invoice.number}
-    day = day_written(text_of(told, "/date"))
-    is_named = all(not own[part] or wanted[part] in own[part] for part in wanted)
-    return not is_named or (day is not None and day != known.invoice.date)
+    return {part: {names.get(f"{_SYSTEM}{form}-{part}", "") for form in _FORMS} - {""} for part in ("code", "number")}
+
+
+def _wanted(known: Known) -> dict[str, str]:
+    """Return code and number of the claim id's invoice."""
+    return {"code": known.invoice.code, "number": known.invoice.number}
 
 
 def _identifiers(told: Mapping[str, str]) -> Iterator[tuple[str, str]]:

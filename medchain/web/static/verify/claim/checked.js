@@ -30,6 +30,8 @@ function readGiven(said, evidence, members, items) {
     access,
     facts: (name) => said.facts.filter((one) => one.name === name),
     hospital: said.hospital,
+    // When the hospital had the claim's digest at the latest.
+    heard: Math.min(said.time, access?.placed.item.registered ?? said.time),
     member,
     of: (role) => records.filter(({ row }) => row.role === role),
     records,

@@ -10,6 +10,8 @@ const ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 const CITED = /^[A-Z][A-Za-z]{1,63}\/[A-Za-z0-9\-.]{1,64}$/;
 const MAX_CITED = 400;
 const MAX_S = 30 * DAY_S + 60;
+const SAID = ["period", "purpose", "recipient", "resource_types"];
+const SAID_OF_CONSENT = [...SAID, "custodians", "data_period", "fhir"];
 
 export function* consent(checked) {
   if (!checked.given.length) yield finding("consent.none", { hospital: NOBODY });
@@ -35,7 +37,9 @@ function permissionOf({ items }, access, key) {
   if (placed === undefined || placed.item.newest === null) return null;
   if (placed.item.proven.version !== stood || placed.item.shown.content === null) return null;
   const body = bodyOf(placed.item);
-  if (!body.content.has("period") || !body.content.has("recipient")) return null;
+  // Without its FHIR Consent one for another claim would look like one for all.
+  const said = placed.item.proven.kind === "consent" ? SAID_OF_CONSENT : [...SAID, "custodian"];
+  if (!said.every((name) => body.content.has(name))) return null;
   return { body, content: body.content, number: placed.number, record: placed.item.proven };
 }
 

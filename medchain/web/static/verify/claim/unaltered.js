@@ -18,9 +18,8 @@ export const altered = (checked) => checked.records.filter((record) => baseOf(re
 
 // When the claim was made: as it says, and not after a hospital was shown its digest.
 function madeAt({ claim, given, state }) {
-  const times = given.map(({ time }) => time);
-  if (claim.created !== null) times.push(claim.created);
-  return times.length ? Math.min(...times) : state.time;
+  const times = [state.time, ...given.map(({ heard }) => heard)];
+  return Math.min(...times, ...(claim.created === null ? [] : [claim.created]));
 }
 
 function* ofRecord(record, made) {

@@ -9,6 +9,7 @@ import { finding } from "./verdict.js";
 
 const SYSTEM = "https://medchain.example/fhir/id/";
 const FORMS = ["e-invoice", "paper-invoice"];
+const PARTS = ["code", "number"];
 const COUNTING = ["balanced", "issued"];
 const MAX_IDENTIFIERS = 100;
 const UNASKED = {
@@ -35,8 +36,9 @@ export function* unclaimed(checked) {
     const placed = items.get(hex(mapKey("claim", hospital, known.claimId)));
     yield placed === undefined ? finding("unclaimed.missing", name) : standing(checked, placed, name);
     if (known.invoice.scope !== "invoice") yield finding("unclaimed.line", name);
-    for (const { fields, items: numbers, name: named } of invoicesOf(checked)) {
-      if (isOther(fields, known.invoice)) yield finding("unclaimed.other_invoice", named, numbers);
+    for (const { fields, head, hospital: of, items: numbers, name: named } of checked.given.flatMap((one) => one.of("invoice"))) {
+      if (of !== hospital || isOther(fields, known.invoice)) yield finding("unclaimed.other_invoice", named, numbers);
+      else if (head !== null && !isNamed(fields, known.invoice)) yield finding("unclaimed.unshown", named, numbers);
     }
   }
 }
@@ -79,13 +81,24 @@ function parts({ claim: { total }, evidence, state }, claimed, { item, number },
 
 // Whether an invoice that is opened names itself otherwise than the one of the claim id.
 function isOther(told, invoice) {
-  const names = new Map(identifiers(told));
-  const isNamed = ["code", "number"].every((part) => {
-    const own = FORMS.map((form) => names.get(`${SYSTEM}${form}-${part}`) ?? "").filter(Boolean);
-    return !own.length || own.includes(invoice[part]);
-  });
+  const own = namesOf(told);
+  const isSame = PARTS.every((part) => !own[part].length || own[part].includes(invoice[part]));
   const day = dayWritten(textOf(told, "/date"));
-  return !isNamed || (day !== null && day !== invoice.date);
+  return !isSame || (day !== null && day !== invoice.date);
+}
+
+// Whether an invoice opens what tells it from others: who shows it could leave out where it is another.
+function isNamed(told, invoice) {
+  const own = namesOf(told);
+  const areShown = PARTS.every((part) => own[part].length || invoice[part] === "");
+  return areShown && dayWritten(textOf(told, "/date")) !== null && textOf(told, "/status") !== null;
+}
+
+// The codes and numbers that an invoice opens, of whichever form.
+function namesOf(told) {
+  const names = new Map(identifiers(told));
+  const of = (part) => FORMS.map((form) => names.get(`${SYSTEM}${form}-${part}`) ?? "").filter(Boolean);
+  return Object.fromEntries(PARTS.map((part) => [part, of(part)]));
 }
 
 // System and value of a record's identifiers, spelled as invoices are.
