@@ -33,6 +33,10 @@ SECOND_US: Final = 1_000_000
 MAX_COUNTED: Final = 2000
 """Most records of one type that are counted: each is judged by itself. Of more it is not said how many there are."""
 
+# A day from either end of what `datetime` counts, so that no zone leads out of it: records may say 9999-12-31.
+_FIRST_S: Final = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
+_LAST_S: Final = int(datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC).timestamp())
+
 
 @dataclass(slots=True)
 class ToldRecord:
@@ -164,9 +168,10 @@ class CaseReader:
         return self.patient() if all(self.case.counts(row) for row in rows) else {}
 
     def day(self, seconds: int) -> date:
-        """Tell the day of a moment, by the clocks here."""
-        # Not `fromtimestamp`, which knows no year after 9999.
-        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(self.node.zone).date()
+        """Tell the day of a moment, by the clocks here; of what no calendar reaches, the first or last that it does."""
+        within = min(max(seconds, _FIRST_S), _LAST_S)
+        # Not `fromtimestamp`, which not every system has for all years.
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=within)).astimezone(self.node.zone).date()
 
     def entered(self, resource: Resource) -> int | None:
         """Tell when a record says that it was written."""

@@ -225,10 +225,14 @@ class CaseStatements:
         return Period(known[0].low // SECOND_US, known[-1].high // SECOND_US - 1) if len(known) == len(ends) else None
 
     def _told_times(self, told: Sequence[ToldRecord]) -> Period:
-        """Tell from when to when what is told of was; of a record that says nothing, when it was stored."""
+        """Tell from when to when what is told of was; of a record that says nothing, when it was stored.
+
+        How long somebody is insured says nothing of when services were.
+        """
         times = list[int]()
         for one in told:
-            event, entered = one.edition.event, one.edition.entered
+            entered = one.edition.entered
+            event = None if type_of(one.reference) == "Coverage" else one.edition.event
             known = [entered] if event is None else [event.start, event.end]
             times += [at for at in known if at is not None] or [one.record.shown.created]
         return Period(min(times), max(times)) if times else self._times

@@ -447,6 +447,24 @@ def test_of_a_visit_that_may_not_be_counted_it_is_not_told_that_a_death_was_cert
     assert value_of(tell(hospital, cause, kept_back=(certified,)), "alive_on", day=DAYS[1]) is True
 
 
+def test_how_long_somebody_is_insured_opens_no_other_years(hospital):
+    visit(hospital, "e2", "2019-03-01T09:00:00Z", "2019-03-20T10:00:00Z")
+    period = {"start": "2000-01-01", "end": "9999-12-31"}
+    party = {"payor": [{"display": "x"}], "beneficiary": {"reference": "Patient/p1"}}
+    policy = put(hospital, "Coverage", "v1", status="active", period=period, **party)
+    said = tell(hospital, policy, services=("2019-03-01", "2029-12-31"))
+    assert value_of(said, "overlapping_stays") == 0
+
+
+@pytest.mark.parametrize("end", ["9999-12-31", "9999-12-31T23:59:59-12:00"])
+def test_attack_a_time_at_the_end_of_the_calendar_stops_no_disclosure(hospital, end):
+    """It would stop every request of the same entry as well."""
+    started = put(hospital, "Procedure", "o1", status="completed", **ABOUT, performedDateTime=end)
+    seen = visit(hospital, "e1", "2026-11-10T09:00:00Z", end)
+    said = tell(hospital, started, seen, asks=(Ask.stay(seen, 5),))
+    assert value_of(said, "stay_at_most") is False
+
+
 def test_of_a_patient_who_is_no_record_here_other_stays_are_not_known(server):
     condition = put(server, "Condition", "c1", **ABOUT)
     said = tell(server, condition)
