@@ -14,19 +14,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from medchain.crypto.sealing import seal_disclosure
-from medchain.errors import AccessDeniedError
+from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.citation import Citation
+from medchain.ledger.evidence.disclosure import MAX_DISCLOSURE_BYTES as MAX_SIGNED_BYTES
 from medchain.ledger.evidence.disclosure import Disclosure, sign_disclosure
 from medchain.ledger.kinds.content import ANY_TYPE, Period
 from medchain.ledger.members import Key
 from medchain.ledger.object import ACTIVE, StateRecord
 from medchain.ledger.request import ReleaseRequest
 from medchain.node.disclosed import Disclosed, RecordOpening
+from medchain.node.release import MAX_DISCLOSURE_BYTES
 from medchain.node.release_ports import CitedRecord, ClaimCase, ClaimSide, ConsentRuling, CustodianParts
-from medchain.node.standing import Chosen, Holdings, Standing, may_leave
+from medchain.node.standing import TOO_LARGE, Chosen, Holdings, Standing, may_leave
 from medchain.store.records import RecordVersion
 
 _NOT_HERE: Final = "release.claim"
+# For what is before it in the answer, and for sealing.
+_MARGIN_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Citing:
         Raises:
             AccessDeniedError: the decision's reason, ``release.types``, ``.period``, ``.no_record`` where nothing of
                 what is cited may be told of, ``.claim`` where this organisation discloses nothing for claims.
+            InputError: `TOO_LARGE` for what nobody could read.
             MedchainError: as `medchain.node.release_ports.ClaimFacts.tell`.
         """
         side, claim = self.parts.claims, request.claim
@@ -136,7 +141,14 @@ class Citing:
             RecordOpening(record.shown.object_id, record.shown.version, opening)
             for record, opening in zip(case.records, said.openings, strict=True)
         )
-        return Disclosed(sign_disclosure(side.signer, disclosure), openings)
+        disclosed = Disclosed(sign_disclosure(side.signer, disclosure), openings)
+        if (
+            len(disclosed.signed.encode()) > MAX_SIGNED_BYTES
+            or len(disclosed.encode()) > MAX_DISCLOSURE_BYTES - _MARGIN_BYTES
+        ):
+            # Nobody could read it: better no entry than one of what was never told.
+            raise InputError(TOO_LARGE, records=len(openings))
+        return disclosed
 
     def _permitted(
         self, citation: Citation, types: Sequence[str], patient: str, ruling: ConsentRuling

@@ -299,6 +299,16 @@ def test_a_hospital_that_discloses_nothing_for_claims_answers_as_if_nothing_were
     assert reasons(stay.exchange) == {"release.claim"}
 
 
+@pytest.mark.parametrize("bound", ["MAX_SIGNED_BYTES", "MAX_DISCLOSURE_BYTES"])
+def test_what_nobody_could_read_is_not_disclosed_and_has_no_entry(stay, monkeypatch, bound):
+    monkeypatch.setattr(f"medchain.node.citing.{bound}", 1000)
+    with pytest.raises(InputError, match=r"release\.too_large"):
+        stay.ask()
+    assert stay.exchange.entries == []
+    monkeypatch.undo()
+    assert stay.ask().access.version == 1
+
+
 def test_a_request_for_a_claim_is_answered_once(stay):
     asker = stay.exchange.asker()
     posted = asker.prepare_disclosure(stay.wish())
