@@ -88,10 +88,11 @@ CLAIM_WORDS: Final[Words] = {
     "claims.deed.amount.hint": ("不填即为索赔金额。", "Empty for what is claimed."),
     "claims.ask.title": ("请求证据：请患者为这一笔索赔授权", "Request evidence: ask the patient for this claim alone"),
     "claims.ask.lead": (
-        "患者在手机上看到：哪家保险公司、哪笔索赔、多少金额、哪些记录。授权只用于这一笔索赔，只出示日期、金额、诊断大类和是否手术，不给出完整记录。",
+        "患者在手机上看到：哪家保险公司、哪笔索赔、多少金额、哪些记录。授权只用于这一笔索赔，只出示票据号码、日期、金额、诊断大类和几项判断（如是否手术），不给出完整记录。",
         (
             "The patient sees on the phone which insurer, claim, amount and records. The permission is for this claim "
-            "alone: dates, totals, category of diagnosis and whether there was surgery are shown, and no record whole."
+            "alone: the bill's number, dates, amounts, category of diagnosis and a few answers such as on surgery are "
+            "shown, and no record whole."
         ),
     ),
     "claims.ask.days": ("授权多少天", "For how many days"),

@@ -190,6 +190,26 @@ def test_an_invoice_and_a_table_are_checked(pages, pictures, tmp_path):
     assert shown(browser, pictures, "batch-done") == []
 
 
+def test_what_somebody_writes_is_kept_while_the_page_looks_again_by_itself(pages, monkeypatch):
+    gate, browser = threading.Event(), pages.browsers[ANXIN]
+    monkeypatch.setattr(pages.hospitals, "grants", lambda *_: [] * gate.wait(60))
+    case, client = pages.filed(is_judged=False), CaseClient(pages.hospitals.local(ANXIN))
+    try:
+        client.judge(case["id"], 0)
+        browser.open(f"{pages.web[ANXIN]}/claims/cases/{case['id']}?lang=en")
+        browser.wait_until("being gathered")
+        browser.script("document.querySelector('#noting').closest('details').open = true")
+        browser.type("#noting", "half a note")
+    finally:
+        gate.set()
+    assert client.judge(case["id"])["status"] == "judged"
+    browser.script("const real = setTimeout; looks = 0; setTimeout = (act) => { looks += 1; return real(act, 20); }")
+    assert eventually(lambda: browser.script("return looks") > 3)
+    assert browser.script("return document.querySelector('#noting').value") == "half a note"
+    browser.script("document.querySelector('#noting').value = ''; document.activeElement.blur()")
+    browser.wait_until("Hospitals that told nothing")
+
+
 def test_a_pasted_claim_is_judged_and_its_evidence_is_verified_where_it_is_brought(pages, pictures, tmp_path):
     browser = pages.browsers[ANXIN]
     browser.open(f"{pages.web[ANXIN]}/claims/cases?lang=en")

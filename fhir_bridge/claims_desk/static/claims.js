@@ -12,12 +12,19 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// What somebody is writing is not taken away by a newer page.
+const isWritten = () => [...document.querySelectorAll("main textarea, main input:not([type=hidden])")]
+  .some((one) => one.value !== one.defaultValue || one === document.activeElement);
 const look = async () => {
+  if (isWritten()) {
+    again();
+    return;
+  }
   try {
     const answer = await fetch(location.href, { credentials: "same-origin", redirect: "error" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const main = page.querySelector("main");
-    if (answer.ok && main !== null) document.querySelector("main").replaceChildren(...main.childNodes);
+    if (answer.ok && main !== null && !isWritten()) document.querySelector("main").replaceChildren(...main.childNodes);
   } catch {
     // The node is away for a moment: what is shown stays, and it is looked again.
   }
