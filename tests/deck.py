@@ -294,7 +294,7 @@ def dates_without_time(ledger: Ledger) -> Made:
 @case
 def record_that_names_no_event(ledger: Ledger) -> Made:
     s = genuine(ledger)
-    paper = s.paper("Procedure")
+    paper = s.paper("Observation")
     paper.told[0] = replace(paper.told[0], event=None, entered=None)
     return made(s.disclosed(), green={"source.registered"})
 
@@ -345,6 +345,24 @@ def event_that_the_fields_contradict(ledger: Ledger) -> Made:
     s = genuine(ledger)
     report = s.paper("DiagnosticReport")
     report.told[0] = replace(report.told[0], event=Period(report.event.start + DAY_S, report.event.start + DAY_S))
+    return made(s.disclosed(), red={"source.contradicted"})
+
+
+@case
+def event_that_is_not_named_though_the_fields_do(ledger: Ledger) -> Made:
+    """What names no event cannot be late: a report of a year ago could be passed off as one of no day."""
+    s = genuine(ledger)
+    report = s.paper("DiagnosticReport")
+    report.told[0] = replace(report.told[0], event=None)
+    return made(s.disclosed(), red={"source.contradicted"})
+
+
+@case
+def event_that_ends_later_than_the_fields_say(ledger: Ledger) -> Made:
+    """How late a record is counts from the end of its event."""
+    s = genuine(ledger)
+    operation = s.paper("Procedure")
+    operation.told[0] = replace(operation.told[0], event=Period(operation.event.start, s.now - 60))
     return made(s.disclosed(), red={"source.contradicted"})
 
 
@@ -529,6 +547,13 @@ def another_total_than_the_invoice(ledger: Ledger) -> Made:
     s = scene(ledger).stay().register()
     money = {"currency": "CNY", "value": 8422.81}
     return made(s.claimed(total=money, item=[{"net": money}]).permitted().given(), red={"complete.total_differs"})
+
+
+@case
+def total_that_cannot_be_read(ledger: Ledger) -> Made:
+    """The items are what the invoice is about; what is claimed in all is not known."""
+    s = scene(ledger).stay().register()
+    return made(s.claimed(total={"currency": "CNY", "value": 10**30}).permitted().given(), amber={"complete.unknown"})
 
 
 @case

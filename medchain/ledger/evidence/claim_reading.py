@@ -157,9 +157,10 @@ def _total(told: Mapping[str, str]) -> Amount | None:
         for pointer, match in ((pointer, _SUBMITTED.fullmatch(pointer)) for pointer in told)
         if match is not None and text_of(told, pointer) == "submitted"
     ]
-    for pointer in ("/total", *submitted):
-        found = money_of(told, pointer)
-        if found is not None:
-            return found
+    # One that is there and cannot be read is not known: the items' sum may be another.
+    if told.keys() & {"/total/currency", "/total/value"}:
+        return money_of(told, "/total")
+    if submitted:
+        return money_of(told, submitted[0])
     items = _items(told)
     return None if items is None else Amount(sum(one.minor for one in items), items[0].currency)

@@ -6,7 +6,7 @@ Pure. Source: `docs/spec/claim-verdict.md`, rows ``source``, and 2, 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from medchain.dates import span_of
@@ -98,11 +98,28 @@ def _is_contradicted(record: ShownRecord, edition: Edition) -> bool:
     told = record.fields
     if told and f"{text_of(told, '/resourceType')}/{text_of(told, '/id')}" != record.row.reference:
         return True
-    if edition.event is None or record.row.type in _OF_VISIT:
+    if record.row.type in _OF_VISIT:
         return False
-    names = [end for name in ELEMENTS.get(record.row.type, ()) for end in (f"/{name}", f"/{name}/start")]
-    text = next((text for text in (text_of(told, name) for name in names) if text is not None), None)
-    return text is not None and not _covers(text, edition.event.start)
+    start, end = _dates(told, record.row.type)
+    if start is None:
+        return False
+    if edition.event is None:
+        # Who names no event can't be late; of what was before 1970 none is named.
+        span = span_of(start)
+        return span is not None and span.low // _SECOND_US >= 2 * DAY_S
+    if not _covers(start, edition.event.start):
+        return True
+    said = edition.event.end
+    return end is not None and said is not None and said != edition.event.start and not _covers(end, said)
+
+
+def _dates(told: Mapping[str, str], kind: str) -> tuple[str | None, str | None]:
+    """Return what is opened of when it happened: from when, and to when; of a date both are it."""
+    for name in ELEMENTS.get(kind, ()):
+        moment, start, end = (text_of(told, f"/{name}{part}") for part in ("", "/start", "/end"))
+        if (moment, start, end) != (None, None, None):
+            return (start, end) if moment is None else (moment, moment)
+    return None, None
 
 
 def _covers(text: str, instant: int) -> bool:

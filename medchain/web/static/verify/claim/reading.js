@@ -80,10 +80,9 @@ function itemsOf(told) {
 
 function totalOf(told) {
   const submitted = [...told.keys()].filter((pointer) => SUBMITTED.test(pointer) && textOf(told, pointer) === "submitted");
-  for (const pointer of ["/total", ...submitted.map((one) => `/total/${SUBMITTED.exec(one)[1]}/amount`)]) {
-    const found = moneyOf(told, pointer);
-    if (found !== null) return found;
-  }
+  // One that is there and cannot be read is not known: the items' sum may be another.
+  if (told.has("/total/currency") || told.has("/total/value")) return moneyOf(told, "/total");
+  if (submitted.length) return moneyOf(told, `/total/${SUBMITTED.exec(submitted[0])[1]}/amount`);
   return itemsSum(itemsOf(told));
 }
 

@@ -86,11 +86,27 @@ function* ofRecord(record, joined) {
 function isContradicted({ edition, fields, row }) {
   const named = ["/resourceType", "/id"].map((pointer) => textOf(fields, pointer) ?? "None").join("/");
   if (fields.size && named !== row.reference) return true;
-  if (edition.event === null || OF_VISIT.includes(row.type)) return false;
-  const elements = Object.hasOwn(ELEMENTS, row.type) ? ELEMENTS[row.type] : [];
-  const pointers = elements.flatMap((one) => [`/${one}`, `/${one}/start`]);
-  const text = pointers.map((one) => textOf(fields, one)).find((one) => one !== null);
-  return text !== undefined && !covers(text, edition.event.start);
+  if (OF_VISIT.includes(row.type)) return false;
+  const [start, end] = datesOf(fields, row.type);
+  if (start === null) return false;
+  if (edition.event === null) {
+    // Who names no event can't be late; of what was before 1970 none is named.
+    const span = spanOf(start);
+    return span !== null && floorSeconds(span[0]) >= 2 * DAY_S;
+  }
+  if (!covers(start, edition.event.start)) return true;
+  const said = edition.event.end;
+  return end !== null && said !== null && said !== edition.event.start && !covers(end, said);
+}
+
+// What is opened of when it happened: from when, and to when; of a date both are it.
+function datesOf(fields, type) {
+  for (const name of Object.hasOwn(ELEMENTS, type) ? ELEMENTS[type] : []) {
+    const [moment, start, end] = ["", "/start", "/end"].map((part) => textOf(fields, `/${name}${part}`));
+    if (moment !== null) return [moment, moment];
+    if (start !== null || end !== null) return [start, end];
+  }
+  return [null, null];
 }
 
 // Whether a date that is opened can be an instant: to the second, or to the day where it names no zone.
