@@ -173,7 +173,8 @@ func checkEnd(entry, state included) error {
 	return nil
 }
 
-// checkBlock checks the ends of the entry's block and of the one before (docs/spec/proof-bundle.md 13).
+// checkBlock checks the ends of the entry's block and of the one before (docs/spec/proof-bundle.md 13). In a bundle of
+// several objects the entry is the end of the tree; place.json tells of which entry block.json is then.
 func checkBlock(folder string, entry included) (*blockTime, error) {
 	var block struct {
 		After  blockEnd  `json:"after"`
@@ -183,6 +184,12 @@ func checkBlock(folder string, entry included) (*blockTime, error) {
 	if err := readJSON(folder, "block.json", &block, true); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
+		return nil, err
+	}
+	place := struct {
+		Position int64 `json:"position"`
+	}{entry.Index}
+	if err := readJSON(folder, "place.json", &place, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	after, when, err := checkBlockEnd(block.After, entry.Checkpoint.tree)
@@ -196,7 +203,7 @@ func checkBlock(folder string, entry included) (*blockTime, error) {
 		}
 		first = block.Before.Position
 	}
-	if block.Type != "medchain/block/v1" || after != before+1 || entry.Index <= first || entry.Index >= block.After.Position {
+	if block.Type != "medchain/block/v1" || after != before+1 || place.Position <= first || place.Position >= block.After.Position {
 		return nil, errors.New("block.json: not the ends of the entry's block")
 	}
 	return &blockTime{block.After.Position, when}, nil

@@ -10,6 +10,8 @@ import pytest
 
 from medchain.encoding import canonical, parse_canonical
 from medchain.ledger.collection import items_of
+from medchain.ledger.mapped import read_map, read_records
+from medchain.ledger.object import StateRecord
 from tests.deck import CASES
 from tests.evidence_ledger import invoicing, ledger_in
 from tests.interop.tools import accepted, refused
@@ -26,6 +28,45 @@ def proofs(files: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
         yield {name: item[name] for name in OF_MAP if name in item}
     for row in parse_canonical(files["askers.json"], max_bytes=1 << 22)["askers"]:
         yield {"map.json": canonical(row["map"]), "record.json": canonical(row["records"][0])}
+
+
+def times(files: Mapping[str, bytes]) -> Iterator[tuple[int, bytes]]:
+    """List each proof of when an entry was accepted, with its position: of items, of their newest, of members."""
+    for item in items_of(files):
+        records = read_records(item, read_map(item))
+        for name, record in (("block.json", records[-1:]), ("newest.json", records[:1])):
+            if name in item:
+                yield record[0].since, item[name]
+    for row in parse_canonical(files["askers.json"], max_bytes=1 << 22)["askers"]:
+        for record, block in zip(row["records"], row["blocks"], strict=True):
+            yield StateRecord.decode(canonical(record)).since, canonical(block)
+
+
+@pytest.mark.parametrize("name", ["genuine_claim", "altered_after_the_claim"])
+def test_each_time_in_a_bundle_of_evidence_is_of_ends_that_the_log_holds(tmp_path: Path, name: str) -> None:
+    with invoicing(), ledger_in(tmp_path / "ledger") as ledger:
+        made = CASES[name](ledger)
+    policy = tmp_path / "trusted.txt"
+    policy.write_text(made.policy)
+    found = list(times(made.files))
+    told = json.loads(made.files["state.bin"])["time"]
+    # An item each but the absence, the newest of what was altered, and at least one version of both members.
+    newest = sum("newest.json" in one for one in items_of(made.files))
+    assert (newest > 0) == (name != "genuine_claim")
+    assert len(found) >= len(items_of(made.files)) - 1 + newest + 2
+    for number, (position, block) in enumerate(found):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for file in OF_STATE:
+            (folder / file).write_bytes(made.files[file])
+        (folder / "place.json").write_bytes(canonical({"position": position}))
+        (folder / "block.json").write_bytes(block)
+        report = accepted("bundle", policy, folder)["block"]
+        assert (report["end"] > position, report["time"] <= told) == (True, True)
+        document = json.loads(block)
+        document["after"]["position"] += 1
+        (folder / "block.json").write_bytes(canonical(document))
+        assert "block.json" in refused("bundle", policy, folder)
 
 
 @pytest.mark.parametrize("name", ["genuine_claim", "altered_after_the_claim", "part_that_others_followed"])
