@@ -29,6 +29,8 @@ WAIT_S: Final = 600
 _LOOK_S: Final = 0.5
 _QUICK: Final = Limits(timeout_s=15.0)
 
+_OF_A_PERSON: Final = frozenset({Status.REFUSED, Status.DISPUTED})
+
 
 class Step(StrEnum):
     """What is done, in this order."""
@@ -127,7 +129,8 @@ class Counter:
             wanted: what is asked of the patient.
 
         Returns:
-            How far it came: a verdict that is not green is for a person to look at, and nothing is reserved on it.
+            How far it came: a verdict that is not green is for a person to look at, and nothing is reserved or paid on
+            it; nor is what a person has refused, or has asked the hospital about.
 
         Raises:
             UnavailableError: ``case.waits`` for a patient who has not permitted it in time, or has said no: which of
@@ -144,13 +147,15 @@ class Counter:
             steps.append((step, self._now() - began))
             self._tell(*steps[-1])
 
+        if case["status"] in _OF_A_PERSON or (case["status"] == Status.RESERVED and not _may_pay(case)):
+            return Done(case, ())
         if case["status"] not in (Status.RESERVED, Status.SETTLED):
             if not self._is_permitted(case, wanted):
                 if wanted.is_again or not _is_asked(case, wanted):
                     take(Step.ASKED, lambda: self._ask(case_id, wanted))
                 take(Step.PERMITTED, lambda: self._wait(case, wanted))
             take(Step.JUDGED, lambda: self._cases.judge(case_id, is_fresh=True))
-            if case["colour"] != GREEN:
+            if not _may_pay(case):
                 return Done(case, tuple(steps))
             take(Step.RESERVED, lambda: self._cases.reserve(case_id))
         if case["status"] != Status.SETTLED:
@@ -175,6 +180,11 @@ class Counter:
         answer = as_object(self._local.call(FOR_CLAIM, {"claim": case["digest"]}, _QUICK))
         hospital = wanted.hospital or case["hospital"]
         return any(as_object(one).get("custodian") == hospital for one in as_list(answer["grants"]))
+
+
+def _may_pay(case: Case) -> bool:
+    """Tell whether nobody need look at a case: its verdict is green, and no person has said otherwise meanwhile."""
+    return case["colour"] == GREEN and case["status"] not in _OF_A_PERSON
 
 
 def _is_asked(case: Case, wanted: Wanted) -> bool:

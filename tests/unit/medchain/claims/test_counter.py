@@ -89,6 +89,31 @@ def test_on_a_verdict_that_is_not_green_nothing_is_reserved(colour):
     assert (done.is_settled, done.case["colour"]) == (False, colour)
 
 
+@pytest.mark.parametrize("status", ["refused", "disputed"])
+def test_what_a_person_refused_or_asks_the_hospital_about_is_not_paid_by_itself(status):
+    daemon = Daemon(status=status, taps_after=0)
+    done = settled(daemon)
+    assert (done.is_settled, done.steps, daemon.called) == (False, (), ["case.show"])
+
+
+def test_what_a_person_refuses_while_it_is_judged_is_not_paid():
+    class Refusing(Daemon):
+        def call(self, operation: str, document: dict[str, Any], _limits: object = None) -> dict[str, Any]:
+            answer = super().call(operation, document)
+            return answer | {"status": "refused"} if operation == "case.judge" else answer
+
+    daemon = Refusing()
+    assert not settled(daemon).is_settled
+    assert daemon.called[-1] == "case.judge"
+
+
+@pytest.mark.parametrize("colour", ["amber", "red"])
+def test_what_a_person_reserved_on_another_verdict_a_person_pays(colour):
+    daemon = Daemon(status="reserved", colour=colour)
+    assert not settled(daemon).is_settled
+    assert daemon.called == ["case.show"]
+
+
 def test_a_patient_who_does_not_tap_is_waited_for_no_longer_than_was_said():
     daemon = Daemon(taps_after=None)
     with pytest.raises(UnavailableError, match=r"case\.waits"):
