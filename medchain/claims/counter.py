@@ -1,7 +1,8 @@
 """A claim from the question to the payment while the patient waits at the counter: each step once, and timed.
 
 Ask the patient, wait for the tap, gather and judge, reserve, settle. Keeps true: nothing is reserved or paid on a
-verdict that is not green; what was done before is not done again, so that who tries again goes on where it ended.
+verdict that is not green, or not of now; what was done before is not done again, so that who tries again goes on where
+it ended.
 Trusts the daemon, and callers for what the patient is told as the reason.
 Source: `docs/spec/claim-case.md`; `docs/spec/consent.md` D21.
 """
@@ -134,7 +135,8 @@ class Counter:
 
         Raises:
             UnavailableError: ``case.waits`` for a patient who has not permitted it in time, or has said no: which of
-                both it is nobody is told. A later try finds the permission.
+                both it is nobody is told. A later try finds the permission. ``case.busy`` where the evidence is still
+                being gathered.
             MedchainError: of `CaseClient`.
         """
         steps: list[tuple[Step, float]] = []
@@ -154,7 +156,7 @@ class Counter:
                 if wanted.is_again or not _is_asked(case, wanted):
                     take(Step.ASKED, lambda: self._ask(case_id, wanted))
                 take(Step.PERMITTED, lambda: self._wait(case, wanted))
-            take(Step.JUDGED, lambda: self._cases.judge(case_id, is_fresh=True))
+            take(Step.JUDGED, lambda: self._judge(case_id, wanted))
             if not _may_pay(case):
                 return Done(case, tuple(steps))
             take(Step.RESERVED, lambda: self._cases.reserve(case_id))
@@ -165,6 +167,19 @@ class Counter:
     def _ask(self, case_id: str, wanted: Wanted) -> Case:
         """Ask the patient."""
         return self._cases.ask(case_id, wanted.days, wanted.reason, person=wanted.person, hospital=wanted.hospital)
+
+    def _judge(self, case_id: str, wanted: Wanted) -> Case:
+        """Gather and judge; raises `UnavailableError` ``case.busy`` where that takes too long.
+
+        Until it is done the case has the verdict before, and nothing is to be paid on that.
+        """
+        until = self._now() + wanted.wait_s
+        case = self._cases.judge(case_id, is_fresh=True)
+        while case.get("progress") is not None:
+            if self._now() >= until:
+                raise UnavailableError("case.busy")
+            case = self._cases.judge(case_id)
+        return case
 
     def _wait(self, case: Case, wanted: Wanted) -> Case:
         """Wait for the tap; raises `UnavailableError` ``case.waits``."""

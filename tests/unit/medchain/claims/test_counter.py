@@ -26,6 +26,7 @@ class Daemon:
     called: list[str] = field(default_factory=list)
     sent: dict[str, Any] = field(default_factory=dict)
     fails: str = ""
+    gathers: int = 0
     time: float = 0.0
     looks: int = 0
 
@@ -41,6 +42,12 @@ class Daemon:
             raise ConflictError("claim.amount")
         if operation == "case.ask":
             self.asks.append({"hospital": document["hospital"] or HOSPITAL})
+        if operation == "case.judge":
+            self.gathers -= 1
+            if self.gathers >= 0:
+                # The verdict before, which was green, is still there.
+                progress = {"done": 0, "of": 2, "step": "asked"}
+                return self.case() | {"colour": "green", "status": "gathering", "progress": progress}
         made = {"case.ask": "asked", "case.judge": "judged", "case.reserve": "reserved", "case.settle": "settled"}
         self.status = made.get(operation, self.status)
         return self.case()
@@ -112,6 +119,19 @@ def test_what_a_person_reserved_on_another_verdict_a_person_pays(colour):
     daemon = Daemon(status="reserved", colour=colour)
     assert not settled(daemon).is_settled
     assert daemon.called == ["case.show"]
+
+
+def test_attack_nothing_is_paid_on_the_verdict_before_while_a_hospital_delays_the_next():
+    daemon = Daemon(colour="red", gathers=2)
+    done = settled(daemon)
+    assert daemon.called == ["case.show", "case.ask", *["case.judge"] * 3]
+    assert (done.is_settled, done.case["colour"]) == (False, "red")
+    assert daemon.sent["case.judge"]["fresh"] is False
+    slow = Daemon(gathers=1000)
+    with pytest.raises(UnavailableError, match=r"case\.busy"):
+        settled(slow)
+    assert "case.reserve" not in slow.called
+    assert slow.time < 80
 
 
 def test_a_patient_who_does_not_tap_is_waited_for_no_longer_than_was_said():
