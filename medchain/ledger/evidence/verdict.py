@@ -191,8 +191,8 @@ class ClaimVerdict:
 
     @property
     def colour(self) -> Colour:
-        """The colour of the worst line."""
-        return worst(self.findings)
+        """The colour of the worst line; one of which nothing was found is amber."""
+        return max((worst(self.of(line)) for line in Line), key=_WORSE.__getitem__)
 
     def of(self, line: Line) -> tuple[Finding, ...]:
         """Return the findings of a line."""

@@ -53,6 +53,6 @@ export function madeVerdict(evidence, { position, time }, found) {
     const findings = ordered(found.filter(({ code }) => code.startsWith(`${line}.`)));
     return { colour: worst(findings.map(({ colour }) => colour)), findings, line };
   });
-  const colour = worst(lines.flatMap(({ findings }) => findings.map((one) => one.colour)));
+  const colour = worst(lines.map((line) => line.colour));
   return { as_of: { position, time }, claim: evidence.claim, colour, insurer: evidence.insurer, lines, type: "medchain/claim-verdict/v1" };
 }

@@ -28,7 +28,11 @@ def verdict(*found: Finding):
 
 
 def test_a_line_is_as_bad_as_its_worst_finding_and_the_verdict_as_its_worst_line():
-    assert [verdict(GOOD).colour, verdict(FLAG, LATE, GOOD).colour] == [Colour.GREEN, Colour.AMBER]
+    each = [
+        Finding(next(code for code in sorted(CODES) if code.startswith(f"{line}.") and CODES[code] is Colour.GREEN), {})
+        for line in Line
+    ]
+    assert [verdict(*each).colour, verdict(*each, LATE).colour] == [Colour.GREEN, Colour.AMBER]
     document = verdict(FLAG, GOOD, GONE, LATE).to_json()
     assert document["colour"] == "red"
     assert [row["line"] for row in document["lines"]] == [line.value for line in Line]
@@ -42,6 +46,8 @@ def test_a_line_is_as_bad_as_its_worst_finding_and_the_verdict_as_its_worst_line
 
 def test_of_what_nothing_was_found_nothing_is_vouched_for():
     assert worst(()) is Colour.AMBER
+    # Nor of the whole, where a line is empty.
+    assert verdict(GOOD).colour is Colour.AMBER
 
 
 def test_the_order_in_which_things_are_found_does_not_matter():
