@@ -69,6 +69,7 @@ class CasePage:
                 self.refuse,
                 self.note,
                 self.dispute,
+                self.drop,
             )
         ]
         return self._ground.blueprint("claim-case", rows)
@@ -150,6 +151,13 @@ class CasePage:
         """Add a note."""
         standing, text = self._ground.done_by(insurer=True), _note()
         return self._done(standing, name, lambda: self._cases.note(name, standing.author, text))
+
+    def drop(self, name: str) -> Response:
+        """Destroy a case with its evidence, and show the list; not while a part is reserved for it."""
+        standing = self._ground.done_by(insurer=True)
+        with self._ground.handling(standing, name):
+            self._cases.delete(name)
+        return redirected(CASES)
 
     def dispute(self, name: str) -> Response:
         """Ask the hospital about the claim, on the record, and go to the dispute."""
@@ -242,6 +250,7 @@ class CasePage:
             "settle": has_invoice and status == "reserved",
             "release": has_invoice and status in _PAID,
             "refuse": status not in {*_PAID, "refused"},
+            "drop": status not in {"reserved", "gathering"},
         }
 
     def _asked_hospitals(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str]]:

@@ -119,6 +119,15 @@ CLAIM_WORDS: Final[Words] = {
     "claims.refuse.title": ("不予赔付", "Refuse"),
     "claims.refuse.reason": ("理由", "Reason"),
     "claims.refuse.send": ("不予赔付", "Refuse"),
+    "claims.drop.title": ("删除这件赔案", "Delete this claim"),
+    "claims.drop.lead": (
+        "销毁本机构保存的索赔、证据和备注，不能恢复；账本和医院保存的不受影响。按贵公司的保存期限办理。",
+        (
+            "Destroys the claim, its evidence and notes here, for good; what the ledger and the hospital have stays. "
+            "When is up to your own rules on keeping claims."
+        ),
+    ),
+    "claims.drop.send": ("删除", "Delete"),
     "claims.note.title": ("写备注", "Write a note"),
     "claims.note.text": ("备注", "Note"),
     "claims.note.hint": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -276,7 +277,7 @@ def test_fault_a_claim_is_opened_also_where_it_cannot_be_judged_now(insurance, m
     assert (answer.status_code, code_of(answer)) == (503, "case.busy")
 
 
-@pytest.mark.parametrize("deed", ["judge", "ask", "reserve", "settle", "release", "refuse", "note", "dispute"])
+@pytest.mark.parametrize("deed", ["judge", "ask", "reserve", "settle", "release", "refuse", "note", "dispute", "drop"])
 def test_attack_an_auditor_reads_and_does_nothing_and_a_form_counts_once(insurance, case, deed):
     auditor = insurance.desk(role=Role.AUDITOR)
     place = f"{PAGE}/{case['id']}"
@@ -319,3 +320,16 @@ def test_the_script_of_the_list_is_a_file_of_ours(insurance):
     page = insurance.desk().get(PAGE).text
     place = page.partition('<script type="module" src="')[2].partition('"')[0]
     assert insurance.desk().get(place).headers["Content-Type"] == "text/javascript; charset=utf-8"
+
+
+def test_a_claim_that_is_kept_no_longer_is_destroyed_unless_a_part_is_reserved(insurance):
+    case, browser = filed(insurance), insurance.desk()
+    store, case_id = insurance.insurer.core.store, bytes.fromhex(case["id"])
+    store.change_case(case_id, lambda one: replace(one, status="reserved"))
+    assert "/drop" not in browser.get(f"{PAGE}/{case['id']}").text
+    assert code_of(did(browser, case, "drop")) == "case.reserved"
+    store.change_case(case_id, lambda one: replace(one, status="settled"))
+    assert "/drop" in browser.get(f"{PAGE}/{case['id']}").text
+    answer = did(browser, case, "drop")
+    assert (answer.status_code, answer.headers["Location"]) == (303, PAGE)
+    assert code_of(browser.get(f"{PAGE}/{case['id']}")) == "case.unknown"
