@@ -20,7 +20,7 @@ from medchain.claims.cases import ASK, DELETE, LIST, NOTE, OPEN, REFUSE, RELEASE
 from medchain.claims.claim_file import ClaimFile, patients_of, read_claim, read_policy
 from medchain.claims.wishes import Wish
 from medchain.encoding import Json, as_list, as_number, as_object, members, unbase64
-from medchain.errors import AccessDeniedError, ConflictError, InputError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, VerificationError
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import Action
 from medchain.ledger.invoice import Amount, amount_of
@@ -33,6 +33,8 @@ from medchain.store.cases import MAX_LISTED, CaseFilter, CaseRow
 MAX_ASKED_DAYS: Final = 30
 """Longest permission for one claim, in days."""
 
+# What is said of a deed for a claim that has no part of the invoice, such as one whose reservation is over.
+_NONE_LIVE: Final = "claim.reservation"
 _ROLES: Final = frozenset({"authority", "insurer"})
 _RESULTS: Final = {Action.RESERVE: Status.RESERVED, Action.SETTLE: Status.SETTLED, Action.RELEASE: Status.JUDGED}
 
@@ -210,8 +212,14 @@ class CaseDesk:
         return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}))
 
     def _release(self, document: Json) -> Json:
-        """Give it up."""
-        return self._fulfilled(Action.RELEASE, members(document, {"id": str}))
+        """Give it up; a reservation that is over already is noted to be, for there is nothing to give up."""
+        top = members(document, {"id": str})
+        try:
+            return self._fulfilled(Action.RELEASE, top)
+        except VerificationError as error:
+            if error.code != _NONE_LIVE or self._book.find(top["id"]).status != Status.RESERVED:
+                raise
+        return self._book.told(self._book.changed(id_of(top["id"]), lambda row, now: (_freed(row), now)))
 
     def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
         """Have the hospital do it for this case, and keep where the ledger has it."""
@@ -313,6 +321,11 @@ def _renewed(before: CaseContent, given: CaseContent, top: Mapping[str, Json]) -
         policy=given.policy if "policy" in top else before.policy or given.policy,
         held=given.held if "held" in top else before.held,
     )
+
+
+def _freed(row: CaseRow) -> CaseRow:
+    """Note that nothing is reserved any more."""
+    return replace(row, status=Status.JUDGED.value) if row.status == Status.RESERVED else row
 
 
 def _with_deed(content: CaseContent, deed: dict[str, Json]) -> CaseContent:

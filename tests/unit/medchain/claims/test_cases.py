@@ -10,7 +10,7 @@ import pytest
 from medchain.claims.case_content import MAX_NOTE, MAX_NOTES, CaseContent
 from medchain.claims.cases import CaseClient
 from medchain.encoding import base64_text
-from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError
+from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.evidence.document import Held, InsurancePolicy
 from medchain.ledger.object import build_body, map_key
 from medchain.node.asking import Ask, parse_ask, parse_claim
@@ -223,6 +223,25 @@ def test_without_an_amount_what_is_claimed_is_reserved_and_it_can_be_given_up(ca
     assert cases.release(case["id"])["status"] == "judged"
     refused = cases.refuse(case["id"], "王晓梅", "不在保障期内")
     assert (refused["status"], refused["notes"][-1]["text"]) == ("refused", "不在保障期内")
+
+
+def test_a_reservation_that_is_over_by_itself_keeps_its_case_from_nothing(hospitals, cases):
+    hospitals.registers[RENHE].rows.append(issued("1774778515"))
+    case = cases.take(numbered("E4"), {"row": row("1774778515").to_json()})
+    cases.reserve(case["id"], days=1)
+    before = hospitals.federation.time
+    hospitals.federation.time += 3 * 86400
+    try:
+        with pytest.raises(VerificationError, match=r"claim\.reservation"):
+            cases.settle(case["id"])
+        freed = cases.release(case["id"])
+        assert (freed["status"], [one["action"] for one in freed["deeds"]]) == ("judged", ["reserve"])
+        with pytest.raises(VerificationError, match=r"claim\.reservation"):
+            cases.release(case["id"])
+        assert cases.refuse(case["id"], "王晓梅", "不在保障期内")["status"] == "refused"
+        cases.delete(case["id"])
+    finally:
+        hospitals.federation.time = before
 
 
 def test_without_an_invoice_nothing_is_reserved(cases):
