@@ -959,6 +959,17 @@ def no_day_of_a_service(ledger: Ledger) -> Made:
     return made(s.register().claimed(billablePeriod={}).permitted().given(), amber={"coverage.unknown"})
 
 
+@case
+def stay_that_is_hidden_behind_days_of_the_claim(ledger: Ledger) -> Made:
+    """The stay was after the policy; the claim says otherwise, and of the encounter its period is left out."""
+    s = scene(ledger).stay().register()
+    before = day(s.began - 30 * DAY_S)
+    s.claimed(billablePeriod={"start": before, "end": before}).permitted().given()
+    s.policy = replace(s.policy, end=before)
+    s.paper("Encounter").opened = ("/class",)
+    return made(s, amber={"coverage.unknown"})
+
+
 @alone
 def standing_of_then_that_is_not_shown(ledger: Ledger) -> Made:
     ledger.stand(RENHE, "suspended")

@@ -28,12 +28,19 @@ def coverage(case: Checked) -> Iterator[Finding]:
         return
     first, last = days
     policy = case.evidence.policy
-    if policy is None or (policy.start is None and policy.end is None):
+    if policy is None or (policy.start is None and policy.end is None) or _is_hidden(case, policy):
         yield Finding("coverage.unknown", {})
     else:
         found = list(_outside(policy, first, last))
         yield from found or [Finding("coverage.covered", {"first": first, "last": last})]
     yield from _standing(case, last)
+
+
+def _is_hidden(case: Checked, policy: InsurancePolicy) -> bool:
+    """Tell whether an encounter hides the end at which the policy has one: the claim's own days could be others."""
+    encounters = [one.fields for given in case.given for one in given.of(As.ENCOUNTER)]
+    ends = [name for name, day in (("start", policy.start), ("end", policy.end)) if day is not None]
+    return any(day_written(text_of(told, f"/period/{end}")) is None for told in encounters for end in ends)
 
 
 def service_days(case: Checked) -> tuple[str, str] | None:

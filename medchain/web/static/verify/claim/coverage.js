@@ -15,12 +15,18 @@ export function* coverage(checked) {
   }
   const [first, last] = [days[0], days.at(-1)];
   const { policy } = checked.evidence;
-  if (policy === null || (policy.start === null && policy.end === null)) yield finding("coverage.unknown");
+  if (policy === null || (policy.start === null && policy.end === null) || isHidden(checked, policy)) yield finding("coverage.unknown");
   else {
     const found = [...outside(policy, first, last)];
     yield* found.length ? found : [finding("coverage.covered", { first, last })];
   }
   yield* standing(checked, last);
+}
+
+// Whether an encounter does not show the end at which the policy has one: the claim's own days could be others.
+function isHidden({ given }, policy) {
+  const ends = ["start", "end"].filter((end) => policy[end] !== null);
+  return given.flatMap((one) => one.of("encounter")).some(({ fields }) => ends.some((end) => dayWritten(textOf(fields, `/period/${end}`)) === null));
 }
 
 // Days as they are written sort as they follow.
