@@ -20,7 +20,7 @@ from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameter
 from fhir_bridge.definitions.subsumption import codes_above, codes_below
 from fhir_bridge.search.paths import Targets, targets_of
-from fhir_bridge.search.text import fold
+from fhir_bridge.search.text import searched
 from fhir_bridge.search.values import canonical_key, reference_key
 from medchain.dates import Span, span_of
 from medchain.errors import InputError
@@ -328,7 +328,8 @@ def _member(text: str, code: str, sets: Sets) -> SetTerm:
 def _string(text: str, code: str, modifier: Modifier) -> StringTerm:
     """Read a text; one that is nothing but punctuation says nothing (§3.1.1.4.8), and would find all that have any."""
     plain = _plain(text)
-    if modifier is not Modifier.EXACT and not fold(plain):
+    # Cut before it is folded: a sign may fold to 18, and what was folded is kept.
+    if modifier is not Modifier.EXACT and not searched(plain):
         raise InputError("search.value", parameter=code, expected="letters or digits")
     return StringTerm(plain)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import timedelta, timezone
 from decimal import Decimal
 from urllib.parse import parse_qsl
@@ -28,6 +29,7 @@ from fhir_bridge.search.terms import (
     TokenTerm,
     UriTerm,
 )
+from fhir_bridge.search.text import MAX_KEY_CHARS
 from fhir_bridge.search.tree import (
     Chain,
     Contained,
@@ -506,6 +508,26 @@ def test_a_text_of_nothing_but_punctuation_is_refused(text):
     """§3.1.1.4.8 has punctuation be passed over: what is left would be true of everybody who has a name."""
     with pytest.raises(InputError, match=r"search\.value"):
         asked(f"Patient?{text}")
+
+
+def test_attack_a_text_begins_with_so_much_punctuation_that_nothing_else_is_compared():
+    """Of long text the beginning is searched: what stands behind it does not make it say something."""
+    with pytest.raises(InputError, match=r"search\.value"):
+        asked(f"Patient?name={'-' * MAX_KEY_CHARS}a")
+
+
+@pytest.mark.parametrize("name", ["name", "name:contains", "name:exact", "gender:text"])
+def test_attack_a_long_text_of_signs_that_fold_to_many_takes_no_memory(name):
+    """U+FDFA is 18 letters in NFKD (Unicode UAX #15)."""
+    # Another text each time: what was folded before is kept, and would cost nothing.
+    pairs = [(name, "\ufdfa" * (200_000 + len(name)))]
+    tracemalloc.start()
+    try:
+        parse_query(pairs, "Patient")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20
 
 
 @pytest.mark.parametrize("text", ["name:exact=-", "name=O'Brien", "name=王", "name=😀", "gender:text=a"])
