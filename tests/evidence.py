@@ -370,13 +370,17 @@ class Scene:
         self.request = sign_request(Es384Signer(seed(pen, "authentication", 1)), replace(request, **changes))
         return self
 
-    def accessed(self) -> Scene:
-        """Have the hospital enter the access on the ledger."""
+    def permission(self) -> tuple[Ref, ...]:
+        """Name grant and consent in the versions that they have now."""
+        return self._refs(self.grant_key, self.consent_key)
+
+    def accessed(self, on: tuple[Ref, ...] = ()) -> Scene:
+        """Have the hospital enter the access on the ledger, on what it took for the permission; else on that of now."""
         fresh, request = self.ledger.fresh, self.request.request
         row = Access(request.hash, len(self.papers), fresh(32), fresh(32), "HPAYMT", request.time)
         content = Accesses(self.grant_key, (self.consent_key,), (row,)).to_content()
         body = build_body("access", content, {"requests": [self.request.to_json()]}, fresh)
-        self._put("access", body, access_id(self.grant_key, RENHE), refs=self._refs(self.grant_key, self.consent_key))
+        self._put("access", body, access_id(self.grant_key, RENHE), refs=on or self.permission())
         return self
 
     def disclosed(self, pen: str = RENHE, **changes: object) -> Scene:

@@ -53,10 +53,11 @@ def test_attack_each_byte_that_is_changed_is_refused_or_changes_nothing_that_is_
 
 def test_attack_an_access_after_the_consent_was_revoked_is_refused_by_the_ledger(ledger):
     s = scene(ledger).stay().register().claimed().permitted().requested()
+    permission = s.permission()
     ledger.stop(s.consent_key, s.consent.stop)
     # The grant stood on it, and the machine takes no access that stands on what is stopped.
     with pytest.raises(AssertionError, match=r"transaction\.stopped"):
-        s.accessed()
+        s.accessed(permission)
 
 
 def test_attack_a_record_registered_anew_under_another_object_is_a_late_one(ledger):
