@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fhir_bridge.audit import BEGUN, COUNT, QUESTION, RECEIVE, RELEASE, Happening
 from fhir_bridge.document import Element, Resource
@@ -169,7 +169,7 @@ def audit_event(happening: Happening, versions: Iterable[Version], organisation:
         **purpose,
         "agent": list(_agents_of(happening, act.action, organisation)),
         "source": {
-            "observer": {"identifier": {"system": ORGANISATION, "value": organisation}},
+            "observer": member_reference(organisation),
             "type": [_coding(f"{_TERMS}security-source-type", "4")],
         },
         "entity": list(_entities(happening, list(versions))),
@@ -207,12 +207,17 @@ def _agents_of(happening: Happening, action: str, organisation: str) -> Iterable
     return _member(_SOURCE, source, is_asker=False), _member(_DESTINATION, destination, is_asker=True)
 
 
+def member_reference(org_id: str) -> dict[str, Any]:  # Any: in documents of either kind of JSON
+    """Refer to a member of the consortium, which need not be a record here."""
+    return {"identifier": {"system": ORGANISATION, "value": org_id}}
+
+
 def _member(part: tuple[str, str], member: tuple[str, str], *, is_asker: bool) -> Resource:
     """Make the agent of an organisation, from its id and where its node answers."""
     org_id, url = member
     return {
         "type": {"coding": [_coding(*part)]},
-        "who": {"identifier": {"system": ORGANISATION, "value": org_id}},
+        "who": member_reference(org_id),
         "requestor": is_asker,
         "network": {"address": url, "type": _URI},
     }
@@ -245,7 +250,7 @@ def _agents(happening: Happening, action: str, organisation: str) -> Iterable[El
         yield person
     yield {
         "type": {"coding": [_coding(*server_part)]},
-        "who": {"identifier": {"system": ORGANISATION, "value": organisation}},
+        "who": member_reference(organisation),
         "requestor": False,
     }
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from threading import Event
 from typing import Final
 
-from fhir_bridge.audit_events import ORGANISATION
+from fhir_bridge.audit_events import member_reference
 from fhir_bridge.dispute_records import CLAIM
 from fhir_bridge.document import Element, Number, Resource, parse, write
 from fhir_bridge.references import instant
@@ -119,7 +119,7 @@ class CaseRecords:
             "identifier": [{"system": CASE, "value": row.id.hex()}, *positions],
             "status": "active",
             "created": instant(max(times)),
-            "insurer": _organisation(self._org_id),
+            "insurer": member_reference(self._org_id),
             "request": {"reference": row.claim},
             "outcome": "complete" if row.status in _DONE else "partial",
             "disposition": f"{row.colour}; {row.status}",
@@ -149,8 +149,8 @@ class CaseRecords:
                 "focus": {"reference": row.claim, "identifier": {"system": CLAIM, "value": row.digest.hex()}},
                 "authoredOn": time,
                 "lastModified": time if row.judged is None or not is_done else instant(row.judged),
-                "requester": _organisation(self._org_id),
-                "owner": _organisation(hospital),
+                "requester": member_reference(self._org_id),
+                "owner": member_reference(hospital),
                 **({"for": patient["patient"]} if patient else {}),
             }
 
@@ -163,11 +163,6 @@ def _said(resource: Resource) -> Resource:
 def _kept(claim: Resource, *names: str) -> Resource:
     """Take over what the claim says, as it says it."""
     return {name: claim[name] for name in names if name in claim}
-
-
-def _organisation(org_id: str) -> Resource:
-    """Name an organisation."""
-    return {"identifier": {"system": ORGANISATION, "value": org_id}}
 
 
 def _money(amount: Amount) -> Resource:

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from fhir_bridge.audit_events import ORGANISATION
+from fhir_bridge.audit_events import member_reference
 from fhir_bridge.references import instant
 from medchain.claims.dispute import Dispute, StepKind, Taken
 from medchain.claims.disputes import dispute_of
@@ -117,8 +117,8 @@ class DisputeRecords:
             "focus": {"identifier": {"system": CLAIM, "value": first.claim.hex()}},
             "authoredOn": instant(first.time),
             "lastModified": instant(last.time),
-            "requester": _organisation(first.insurer),
-            "owner": _organisation(first.hospital),
+            "requester": member_reference(first.insurer),
+            "owner": member_reference(first.hospital),
         }
         if patient:
             made["for"] = {"reference": patient}
@@ -146,8 +146,8 @@ class DisputeRecords:
             "category": [{"coding": [{"system": DISPUTE, "code": step.step.value}]}],
             "sent": instant(step.time),
             "received": instant(step.time if heard is None else heard),
-            "recipient": [_organisation(step.receiver)],
-            "sender": {"reference": taken.by} if is_own and _is_person(taken.by) else _organisation(step.asker),
+            "recipient": [member_reference(step.receiver)],
+            "sender": {"reference": taken.by} if is_own and _is_person(taken.by) else member_reference(step.asker),
         }
         if len(dispute.steps) > 1:
             made["inResponseTo"] = [{"reference": f"Communication/{communication_id(dispute.steps[-2])}"}]
@@ -161,11 +161,6 @@ class DisputeRecords:
 def communication_id(taken: Taken) -> str:
     """Return the id of a step's Communication: it follows from what was signed."""
     return taken.step.hash[:ID_BYTES].hex()
-
-
-def _organisation(org_id: str) -> dict[str, Json]:
-    """Name an organisation."""
-    return {"identifier": {"system": ORGANISATION, "value": org_id}}
 
 
 def _is_person(user: str) -> bool:

@@ -72,6 +72,11 @@ def span_of(text: str, zone: tzinfo = UTC) -> Span | None:
     return Span(low, high if low < high else low + _DAY)
 
 
+def day_text(day: int) -> str:
+    """Write a date, days since 1970-01-01, as ``YYYY-MM-DD``; raises `ValueError` beyond the calendar's years."""
+    return date.fromordinal(_EPOCH + day).isoformat()
+
+
 def _year_after(year: int) -> int:
     """Return the day that follows a year."""
     return _LAST_DAY + 1 if year == date.max.year else date(year + 1, 1, 1).toordinal()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.answers import Answers, Told, kept_json, read_kept
@@ -19,6 +18,7 @@ from medchain.claims.asking import ClaimAsker
 from medchain.claims.case_content import CaseContent
 from medchain.claims.case_ports import Gathered, Tell
 from medchain.claims.claim_file import ClaimFile
+from medchain.dates import day_text
 from medchain.errors import MedchainError, NotFoundError, UnavailableError
 from medchain.ledger.askers import organisation_key
 from medchain.ledger.citation import citation_of, type_of
@@ -45,7 +45,6 @@ _ASKED: Final = "asked"
 _JUDGED: Final = "judged"
 _AT_ONCE: Final = 4
 _RECORD: Final = "record"
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _LOG: Final = Log("cases")
 
 
@@ -178,7 +177,7 @@ class Gathering:
             MedchainError: of the last that was tried.
         """
         created = self._parts.clock() if claim.created is None else claim.created
-        services = (claim.services[0], claim.services[-1]) if claim.services else (_day(created), _day(created))
+        services = (claim.services[0], claim.services[-1]) if claim.services else (day_text(created // DAY_S),) * 2
         citation = citation_of(claim.cited[org_id], created, services, salt=self._parts.random(HASH_BYTES))
         problem: MedchainError = NotFoundError(NO_GRANT)
         for grant in self._grants(org_id, claim, patient):
@@ -250,8 +249,3 @@ def _records(org_id: str, told: Told) -> Iterator[WantedItem]:
     """List the records of a disclosure, with the fields that are opened."""
     for one in told.openings:
         yield WantedItem(map_key(_RECORD, org_id, one.object_id), one.version, one.opening)
-
-
-def _day(time: int) -> str:
-    """Write the day of an instant, in UTC."""
-    return date.fromordinal(_EPOCH + time // DAY_S).isoformat()

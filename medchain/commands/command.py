@@ -68,11 +68,6 @@ def instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def day_text(day: int) -> str:
-    """Write a date, days since 1970-01-01, as people read it."""
-    return date.fromordinal(_EPOCH + day).isoformat()
-
-
 def visible(text: str, keep: str = "") -> str:
     """Write a text so that a terminal shows it and obeys none of it.
 

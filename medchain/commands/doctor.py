@@ -19,10 +19,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text, day_text
+from medchain.commands.command import Command, Context, Exit, Text
 from medchain.commands.membership import members_in_force
 from medchain.commands.status import clock_lines, lacking_lines
 from medchain.crypto.signing import check_ed25519_rule, library_versions
+from medchain.dates import day_text
 from medchain.encoding import Json
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds.subject import CHANNELS

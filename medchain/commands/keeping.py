@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text, day_text
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.dates import day_text
 from medchain.encoding import Json, as_number, as_object
 from medchain.errors import MedchainError, UnavailableError
 from medchain.node.administrator import with_proof

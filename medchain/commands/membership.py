@@ -12,7 +12,8 @@ from contextlib import closing
 from typing import Final
 
 from medchain.commands import messages
-from medchain.commands.command import Command, Context, Exit, Text, day_text
+from medchain.commands.command import Command, Context, Exit, Text
+from medchain.dates import day_text
 from medchain.encoding import Json, canonical
 from medchain.errors import NotFoundError
 from medchain.ledger.genesis import trusted_policy_text

@@ -17,6 +17,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Final
 
+from medchain.dates import day_text
 from medchain.encoding import Json, digest, digest_input
 from medchain.errors import InputError
 from medchain.ledger.transaction import ID_BYTES
@@ -85,7 +86,7 @@ class InvoiceFields:
     @property
     def date(self) -> str:
         """The day as ``YYYY-MM-DD``."""
-        return date.fromordinal(self.day + _EPOCH).isoformat()
+        return day_text(self.day)
 
     @property
     def alpha(self) -> bytes:

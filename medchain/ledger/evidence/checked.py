@@ -51,6 +51,12 @@ class Placed(NamedTuple):
     number: int
     item: Item
 
+    @property
+    def body(self) -> Body | None:
+        """The body that is shown of it; None where none is. Raises `InputError` for a content that is none."""
+        content = self.item.shown.content
+        return None if content is None else Body.from_json(parse_canonical(content, max_bytes=_MAX_SHOWN_BYTES))
+
 
 @dataclass(frozen=True, slots=True)
 class ShownRecord:
@@ -256,9 +262,9 @@ def _access(said: Disclosure, insurer: Listed, items: Mapping[bytes, Placed]) ->
     """Check the access entry of a disclosure; None where the bundle does not show it."""
     placed = items.get(access_key(said.grant, said.hospital))
     record = None if placed is None else placed.item.proven
-    if placed is None or record is None or placed.item.shown.content is None:
+    body = None if placed is None or record is None else placed.body
+    if placed is None or record is None or body is None:
         return None
-    body = Body.from_json(parse_canonical(placed.item.shown.content, max_bytes=_MAX_SHOWN_BYTES))
     entry, requests = access.read(body.content), access.signed_requests(body)
     access.check_requests(entry, requests, said.hospital)
     signed = next((one for one in requests if one.request.hash == said.request), None)

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from medchain.encoding import Json, as_list, parse_canonical
+from medchain.encoding import Json, as_list
 from medchain.ledger.evidence.checked import AccessEntry, Checked, Given, Placed
 from medchain.ledger.evidence.verdict import Finding
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, Period, period
 from medchain.ledger.kinds.signing import has_assertion, shown_evidence
-from medchain.ledger.object import ACTIVE, MAX_BODY_BYTES, Body, StateRecord
+from medchain.ledger.object import ACTIVE, Body, StateRecord
 from medchain.ledger.one_claim import one_claim_in
 
 NOBODY: Final = "–"
 """Stands for the hospital where none discloses anything."""
 
-_MAX_SHOWN_BYTES: Final = 2 * MAX_BODY_BYTES
 _MANDATE: Final = "mandate"
 _SAID: Final = frozenset({"period", "purpose", "recipient", "resource_types"})
 _SAID_OF: Final = {"consent": _SAID | {"custodians", "data_period", "fhir"}}
@@ -70,12 +69,10 @@ def _permission(case: Checked, access: AccessEntry, key: bytes) -> _Permission |
     stood = {ref.key: ref.version for ref in access.record.refs}
     if placed is None or placed.item.newest is None or placed.item.proven is None:
         return None
-    if placed.item.proven.version != stood.get(key) or placed.item.shown.content is None:
-        return None
-    body = Body.from_json(parse_canonical(placed.item.shown.content, max_bytes=_MAX_SHOWN_BYTES))
+    body = placed.body if placed.item.proven.version == stood.get(key) else None
     # Without its FHIR Consent one for another claim would look like one for all.
     said = _SAID_OF.get(placed.item.proven.kind, _SAID | {"custodian"})
-    if not said <= body.content.keys():
+    if body is None or not said <= body.content.keys():
         return None
     return _Permission(placed, placed.item.newest, placed.item.proven, body)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from medchain.encoding import parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.claim_question import STATUS, Known
 from medchain.ledger.evidence.checked import Checked, Placed, ShownRecord
@@ -20,7 +19,7 @@ from medchain.ledger.invoice import Scope, spelled
 from medchain.ledger.kinds.claim_content import REVERSED, Claim, read_shown
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.shares import Share, State
-from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord, map_key
+from medchain.ledger.object import StateRecord, map_key
 
 CLAIM: Final = "claim"
 """Kind of the objects that say what is claimed of an invoice."""
@@ -28,7 +27,6 @@ CLAIM: Final = "claim"
 _SYSTEM: Final = "https://medchain.example/fhir/id/"
 _FORMS: Final = ("e-invoice", "paper-invoice")
 _COUNTING: Final = frozenset({"balanced", "issued"})
-_MAX_SHOWN_BYTES: Final = 2 * MAX_BODY_BYTES
 _MAX_IDENTIFIERS: Final = 100
 _UNASKED: Final[Mapping[Asked, str]] = {
     Asked.INACTIVE: "unclaimed.inactive",
@@ -89,10 +87,8 @@ def _is_free(head: StateRecord, day: int) -> bool:
 
 def _shown(placed: Placed) -> Claim | None:
     """Read the version that is shown; None where none is."""
-    if placed.item.shown.content is None:
-        return None
-    body = Body.from_json(parse_canonical(placed.item.shown.content, max_bytes=_MAX_SHOWN_BYTES))
-    return read_shown(body.content)
+    body = placed.body
+    return None if body is None else read_shown(body.content)
 
 
 def _parts(case: Checked, claim: Claim, placed: Placed, name: dict[str, str | int]) -> Finding:
