@@ -17,6 +17,7 @@ from fhir_bridge.dispute_records import CLAIM
 from fhir_bridge.document import Element, Number, Resource, parse, write
 from fhir_bridge.references import instant
 from medchain.claims.case_content import CaseContent, Status
+from medchain.claims.disputes import is_disputed
 from medchain.encoding import Json, as_number
 from medchain.errors import NotFoundError
 from medchain.ledger.invoice import Amount
@@ -33,6 +34,9 @@ CASE: Final = "urn:medchain:claim-case"
 POSITION: Final = "urn:medchain:ledger-position"
 """System of identifiers: leaf index of what the ledger has of a claim."""
 
+DISPUTED: Final = "disputed"
+"""What the disposition of a claim ends with while a dispute about it is open."""
+
 PERIOD_S: Final = 1.0
 """How often it is looked whether something is to be written."""
 
@@ -40,7 +44,7 @@ _AT_ONCE: Final = 100
 _LONGEST_REST_S: Final = 60.0
 _TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
 _CLAIM: Final = "Claim"
-_TOLD: Final = frozenset({Status.JUDGED, Status.RESERVED, Status.SETTLED, Status.REFUSED, Status.DISPUTED})
+_TOLD: Final = frozenset({Status.JUDGED, Status.RESERVED, Status.SETTLED, Status.REFUSED})
 _DONE: Final = frozenset({Status.SETTLED, Status.REFUSED})
 _LOG: Final = Log("cases")
 
@@ -122,7 +126,7 @@ class CaseRecords:
             "insurer": member_reference(self._org_id),
             "request": {"reference": row.claim},
             "outcome": "complete" if row.status in _DONE else "partial",
-            "disposition": f"{row.colour}; {row.status}",
+            "disposition": "; ".join([row.colour, row.status, *self._disputed(row)]),
             **_kept(claim, "type", "use", "patient"),
         }
         totals = [*_totals(row, content)]
@@ -131,6 +135,11 @@ class CaseRecords:
         if row.status == Status.SETTLED and content.deeds:
             made["payment"] = _payment(content)
         yield made
+
+    def _disputed(self, row: CaseRow) -> Iterator[str]:
+        """Say that the hospital was asked about it, until that is over; the dispute is a Task of its own."""
+        if is_disputed(self._store, row.digest):
+            yield DISPUTED
 
     def _tasks(self, row: CaseRow, content: CaseContent, claim: Resource) -> Iterator[Resource]:
         """Write each ask for evidence: done once the hospital has told something under a permission."""

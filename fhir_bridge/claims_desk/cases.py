@@ -180,6 +180,7 @@ def case_row(ground: Ground, standing: Standing, case: Mapping[str, Json]) -> di
         "claim": str(case.get("claim")),
         "colour": str(case.get("colour")),
         "status": str(case.get("status")),
+        "is_disputed": case.get("disputed") is True,
         "hospital": standing.name(str(hospital)) if hospital else "",
         "amount": amount_text(case.get("amount")),
         "created": pages.moment(created),

@@ -46,7 +46,7 @@ CLAIM_WORDS: Final[Words] = {
     "claims.status.reserved": ("已预留", "reserved"),
     "claims.status.settled": ("已赔付", "settled"),
     "claims.status.refused": ("不予赔付", "refused"),
-    "claims.status.disputed": ("质询中", "disputed"),
+    "claims.case.disputed": ("质询中", "disputed"),
     "claims.open.title": ("受理一件赔案", "Open a claim"),
     "claims.open.lead": ("任选一种方式。", "In one of three ways."),
     "claims.open.reference": ("本节点保存的索赔", "A claim that is stored here"),

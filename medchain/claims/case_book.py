@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from medchain.claims.case_content import CaseContent, case_json, full_json
 from medchain.claims.claim_file import ClaimFile, read_claim
+from medchain.claims.disputes import is_disputed
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.members import Members
@@ -61,7 +62,7 @@ class CaseBook:
 
     def listed(self, row: CaseRow) -> dict[str, Json]:
         """Write a case for a list."""
-        return case_json(row, self.progress(row.id))
+        return case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
 
     def told(self, row: CaseRow) -> dict[str, Json]:
         """Write all of a case."""

@@ -44,6 +44,9 @@ MAX_NOTE: Final = 2000
 MAX_HELD: Final = 400
 """Most copies of records that are compared."""
 
+GREEN: Final = "green"
+"""Colour of a verdict on which is paid without a person's look."""
+
 GATHERING: Final = "gathering"
 """Shown in the place of the status while evidence is being gathered."""
 
@@ -62,8 +65,6 @@ class Status(StrEnum):
     SETTLED = "settled"
     REFUSED = "refused"
     """This insurer does not pay."""
-    DISPUTED = "disputed"
-    """The hospital is to answer a question about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,13 @@ def _held(value: Json) -> Held:
     return Held(short_text(row["hospital"]), checked_reference(row["reference"]), version, commitment)
 
 
-def case_json(row: CaseRow, progress: Json) -> dict[str, Json]:
+def case_json(row: CaseRow, progress: Json, *, is_disputed: bool) -> dict[str, Json]:
     """Write a case for lists.
 
     Args:
         row: as it is kept.
         progress: how far the gathering of its evidence is; None where none is under way.
+        is_disputed: whether a dispute about its claim is open.
     """
     amount: Json = None if row.amount is None else {"currency": row.currency, "minor": row.amount}
     return {
@@ -173,6 +175,7 @@ def case_json(row: CaseRow, progress: Json) -> dict[str, Json]:
         "colour": row.colour,
         "created": row.created,
         "digest": row.digest.hex(),
+        "disputed": is_disputed,
         "hospital": row.hospital or None,
         "id": row.id.hex(),
         "judged_at": row.judged,
@@ -180,6 +183,17 @@ def case_json(row: CaseRow, progress: Json) -> dict[str, Json]:
         "progress": progress,
         "status": row.status if progress is None else GATHERING,
     }
+
+
+def is_for_a_person(case: Mapping[str, Json]) -> bool:
+    """Tell whether a person must look at a case before anything is paid for it.
+
+    Its verdict is not green, or another one is under way; it was refused; or a dispute about it is open.
+
+    Args:
+        case: as `case_json` writes it.
+    """
+    return case["colour"] != GREEN or case["disputed"] is True or case["status"] in (GATHERING, Status.REFUSED)
 
 
 def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from medchain.claims.batch import CURRENCY
 from medchain.claims.case_book import CaseBook, id_of
-from medchain.claims.case_content import CaseContent, Status, read_held
+from medchain.claims.case_content import CaseContent, Status, is_for_a_person, read_held
 from medchain.claims.case_ports import CaseParts
 from medchain.claims.cases import ASK, DELETE, LIST, NOTE, OPEN, REFUSE, RELEASE, RESERVE, SETTLE, SHOW
 from medchain.claims.claim_file import ClaimFile, patients_of, read_claim, read_policy
@@ -33,6 +33,10 @@ from medchain.store.cases import MAX_LISTED, CaseFilter, CaseRow
 MAX_ASKED_DAYS: Final = 30
 """Longest permission for one claim, in days."""
 
+FOR_A_PERSON: Final = "case.person"
+"""Code of the refusal to reserve or pay unseen what a person must look at."""
+
+_UNSEEN: Final = {"unseen": bool}
 # What is said of a deed for a claim that has no part of the invoice, such as one whose reservation is over.
 _NONE_LIVE: Final = "claim.reservation"
 _ROLES: Final = frozenset({"authority", "insurer"})
@@ -201,7 +205,7 @@ class CaseDesk:
 
     def _reserve(self, document: Json) -> Json:
         """Reserve a part of the invoice."""
-        top = members(document, {"amount": str, "days": int, "id": str})
+        top = members(document, {"amount": str, "days": int, "id": str}, _UNSEEN)
         days = count(top["days"])
         if days > MAX_RESERVED_DAYS:
             raise InputError("case.days", limit=MAX_RESERVED_DAYS)
@@ -209,7 +213,7 @@ class CaseDesk:
 
     def _settle(self, document: Json) -> Json:
         """Settle what was reserved, or less."""
-        return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}))
+        return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}, _UNSEEN))
 
     def _release(self, document: Json) -> Json:
         """Give it up; a reservation that is over already is noted to be, for there is nothing to give up."""
@@ -224,6 +228,9 @@ class CaseDesk:
     def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
         """Have the hospital do it for this case, and keep where the ledger has it."""
         row = self._book.find(top["id"])
+        # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
+        if top.get("unseen") is True and is_for_a_person(self._book.listed(row)):
+            raise ConflictError(FOR_A_PERSON)
         content, claim = self._book.read(row)
         if content.row is None:
             raise ConflictError("case.no_invoice")

@@ -144,13 +144,20 @@ class CaseClient:
         asked: dict[str, Json] = {"days": days, "hospital": hospital, "id": case_id, "person": person, "reason": reason}
         return self._case(ASK, asked)
 
-    def reserve(self, case_id: str, amount: str = "", days: int = 7) -> Case:
-        """Reserve a part of the invoice; without an amount what is claimed."""
-        return self._case(RESERVE, {"amount": amount, "days": days, "id": case_id}, _DEED)
+    def reserve(self, case_id: str, amount: str = "", days: int = 7, *, is_unseen: bool = False) -> Case:
+        """Reserve a part of the invoice.
 
-    def settle(self, case_id: str, amount: str = "") -> Case:
-        """Settle what was reserved, or less."""
-        return self._case(SETTLE, {"amount": amount, "id": case_id}, _DEED)
+        Args:
+            case_id: of the case.
+            amount: decimal; empty for what is claimed.
+            days: for how long.
+            is_unseen: whether no person looks at it; raises `ConflictError` ``case.person`` where one must.
+        """
+        return self._case(RESERVE, {"amount": amount, "days": days, "id": case_id, "unseen": is_unseen}, _DEED)
+
+    def settle(self, case_id: str, amount: str = "", *, is_unseen: bool = False) -> Case:
+        """Settle what was reserved, or less; arguments as of `reserve`."""
+        return self._case(SETTLE, {"amount": amount, "id": case_id, "unseen": is_unseen}, _DEED)
 
     def release(self, case_id: str) -> Case:
         """Give a part up."""

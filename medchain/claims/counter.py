@@ -1,9 +1,9 @@
 """A claim from the question to the payment while the patient waits at the counter: each step once, and timed.
 
 Ask the patient, wait for the tap, gather and judge, reserve, settle. Keeps true: nothing is reserved or paid on a
-verdict that is not green, or not of now; what was done before is not done again, so that who tries again goes on where
-it ended.
-Trusts the daemon, and callers for what the patient is told as the reason.
+verdict that is not green, or not of now, nor while a dispute about the claim is open; what was done before is not done
+again, so that who tries again goes on where it ended. Trusts the daemon, which looks at it once more before it acts,
+and callers for what the patient is told as the reason.
 Source: `docs/spec/claim-case.md`; `docs/spec/consent.md` D21.
 """
 
@@ -14,23 +14,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from medchain.claims.case_content import Status
+from medchain.claims.case_content import Status, is_for_a_person
+from medchain.claims.case_desk import FOR_A_PERSON
 from medchain.claims.cases import Case, CaseClient
 from medchain.encoding import as_list, as_object
-from medchain.errors import UnavailableError
+from medchain.errors import ConflictError, UnavailableError
 from medchain.node.exchange_client import FOR_CLAIM, Local
 from medchain.node.peers import Limits
-
-GREEN: Final = "green"
-"""Colour of a verdict on which is paid without a person's look."""
 
 WAIT_S: Final = 600
 """How long the patient is waited for, in seconds."""
 
 _LOOK_S: Final = 0.5
 _QUICK: Final = Limits(timeout_s=15.0)
-
-_OF_A_PERSON: Final = frozenset({Status.REFUSED, Status.DISPUTED})
 
 
 class Step(StrEnum):
@@ -96,6 +92,31 @@ class Done:
         return sum(taken for _, taken in self.steps)
 
 
+class _Taken:
+    """A case on its way, and the steps that were taken."""
+
+    __slots__ = ("_now", "_steps", "_tell", "case")
+
+    def __init__(self, case: Case, now: Callable[[], float], tell: Callable[[Step, float], None]) -> None:
+        """Begin with a case as it is."""
+        self.case = case
+        self._now = now
+        self._tell = tell
+        self._steps: list[tuple[Step, float]] = []
+
+    def take(self, step: Step, act: Callable[[], Case]) -> None:
+        """Take a step, and time it."""
+        began = self._now()
+        self.case = act()
+        self._steps.append((step, self._now() - began))
+        self._tell(*self._steps[-1])
+
+    @property
+    def done(self) -> Done:
+        """How far it came."""
+        return Done(self.case, tuple(self._steps))
+
+
 class Counter:
     """Settles claims at the counter, through one node's daemon."""
 
@@ -122,6 +143,26 @@ class Counter:
         self._rest = rest
         self._tell = tell
 
+    def judge(self, case_id: str, wanted: Wanted) -> Done:
+        """Take a claim from where it is to a verdict of now; what is paid or reserved already is left as it is.
+
+        Args:
+            case_id: of the case.
+            wanted: what is asked of the patient.
+
+        Returns:
+            How far it came.
+
+        Raises:
+            UnavailableError: ``case.waits`` for a patient who has not permitted it in time, or has said no: which of
+                both it is nobody is told. A later try finds the permission. ``case.busy`` where the evidence is still
+                being gathered.
+            MedchainError: of `CaseClient`.
+        """
+        taken = _Taken(self._cases.show(case_id), self._now, self._tell)
+        self._to_verdict(taken, wanted)
+        return taken.done
+
     def settle(self, case_id: str, wanted: Wanted) -> Done:
         """Take a claim from where it is to its payment.
 
@@ -134,35 +175,39 @@ class Counter:
             it; nor is what a person has refused, or has asked the hospital about.
 
         Raises:
-            UnavailableError: ``case.waits`` for a patient who has not permitted it in time, or has said no: which of
-                both it is nobody is told. A later try finds the permission. ``case.busy`` where the evidence is still
-                being gathered.
-            MedchainError: of `CaseClient`.
+            MedchainError: as `judge`.
         """
-        steps: list[tuple[Step, float]] = []
-        case = self._cases.show(case_id)
+        taken = _Taken(self._cases.show(case_id), self._now, self._tell)
+        if taken.case["status"] == Status.REFUSED or taken.case["disputed"]:
+            return taken.done
+        self._to_verdict(taken, wanted)
+        try:
+            self._pay(taken)
+        except ConflictError as error:
+            if error.code != FOR_A_PERSON:
+                raise
+            taken.case = self._cases.show(case_id)
+        return taken.done
 
-        def take(step: Step, act: Callable[[], Case]) -> None:
-            nonlocal case
-            began = self._now()
-            case = act()
-            steps.append((step, self._now() - began))
-            self._tell(*steps[-1])
+    def _to_verdict(self, taken: _Taken, wanted: Wanted) -> None:
+        """Have the patient asked, and the evidence judged."""
+        case_id = str(taken.case["id"])
+        if taken.case["status"] in (Status.RESERVED, Status.SETTLED):
+            return
+        if not self._is_permitted(taken.case, wanted):
+            if wanted.is_again or not _is_asked(taken.case, wanted):
+                taken.take(Step.ASKED, lambda: self._ask(case_id, wanted))
+            taken.take(Step.PERMITTED, lambda: self._wait(taken.case, wanted))
+        taken.take(Step.JUDGED, lambda: self._judge(case_id, wanted))
 
-        if case["status"] in _OF_A_PERSON or (case["status"] == Status.RESERVED and not _may_pay(case)):
-            return Done(case, ())
-        if case["status"] not in (Status.RESERVED, Status.SETTLED):
-            if not self._is_permitted(case, wanted):
-                if wanted.is_again or not _is_asked(case, wanted):
-                    take(Step.ASKED, lambda: self._ask(case_id, wanted))
-                take(Step.PERMITTED, lambda: self._wait(case, wanted))
-            take(Step.JUDGED, lambda: self._judge(case_id, wanted))
-            if not _may_pay(case):
-                return Done(case, tuple(steps))
-            take(Step.RESERVED, lambda: self._cases.reserve(case_id))
-        if case["status"] != Status.SETTLED:
-            take(Step.SETTLED, lambda: self._cases.settle(case_id))
-        return Done(case, tuple(steps))
+    def _pay(self, taken: _Taken) -> None:
+        """Reserve and settle, unless a person must look; raises `ConflictError` where one has to since."""
+        case_id = str(taken.case["id"])
+        if taken.case["status"] == Status.SETTLED or is_for_a_person(taken.case):
+            return
+        if taken.case["status"] != Status.RESERVED:
+            taken.take(Step.RESERVED, lambda: self._cases.reserve(case_id, is_unseen=True))
+        taken.take(Step.SETTLED, lambda: self._cases.settle(case_id, is_unseen=True))
 
     def _ask(self, case_id: str, wanted: Wanted) -> Case:
         """Ask the patient."""
@@ -195,11 +240,6 @@ class Counter:
         answer = as_object(self._local.call(FOR_CLAIM, {"claim": case["digest"]}, _QUICK))
         hospital = wanted.hospital or case["hospital"]
         return any(as_object(one).get("custodian") == hospital for one in as_list(answer["grants"]))
-
-
-def _may_pay(case: Case) -> bool:
-    """Tell whether nobody need look at a case: its verdict is green, and no person has said otherwise meanwhile."""
-    return case["colour"] == GREEN and case["status"] not in _OF_A_PERSON
 
 
 def _is_asked(case: Case, wanted: Wanted) -> bool:

@@ -208,6 +208,11 @@ class Dispute:
         return self.steps[-1]
 
     @property
+    def is_open(self) -> bool:
+        """Whether the insurer has not said that it is over."""
+        return self.last.step.step is not StepKind.CLOSE
+
+    @property
     def due(self) -> int | None:
         """By when the hospital is to answer, Unix seconds; None where it is not, or has not been asked yet.
 

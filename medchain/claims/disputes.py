@@ -351,6 +351,19 @@ class DisputeDesk:
         return self._parts.members().organisations[self._parts.org_id]
 
 
+def is_disputed(records: RecordStore, claim: bytes) -> bool:
+    """Tell whether a dispute about a claim is open.
+
+    Args:
+        records: keeps the steps.
+        claim: digest of the insurer's claim, 32 bytes.
+
+    Raises:
+        VerificationError: as `step_of`.
+    """
+    return any(dispute_of(rows).is_open for rows in records.disputes(claim))
+
+
 def step_of(row: DisputeRow) -> DisputeStep:
     """Read a step that is kept; raises `VerificationError` ``dispute.kept`` for one that is damaged."""
     try:

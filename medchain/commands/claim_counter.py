@@ -1,7 +1,7 @@
 """`medchain claims counter`: settles a claim while the patient waits: asks, waits for the tap, judges, reserves, pays.
 
-Keeps true: nothing is reserved or paid on a verdict that is not green; the claim stands in a file or is a record here,
-never among the arguments. Trusts the daemon.
+Keeps true: nothing is reserved or paid on a verdict that is not green, or while a dispute about the claim is open; the
+claim stands in a file or is a record here, never among the arguments. Trusts the daemon.
 Source: `docs/commands.md`, `docs/spec/claim-case.md`.
 """
 
@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from medchain.claims.case_content import Status
 from medchain.claims.cases import Case, CaseClient
 from medchain.claims.counter import WAIT_S, Counter, Done, Step, Wanted
 from medchain.commands import counter_texts as texts
@@ -63,7 +64,7 @@ def _opened(cases: CaseClient, claim: str) -> Case:
 def _document(done: Done) -> Json:
     """Write what came of it."""
     steps: list[Json] = [{"milliseconds": round(seconds * 1000), "step": step.value} for step, seconds in done.steps]
-    names = ("colour", "id", "number", "status")
+    names = ("colour", "disputed", "id", "number", "status")
     return {**{name: done.case[name] for name in names}, "steps": steps}
 
 
@@ -71,7 +72,9 @@ def _said(context: Context, done: Done) -> str:
     """Say what came of it in a line."""
     if done.is_settled:
         return context.say(texts.SETTLED, seconds=f"{done.seconds:.1f}")
-    return context.say(texts.OPEN, case=str(done.case["id"]))
+    case = done.case
+    why = texts.DISPUTED if case["disputed"] else texts.REFUSED if case["status"] == Status.REFUSED else texts.OPEN
+    return context.say(why, case=str(case["id"]))
 
 
 COMMANDS: Final = (Command(("claims", "counter"), texts.SUMMARY, texts.EXAMPLES, _counter, _arguments),)

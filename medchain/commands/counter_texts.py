@@ -36,8 +36,16 @@ STEPS: Final[Mapping[str, Text]] = {
 """Step (`medchain.claims.counter.Step`) → what is said once it is done."""
 SETTLED: Final = Text("已赔付，共 {seconds} 秒。", "Settled, {seconds} s in all.")
 OPEN: Final = Text(
-    "核验结果不是绿色，没有预留，也没有赔付：请人工查看案件 {case}。",
-    "The verdict is not green: nothing is reserved or paid. A person should look at case {case}.",
+    "核验结果不是绿色，没有赔付：请人工查看案件 {case}。",
+    "The verdict is not green: nothing is paid. A person should look at case {case}.",
+)
+DISPUTED: Final = Text(
+    "正就此索赔质询医院，没有赔付：请人工查看案件 {case}。",
+    "A dispute with the hospital is open: nothing is paid. A person should look at case {case}.",
+)
+REFUSED: Final = Text(
+    "已有人决定不予赔付：案件 {case}。",
+    "A person has refused it: nothing is paid. It is case {case}.",
 )
 ERRORS: Final[Mapping[str, Text]] = {
     "case.waits": Text(

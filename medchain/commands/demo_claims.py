@@ -14,9 +14,11 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from medchain.claims.cases import CaseClient
+from medchain.claims.counter import Counter, Done, Step, Wanted
 from medchain.commands import messages
 from medchain.commands.command import Context
 from medchain.commands.demo_bundles import zip_files
@@ -58,7 +60,7 @@ _OF_MEMBERS: Final = (".tlog-proof", ".txt")
 _MOST: Final = 100
 _SLOW: Final = Limits(timeout_s=120.0, max_bytes=64 << 20)
 _DAYS: Final = 7
-_RESERVED_DAYS: Final = 3
+_WAIT_S: Final = 120
 _SLACK_S: Final = 30
 
 
@@ -90,12 +92,14 @@ class Found:
         case: id of the case.
         verdict: as it was computed.
         seconds: from the claim's arrival to the verdict.
+        paid_s: from its arrival to its payment; None where it was not paid.
     """
 
     planted: Planted
     case: str
     verdict: ClaimVerdict
     seconds: float
+    paid_s: float | None
 
     @property
     def odd(self) -> list[Finding]:
@@ -127,8 +131,8 @@ class Claims:
         texts = [{name: str(value) for name, value in row.items()} for row in as_objects(rows or [])]
         return [Planted(**row) for row in texts]
 
-    def judge(self, planted: Planted, reason: str) -> Found:
-        """Have an insurer ask the patient for one claim, the patient agree, and the insurer judge it.
+    def settle(self, planted: Planted, reason: str) -> Found:
+        """Have an insurer ask the patient for one claim, the patient agree, the insurer judge it and pay what is green.
 
         Args:
             planted: the claim.
@@ -137,22 +141,35 @@ class Claims:
         Returns:
             What it found.
         """
-        insurer, began = self._consortium.nodes[planted.insurer], time.monotonic()
-        desk = CaseClient(insurer.local)
-        case = str(desk.open(planted.claim)["id"])
-        desk.ask(case, _DAYS, reason)
-        self._await_grant(insurer, self._agree(planted))
-        verdict = desk.judge(case)["verdict"]
+        return self._found(planted, reason, Counter.settle)
+
+    def judge(self, planted: Planted, reason: str) -> Found:
+        """Do the same without paying; arguments as of `settle`."""
+        return self._found(planted, reason, Counter.judge)
+
+    def _found(self, planted: Planted, reason: str, act: Callable[[Counter, str, Wanted], Done]) -> Found:
+        """Have a claim dealt with at the insurer's counter, beside which the patient stands with the phone."""
+        local = self._consortium.nodes[planted.insurer].local
+        began, judged, taps = time.monotonic(), 0.0, count()
+
+        def rest(seconds: float) -> None:
+            if next(taps):
+                time.sleep(seconds)
+            else:
+                self._agree(planted)
+
+        def tell(step: Step, _seconds: float) -> None:
+            nonlocal judged
+            if step is Step.JUDGED:
+                judged = time.monotonic() - began
+
+        case = str(CaseClient(local).open(planted.claim)["id"])
+        done = act(Counter(local, time.monotonic, rest, tell), case, Wanted(reason, days=_DAYS, wait_s=_WAIT_S))
+        verdict = done.case["verdict"]
         if verdict is None:
             raise VerificationError("demo.answer", step="judge")
-        return Found(planted, case, parse_verdict(canonical(verdict)), time.monotonic() - began)
-
-    def pay(self, found: Found) -> float:
-        """Have the insurer reserve and settle all that is claimed; returns the seconds."""
-        desk, began = CaseClient(self._consortium.nodes[found.planted.insurer].local), time.monotonic()
-        desk.reserve(found.case, days=_RESERVED_DAYS)
-        desk.settle(found.case)
-        return time.monotonic() - began
+        paid_s = time.monotonic() - began if done.is_settled else None
+        return Found(planted, case, parse_verdict(canonical(verdict)), judged, paid_s)
 
     def break_glass(self, planted: Planted, context: Context) -> int:
         """Have a clinician of the hospital read the patient's records at another hospital without consent.
@@ -187,8 +204,8 @@ class Claims:
         """Have the insurer give the evidence bundle of a case."""
         return zip_files(CaseClient(self._consortium.nodes[found.planted.insurer].local).bundle(found.case))
 
-    def _agree(self, planted: Planted) -> bytes:
-        """Have the patient sign for what is asked, and the hospital let the insurer in; returns the consent's key."""
+    def _agree(self, planted: Planted) -> None:
+        """Have the patient sign for what is asked, and the hospital let the insurer in."""
         home, patient = self._consortium.nodes[planted.hospital], planted.patient
         subject, phone = self._enrolled(planted)
         rows = as_objects(self._call(home, asking.LIST, {"patient": patient})["asks"])
@@ -209,7 +226,6 @@ class Claims:
         consent = self._call(home, "consent.give", phone.sign(home.local.call("consent.draft", terms, _SLOW)))
         self._call(home, asking.ANSWER, {"answer": asking.GIVEN, "id": ask["id"], "patient": patient})
         self._call(home, "grant.give", {"consent": consent["key"]})
-        return unhex(consent["key"], HASH_BYTES)
 
     def _enrolled(self, planted: Planted) -> tuple[bytes, Phone]:
         """Find or enrol the patient of a claim, with the phone: returns the subject's key, and the phone."""
@@ -233,15 +249,6 @@ class Claims:
         self._consortium.remember(subjects={**known, planted.patient: key})
         self._await_final(key, planted.hospital)
         return unhex(key, HASH_BYTES), phone
-
-    def _await_grant(self, insurer: Node, consent: bytes) -> None:
-        """Wait until the insurer's own ledger has the grant under a consent."""
-
-        def there() -> bool:
-            rows = as_objects(self._call(insurer, "grants.received", {})["grants"])
-            return any(row.get("consent") == consent.hex() and row.get("final") is True for row in rows)
-
-        self._wait(there, "demo.not_final")
 
     def _await_final(self, key: str, *org_ids: str) -> None:
         """Wait until an object is final and in force on some nodes."""

@@ -56,10 +56,11 @@ class Desks:
                 count = claims.break_glass(one, self.context)
                 self._expect("claim.emergency", is_true=count > 0)
                 self.tell(texts.GLASS_BROKEN, org=self._name(one.hospital), count=count)
-            found = claims.judge(one, self.context.say(texts.CLAIM_REASON))
+            found = claims.settle(one, self.context.say(texts.CLAIM_REASON))
             self._judge(claims, found)
-            if not found.odd:
-                self.paid_s = found.seconds + claims.pay(found)
+            self._expect("claim.paid", is_true=(found.paid_s is None) is bool(found.odd))
+            if found.paid_s is not None:
+                self.paid_s = found.paid_s
                 self.tell(texts.CLAIM_PAID, insurer=self._name(one.insurer), seconds=self.paid_s)
         self.consortium.remember(judged=True)
 

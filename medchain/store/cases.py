@@ -226,6 +226,18 @@ class CaseTable:
             return connection.execute(delete(claim_case).where(claim_case.c.patient == patient)).rowcount
 
 
+def note_claim_changed(connection: Connection, digest: bytes) -> None:
+    """Note that the case of a claim, if there is one, is to be written as FHIR resources again.
+
+    Args:
+        connection: of the transaction that changes what the case shows, such as whether it is disputed.
+        digest: of the claim, 32 bytes.
+    """
+    found = connection.execute(select(claim_case.c.id).where(claim_case.c.digest == digest)).scalar_one_or_none()
+    if found is not None:
+        _note_changed(connection, bytes(found))
+
+
 def _note_changed(connection: Connection, case_id: bytes) -> None:
     """Note that a case is to be written as FHIR resources, in the transaction that changes it."""
     mine = unrecorded_case.c.id == case_id

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from medchain.errors import ConflictError, UnavailableError
 from medchain.ledger.kinds.content import DAY_S
+from medchain.store.cases import note_claim_changed
 from medchain.store.engine import Database
 from medchain.store.tables import claim_dispute
 
@@ -88,6 +89,7 @@ class DisputeTable:
                 _check_quota(connection, row)
             values = {name: getattr(row, name) for name in DisputeRow.__slots__}
             connection.execute(insert(claim_dispute).values(**values | {"is_recorded": int(row.is_recorded)}))
+            note_claim_changed(connection, row.claim)
 
     def dispute_steps(self, dispute: bytes) -> list[DisputeRow]:
         """Return the steps of a dispute, in order; none for one that is not here."""

@@ -97,6 +97,22 @@ def test_what_is_reserved_and_paid_is_told_with_the_ledgers_positions(office):
     desk.cases.delete(case["id"])
 
 
+def test_an_open_dispute_is_told_and_so_is_its_end(office):
+    desk = Desk(office)
+    case = desk.cases.judge(desk.case["id"])
+    assert desk.told("ClaimResponse", case["id"])[1]["disposition"] == f"{case['colour']}; judged"
+    local = office.hospitals.local(ANXIN)
+    about = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE, "patient": ""}
+    records = case["cited"][RENHE][:1]
+    dispute = local.call("dispute.open", about | {"records": records, "text": "why?"})["id"]
+    version, response = desk.told("ClaimResponse", case["id"])
+    assert (version, response["disposition"]) == (2, f"{case['colour']}; judged; disputed")
+    step = {"by": "Practitioner/w1", "days": 0, "id": dispute, "step": "close", "text": ""}
+    local.call("dispute.step", step)
+    version, response = desk.told("ClaimResponse", case["id"])
+    assert (version, response["disposition"]) == (3, f"{case['colour']}; judged")
+
+
 def test_an_ask_for_evidence_is_a_task_that_is_done_when_the_hospital_has_told(office):
     desk = Desk(office)
     desk.cases.ask(desk.case["id"], 30, "核对")

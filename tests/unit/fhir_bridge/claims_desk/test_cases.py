@@ -205,7 +205,13 @@ def test_the_hospital_is_asked_about_a_claim_on_the_record(insurance, case):
     assert place.startswith("/claims/disputes/")
     shown = insurance.hospitals.local(RENHE).call("dispute.show", {"id": place[-32:]})
     assert (shown["claim"], shown["records"]) == (case["digest"], case["cited"][RENHE])
-    assert "why so late?" in text_of(browser.get(f"{PAGE}/{case['id']}"))
+    page = text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    assert "why so late?" in page
+    assert "judged · ! disputed" in page
+    listed = browser.post(f"{PAGE}/find?lang=en", {"csrf": browser.csrf(PAGE), "number": case["number"]})
+    assert f"{case['number']} ✕ something is wrong judged ! disputed" in text_of(listed)
+    browser.post(place, form_of(browser, place) | {"step": "close", "text": ""})
+    assert "! disputed" not in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
     assert code_of(did(browser, case, "dispute", hospital="nobody", days="7", text="x")) == "dispute.hospital"
     assert code_of(did(browser, case, "dispute", hospital=RENHE, days="5000", text="x")) == "asks.days"
 

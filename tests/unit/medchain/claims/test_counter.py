@@ -21,11 +21,13 @@ class Daemon:
     taps_after: int | None = 3
     colour: str = "green"
     status: str = "new"
+    disputed: bool = False
     asks: list[dict[str, Any]] = field(default_factory=list)
     custodian: str = HOSPITAL
     called: list[str] = field(default_factory=list)
     sent: dict[str, Any] = field(default_factory=dict)
     fails: str = ""
+    code: str = "claim.amount"
     gathers: int = 0
     time: float = 0.0
     looks: int = 0
@@ -39,7 +41,7 @@ class Daemon:
         self.called.append(operation)
         self.sent[operation] = document
         if operation == self.fails:
-            raise ConflictError("claim.amount")
+            raise ConflictError(self.code)
         if operation == "case.ask":
             self.asks.append({"hospital": document["hospital"] or HOSPITAL})
         if operation == "case.judge":
@@ -55,7 +57,7 @@ class Daemon:
     def case(self) -> dict[str, Any]:
         colour = self.colour if self.status not in ("new", "asked") else ""
         told = {"asks": self.asks, "colour": colour, "digest": DIGEST, "hospital": HOSPITAL}
-        return told | {"id": CASE_ID, "status": self.status}
+        return told | {"disputed": self.disputed, "id": CASE_ID, "status": self.status}
 
     def rest(self, seconds: float) -> None:
         self.time += seconds
@@ -96,9 +98,9 @@ def test_on_a_verdict_that_is_not_green_nothing_is_reserved(colour):
     assert (done.is_settled, done.case["colour"]) == (False, colour)
 
 
-@pytest.mark.parametrize("status", ["refused", "disputed"])
-def test_what_a_person_refused_or_asks_the_hospital_about_is_not_paid_by_itself(status):
-    daemon = Daemon(status=status, taps_after=0)
+@pytest.mark.parametrize("told", [{"status": "refused"}, {"disputed": True}, {"disputed": True, "status": "reserved"}])
+def test_what_a_person_refused_or_asks_the_hospital_about_is_not_paid_by_itself(told):
+    daemon = Daemon(taps_after=0, **told)
     done = settled(daemon)
     assert (done.is_settled, done.steps, daemon.called) == (False, (), ["case.show"])
 
@@ -132,6 +134,25 @@ def test_attack_nothing_is_paid_on_the_verdict_before_while_a_hospital_delays_th
         settled(slow)
     assert "case.reserve" not in slow.called
     assert slow.time < 80
+
+
+@pytest.mark.parametrize("fails", ["case.reserve", "case.settle"])
+def test_what_the_daemon_says_a_person_must_look_at_ends_it_without_an_error(fails):
+    daemon = Daemon(taps_after=0, fails=fails, code="case.person")
+    done = settled(daemon)
+    assert daemon.called[-2:] == [fails, "case.show"]
+    assert (done.is_settled, done.steps[-1][0]) == (False, Step.JUDGED if fails == "case.reserve" else Step.RESERVED)
+    assert daemon.sent[fails]["unseen"] is True
+
+
+def test_who_wants_a_verdict_alone_has_nothing_reserved_and_leaves_what_is_paid():
+    daemon = Daemon()
+    made = Counter(daemon, lambda: daemon.time, daemon.rest).judge(CASE_ID, WANTED)
+    assert (made.case["status"], made.case["colour"]) == ("judged", "green")
+    assert daemon.called == ["case.show", "case.ask", "case.judge"]
+    paid = Daemon(status="settled")
+    assert Counter(paid, lambda: paid.time, paid.rest).judge(CASE_ID, WANTED).is_settled
+    assert paid.called == ["case.show"]
 
 
 def test_a_patient_who_does_not_tap_is_waited_for_no_longer_than_was_said():

@@ -78,6 +78,17 @@ def test_a_verdict_that_is_not_green_is_for_a_person(run, node):
     assert f"A person should look at case {CASE_ID}." in done.out
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [({"disputed": True}, "A dispute with the hospital is open"), ({"status": "refused"}, "A person has refused it")],
+)
+def test_why_nothing_is_paid_is_said(run, node, told, said):
+    with served(node, Daemon(taps_after=0, **told)):
+        done = run("claims", "counter", "Claim/c17", "--reason", "why", "--config", node, "--lang", "en")
+    assert done.code == 1
+    assert said in done.out
+
+
 def test_a_patient_who_has_not_permitted_it_is_said_to_have_not(run, node):
     with served(node, Daemon(taps_after=None)):
         done = run("claims", "counter", "Claim/c17", "--reason", "why", "--wait", "0", "--config", node, "--lang", "en")

@@ -1,0 +1,135 @@
+"""A claim about which a dispute is open is paid by nobody who does not look: real disputes, over whole nodes."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from medchain.claims.counter import Counter, Done, Step, Wanted
+from medchain.claims.disputes import OPEN, STEP
+from medchain.encoding import Json
+from medchain.errors import ConflictError
+from medchain.node.exchange_client import FOR_CLAIM
+from tests.unit.medchain.claims import office as office_module
+from tests.unit.medchain.claims.hospitals import running_hospitals
+from tests.unit.medchain.claims.office import GIVEN, Office
+from tests.unit.medchain.node.desks import Local
+from tests.unit.medchain.node.disclosing import Stay
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
+
+WANTED = Wanted("to settle your stay", wait_s=60)
+
+
+class Signed(Stay):
+    """A stay whose records all say who wrote them, so that the verdict on them is green."""
+
+    def records(self) -> list[dict]:
+        said = {"Invoice": {"participant": [{"actor": self.by}]}, "Observation": {"performer": [self.by]}}
+        return [{**one, **said.get(one["resourceType"], {})} for one in super().records()]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    with running_hospitals(tmp_path_factory.mktemp("disputed")) as made, pytest.MonkeyPatch.context() as patch:
+        made.federation.time = NOW
+        patch.setattr(office_module, "Stay", Signed)
+        yield Office(made)
+
+
+@pytest.fixture
+def office(opened):
+    opened.anew()
+    yield opened
+    for case in opened.cases().list({"statuses": ["reserved", "settled"]}, 200).cases:
+        opened.cases().release(case["id"])
+
+
+def said(office, org_id: str, operation: str, **document: Json) -> dict:
+    return office.hospitals.local(org_id).call(operation, document)
+
+
+def asked(office, case: dict) -> str:
+    """Have the insurer's desk ask the hospital about a claim; returns the dispute's id."""
+    about: dict[str, Json] = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+    return said(office, ANXIN, OPEN, **about, patient="", records=case["cited"][RENHE][:1], text="why?")["id"]
+
+
+def stepped(office, org_id: str, dispute: str, kind: str, text: str = "") -> None:
+    said(office, org_id, STEP, by="Practitioner/x", days=0, id=dispute, step=kind, text=text)
+
+
+def paid(office, case: dict, tell=lambda _step, _seconds: None) -> Done:
+    """Have a claim settled at the counter; the patient has tapped already."""
+    grants: Json = {"grants": [{"custodian": RENHE, "grant": office.exchange.grant.hex()}]}
+    ways = Local({**office.hospitals.nodes[ANXIN].operations(), FOR_CLAIM: lambda _claim: grants})
+    ticks = itertools.count()
+    return Counter(ways, lambda: float(next(ticks)), lambda _seconds: None, tell).settle(case["id"], WANTED)
+
+
+def test_without_a_dispute_the_counter_pays_it(office):
+    case = office.cases().take(office.claim(), GIVEN)
+    assert case["disputed"] is False
+    done = paid(office, case)
+    assert (done.case["colour"], done.is_settled) == ("green", True)
+
+
+def test_a_disputed_claim_is_not_paid_until_the_insurer_closes_it(office):
+    case = office.cases().take(office.claim(), GIVEN)
+    dispute = asked(office, case)
+    assert paid(office, case).steps == ()
+    stepped(office, RENHE, dispute, "answer", "a mistake of ours")
+    assert (paid(office, case).is_settled, office.cases().show(case["id"])["disputed"]) == (False, True)
+    stepped(office, ANXIN, dispute, "close")
+    assert paid(office, case).is_settled
+    assert office.cases().show(case["id"])["disputed"] is False
+
+
+def test_a_dispute_about_another_claim_keeps_nothing_from_being_paid(office):
+    other, case = (office.cases().take(office.claim(), GIVEN) for _ in range(2))
+    asked(office, other)
+    listed = {one["id"]: one["disputed"] for one in office.cases().list({}, 200).cases}
+    assert (listed[other["id"]], listed[case["id"]]) == (True, False)
+    assert paid(office, case).is_settled
+
+
+@pytest.mark.parametrize(("after", "status"), [(Step.JUDGED, "judged"), (Step.RESERVED, "reserved")])
+def test_attack_a_dispute_that_is_opened_between_the_verdict_and_the_payment_counts(office, after, status):
+    case = office.cases().take(office.claim(), GIVEN)
+
+    def meanwhile(step: Step, _seconds: float) -> None:
+        if step is after:
+            asked(office, case)
+
+    done = paid(office, case, meanwhile)
+    assert [step for step, _ in done.steps][-1] is after
+    assert (done.case["status"], done.case["disputed"]) == (status, True)
+    assert not done.is_settled
+
+
+def test_a_question_that_the_hospital_has_not_heard_counts_already(office):
+    case = office.cases().take(office.claim(), GIVEN)
+    office.hospitals.federation.down.add(RENHE)
+    asked(office, case)
+    office.hospitals.federation.down.clear()
+    assert paid(office, case).steps == ()
+
+
+def test_a_person_who_looks_may_pay_it_all_the_same(office):
+    cases = office.cases()
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    asked(office, case)
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.reserve(case["id"], is_unseen=True)
+    assert cases.reserve(case["id"])["status"] == "reserved"
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.settle(case["id"], is_unseen=True)
+    assert cases.settle(case["id"])["status"] == "settled"
+
+
+def test_what_a_person_refused_is_not_reserved_unseen(office):
+    cases = office.cases()
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    cases.refuse(case["id"], "Practitioner/w1", "no")
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.reserve(case["id"], is_unseen=True)
