@@ -18,13 +18,13 @@ from fhir_bridge.provenance import LEDGER, ORGANISATION, SIGNATURE_FORMAT
 from fhir_bridge.references import instant, number
 from medchain.claims.batch import CURRENCY
 from medchain.claims.claim_file import CLAIM_TYPES
-from medchain.claims.verdict_words import COLOURS, LINES, sentence
+from medchain.claims.verdict_words import COLOURS, LINES, names_in, sentence
 from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.ledger.bundle import Verdict
 from medchain.ledger.collection import Item
 from medchain.ledger.evidence.document import Evidence
-from medchain.ledger.evidence.verdict import ClaimVerdict, Finding, Line, worst
+from medchain.ledger.evidence.verdict import Finding, Line, worst
 from medchain.ledger.invoice import Scope
 
 ZIP: Final = "application/zip"
@@ -123,8 +123,19 @@ def parts_of(body: Resource) -> dict[str, list[Resource]]:
     return rows
 
 
-def told_of(verdict: ClaimVerdict, language: str) -> list[Resource]:
-    """Write a verdict as parameters: its colour, as of when, and each line with its findings in words."""
+def told_of(judged: Verdict, language: str) -> list[Resource]:
+    """Write the verdict of a bundle as parameters: its colour, as of when, and each line with its findings in words.
+
+    Args:
+        judged: what the bundle proves.
+        language: ``zh`` or ``en``.
+
+    Returns:
+        Parameters; none where the bundle is about no claim.
+    """
+    verdict, name = judged.claim, names_in(judged.names, language)
+    if verdict is None:
+        return []
     place = 0 if language == "zh" else 1
     rows: list[Resource] = [
         {"name": "colour", "valueCode": verdict.colour.value},
@@ -140,7 +151,7 @@ def told_of(verdict: ClaimVerdict, language: str) -> list[Resource]:
             {"name": "text", "valueString": LINES[line.value][place]},
             {"name": "colour", "valueCode": worst(verdict.of(line)).value},
         ]
-        parts += [_finding(one, language) for one in verdict.of(line)]
+        parts += [_finding(one, language, name) for one in verdict.of(line)]
         rows.append({"name": "line", "part": parts})
     return rows
 
@@ -166,8 +177,7 @@ class Answered:
 
 def answer_of(answered: Answered, language: str) -> bytes:
     """Write the answer as Parameters, in ``zh`` or ``en``."""
-    case, packed, claim = answered.case, answered.packed, answered.judged.claim
-    told = [] if claim is None else told_of(claim, language)
+    case, packed = answered.case, answered.packed
     failures = case.get("failures")
     shown: list[Resource] = [{"name": "provenance", "resource": one} for one in provenances(answered)]
     bundle: Resource = {
@@ -177,7 +187,7 @@ def answer_of(answered: Answered, language: str) -> bytes:
     }
     rows: list[Element] = [
         *head_of(case),
-        *told,
+        *told_of(answered.judged, language),
         *_failures(failures if isinstance(failures, dict) else {}),
         *shown,
         {"name": "bundle", "resource": bundle},
@@ -252,16 +262,16 @@ def _agent(role: str, org_id: str) -> Resource:
     }
 
 
-def _finding(one: Finding, language: str) -> Resource:
+def _finding(one: Finding, language: str, name: Callable[[str], str]) -> Resource:
     """Write a finding."""
     parts: list[Element] = [
         {"name": "code", "valueCode": one.code},
         {"name": "colour", "valueCode": one.colour.value},
-        {"name": "text", "valueString": sentence(one, language)},
+        {"name": "text", "valueString": sentence(one, language, name)},
     ]
-    for name, value in sorted(one.arguments.items()):
+    for key, value in sorted(one.arguments.items()):
         typed: Resource = {"valueString": value} if isinstance(value, str) else {"valueDecimal": number(value)}
-        parts.append({"name": f"argument-{name}", **typed})
+        parts.append({"name": f"argument-{key}", **typed})
     parts += [{"name": "item", "valueUnsignedInt": number(place)} for place in one.items]
     return {"name": "finding", "part": parts}
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_bridge.browse.view import CHINESE, ENGLISH, Marks, line_of, when_of
-from fhir_bridge.browse.words import ELEMENTS, TYPES
+from fhir_bridge.browse.words import ELEMENTS
 from fhir_bridge.document import Resource, objects_of
 from fhir_bridge.smart.patients import name_text
+from medchain.record_types import TYPES
 from medchain.web.pages import Pages, language
 
 _PATIENT: Final = "Patient"

@@ -8,14 +8,10 @@ Source: `docs/spec/claim-verdict.md`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from medchain.claims.verdict_words import COLOURS, LINES, sentence
 from medchain.ledger.evidence.verdict import ClaimVerdict, Finding, Line, worst
-
-HOSPITAL: Final = "hospital"
-"""Argument of a finding that names an organisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +72,4 @@ def shown_lines(verdict: ClaimVerdict, language: str, name: Callable[[str], str]
 
 def shown_finding(finding: Finding, language: str, name: Callable[[str], str]) -> ShownFinding:
     """Show one thing that was found; arguments as of `shown_lines`."""
-    arguments = dict(finding.arguments)
-    if HOSPITAL in arguments:
-        arguments[HOSPITAL] = name(str(arguments[HOSPITAL]))
-    said = sentence(replace(finding, arguments=arguments), language)
-    return ShownFinding(finding.code, finding.colour.value, said, finding.items)
+    return ShownFinding(finding.code, finding.colour.value, sentence(finding, language, name), finding.items)

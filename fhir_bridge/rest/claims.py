@@ -63,7 +63,7 @@ def verify(core: Core, ask: Ask) -> Reply:
     rows: list[Element] = [
         {"name": "valid", "valueBoolean": True},
         {"name": "current", "valueBoolean": judged.current},
-        *told_of(judged.claim, ask.language),
+        *told_of(judged, ask.language),
     ]
     return Reply(200, write({"resourceType": "Parameters", "parameter": rows}))
 

@@ -218,7 +218,7 @@ def _verdict_lines(context: Context, verdict: Verdict, *, show: bool) -> Iterato
         case "items":
             yield from _item_lines(context, verdict.items, show=show)
         case "claim" if verdict.claim is not None:
-            yield from claim_lines(context, verdict.claim)
+            yield from claim_lines(context, verdict.claim, verdict.names)
         case "absent":
             yield context.say(messages.VERDICT_ABSENT, object=verdict.object)
         case "record":

@@ -27,7 +27,7 @@ OUT: Final = Text("写入新文件，而不是标准输出", "write a new file i
 PROGRESS: Final = Text("已查询 {done} / {all}", "asked for {done} of {all}")
 SUMMARY: Final = Text(
     "共 {all} 行：{counts}。以本节点账本的最终状态（{time}，前 {size} 条）为准。",
-    "{all} rows: {counts}. As this node's ledger is final at {time}, with {size} entries.",
+    "{all} {all:row|rows}: {counts}. As this node's ledger is final at {time}, with {size} entries.",
 )
 MEANING: Final = Text("说明", "meaning")
 BETWEEN: Final = Text(*check_words.BETWEEN)

@@ -16,6 +16,7 @@ from typing import Final
 
 from medchain.claims.batch import read_table
 from medchain.claims.cases import CaseClient
+from medchain.claims.verdict_words import names_in
 from medchain.commands import case_texts as texts
 from medchain.commands import claim_texts
 from medchain.commands.claim_lines import claim_lines
@@ -25,7 +26,9 @@ from medchain.commands.new_file import write_new
 from medchain.encoding import Json, as_number, as_object, canonical
 from medchain.errors import InputError
 from medchain.ledger.evidence.verdict import parse_verdict
+from medchain.ledger.listed import MEMBERS_FILE, names_of
 from medchain.node.local import LocalClient
+from medchain.node.packed import unpack_bundle
 
 _STORED: Final = re.compile(r"(?:Claim|ExplanationOfBenefit)/[A-Za-z0-9.-]{1,64}")
 _GATHERING: Final = "gathering"
@@ -58,13 +61,17 @@ def _verdict(context: Context) -> int:
         while case["status"] == _GATHERING:
             _show(context, as_object(case["progress"]))
             case = cases.judge(case_id)
-        if given.out is not None:
-            write_new(given.out, cases.bundle(case_id))
-    verdict = parse_verdict(canonical(case["verdict"]))
+        packed = cases.bundle(case_id)
+    if given.out is not None:
+        write_new(given.out, packed)
+    names = names_of(unpack_bundle(packed)[MEMBERS_FILE])
+    verdict, name = parse_verdict(canonical(case["verdict"])), names_in(names, context.language)
     failures = as_object(case["failures"])
-    missing = [context.say(texts.FAILURE, hospital=org_id, code=str(code)) for org_id, code in sorted(failures.items())]
+    missing = [
+        context.say(texts.FAILURE, hospital=name(org_id), code=str(code)) for org_id, code in sorted(failures.items())
+    ]
     document: Json = {"case": case_id, "failures": failures, "verdict": case["verdict"]}
-    context.answer(document, [*claim_lines(context, verdict), *missing])
+    context.answer(document, [*claim_lines(context, verdict, names), *missing])
     return Exit.DONE
 
 

@@ -20,6 +20,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
+from medchain.counted import filled
 from medchain.encoding import Json, canonical
 from medchain.errors import InputError
 from medchain.node.clock import Clock
@@ -139,7 +140,7 @@ class Context:
     def say(self, text: Text, /, **fields: object) -> str:
         """Word a text in the chosen language; what stands in its fields is shown, never obeyed."""
         shown = {name: visible(value) if isinstance(value, str) else value for name, value in fields.items()}
-        return text.in_language(self.language).format(**shown)
+        return filled(text.in_language(self.language), shown)
 
     def answer(self, document: Json, lines: Iterable[str]) -> None:
         """Write the answer: the document with `--json`, else the lines."""

@@ -86,7 +86,7 @@ class Desks:
         """Tell of a verdict by its worst finding of the records themselves: a red flag may say again what that says."""
         worst = next((one for one in found.odd if one.line is not Line.FLAGS), next(iter(found.odd), None))
         say, language = self.context.say, self.context.language
-        told = say(texts.CLAIM_GENUINE) if worst is None else sentence(worst, language)
+        told = say(texts.CLAIM_GENUINE) if worst is None else sentence(worst, language, self._name)
         who = {"hospital": self._name(found.planted.hospital), "insurer": self._name(found.planted.insurer)}
         colour = say(texts.COLOURS[found.verdict.colour])
         self.tell(texts.CLAIM_JUDGED, colour=colour, seconds=found.seconds, told=told, **who)

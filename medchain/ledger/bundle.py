@@ -10,10 +10,10 @@ Source: `docs/spec/proof-bundle.md`; C2SP tlog-proof, tlog-policy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from medchain.encoding import canonical, parse_canonical
+from medchain.encoding import Json, canonical, parse_canonical
 from medchain.errors import InputError, VerificationError
 from medchain.ledger.askers import check_askers, open_askers
 from medchain.ledger.collection import ITEMS, Item, items_of, judge_items
@@ -24,7 +24,7 @@ from medchain.ledger.evidence.verdict import VERDICT_FILE, ClaimVerdict
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.lineage import is_named
-from medchain.ledger.listed import MEMBERS_FILE
+from medchain.ledger.listed import MEMBERS_FILE, names_of
 from medchain.ledger.looks import Looks, open_looks
 from medchain.ledger.machine import StateLeaf, parse_state_leaf
 from medchain.ledger.mapped import MAP_FILE, read_map, read_records
@@ -98,6 +98,7 @@ class Verdict:
         registered: when the entry was accepted, Unix seconds, None where the bundle does not prove it.
         shown: what is shown of the content of the version that is proven.
         claim: what is found of an insurer's claim, None where that is not the question.
+        names: org_id → language → name of the members that a claim is about, as the ledger has them.
     """
 
     answer: str
@@ -117,6 +118,7 @@ class Verdict:
     items: tuple[Item, ...] = ()
     shown: Shown = NOTHING
     claim: ClaimVerdict | None = None
+    names: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
     @property
     def opened(self) -> bytes | None:
@@ -326,7 +328,7 @@ def _claim(verdict: Verdict, files: Mapping[str, bytes], state: StateLeaf, tree:
     found = judge_claim(files[EVIDENCE_FILE], files[MEMBERS_FILE], verdict.items, state, tree)
     if files[VERDICT_FILE] != found.encode():
         raise VerificationError("bundle.verdict")
-    return replace(verdict, answer="claim", claim=found)
+    return replace(verdict, answer="claim", claim=found, names=names_of(files[MEMBERS_FILE]))
 
 
 def _answer(record: StateRecord | None, disclosures: Disclosures | None, looks: Looks | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from medchain.encoding import Json, canonical, members, parse_canonical
+from medchain.encoding import Json, as_object, as_objects, canonical, members, parse_canonical
 from medchain.errors import InputError
 from medchain.ledger.askers import Listing, own_keys, read_chain, row_of
 from medchain.ledger.members import ACTIVE, Organisation
@@ -130,6 +130,20 @@ def open_listed(document: bytes, map_root: bytes, tree: Checkpoint) -> dict[str,
     if [one.org_id for one in found] != sorted({one.org_id for one in found}):
         raise InputError("askers.malformed")
     return {one.org_id: one for one in found}
+
+
+def names_of(document: bytes) -> dict[str, dict[str, Json]]:
+    """Tell how members are called now.
+
+    Args:
+        document: one that `open_listed` has checked.
+
+    Returns:
+        org_id → language → name.
+    """
+    rows = as_objects(as_object(_json(document))["askers"])
+    newest = [as_objects(row["contents"])[0] for row in rows]
+    return {str(one["org_id"]): as_object(one["name"]) for one in newest}
 
 
 def _listed(row: Json, map_root: bytes, tree: Checkpoint) -> Listed:

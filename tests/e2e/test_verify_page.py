@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medchain.claims.verdict_words import sentence
+from medchain.claims.verdict_words import names_in, sentence
 from medchain.ledger.bundle import verify_bundle
 from medchain.web.verify_page import verify_page
 from tests.deck import Made, deck
@@ -88,13 +88,14 @@ def test_the_page_shows_the_seven_lines_in_the_words_of_the_command(browser, sti
                 made.refused,
             )
             continue
-        verdict = verify_bundle(made.files, made.policy, now=made.now).claim
+        judged = verify_bundle(made.files, made.policy, now=made.now)
+        verdict = judged.claim
         assert verdict is not None
         assert state == verdict.colour
         told = browser.script(
             "return [...document.querySelectorAll('[data-code]:not(#result)')].map((one) => one.firstChild.textContent)"
         )
-        assert told == [sentence(one, language) for one in verdict.findings]
+        assert told == [sentence(one, language, names_in(judged.names, language)) for one in verdict.findings]
         lines = browser.script("return [...document.querySelectorAll('[data-line]')].map((one) => one.dataset.line)")
         assert lines == [row["line"] for row in json.loads(verdict.encode())["lines"]]
     assert found == []

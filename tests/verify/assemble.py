@@ -8,7 +8,25 @@ import json
 import sys
 from pathlib import Path
 
-from medchain.claims.verdict_words import COLOURS, INSTANTS, LINES, MONEY, SENTENCES, UNSHOWN, VALUES
+from medchain.claims.verdict_words import (
+    BETWEEN,
+    COLOURS,
+    COUNTED_TYPE,
+    DATE,
+    DAYS,
+    INSTANTS,
+    LINES,
+    LISTS,
+    MOMENT,
+    MONEY,
+    MONTHS,
+    OF_NOBODY,
+    SENTENCES,
+    UNSHOWN,
+    VALUES,
+)
+from medchain.ledger.evidence.lines.consent import NOBODY
+from medchain.record_types import TYPES
 
 SOURCE = Path(__file__).resolve().parents[2] / "medchain" / "web" / "static" / "verify"
 
@@ -20,13 +38,29 @@ def hashed(content: str) -> str:
 
 def words() -> dict[str, object]:
     """Take the words of verdicts, by language, and how their arguments are written."""
-    tables = {"colours": COLOURS, "lines": LINES, "sentences": SENTENCES, "values": VALUES}
+    tables = {"colours": COLOURS, "lines": LINES, "nobody": OF_NOBODY, "sentences": SENTENCES, "values": VALUES}
+    single = {
+        "between": BETWEEN,
+        "counted": COUNTED_TYPE,
+        "date": DATE,
+        "moment": MOMENT,
+        "months": MONTHS,
+        "unshown": UNSHOWN,
+    }
     spoken = {
         language: {name: {key: pair[at] for key, pair in table.items()} for name, table in tables.items()}
-        | {"unshown": UNSHOWN[at]}
+        | {name: pair[at] for name, pair in single.items()}
         for at, language in enumerate(("zh", "en"))
     }
-    return spoken | {"instants": sorted(INSTANTS), "money": sorted(MONEY)}
+    types = {"zh": {"types": dict(TYPES)}, "en": {"types": {}}}
+    rules = {
+        "days": sorted(DAYS),
+        "instants": sorted(INSTANTS),
+        "lists": sorted(LISTS),
+        "money": sorted(MONEY),
+        "nobody": NOBODY,
+    }
+    return {language: spoken[language] | types[language] for language in spoken} | rules
 
 
 def assembled(script: str) -> str:

@@ -3,6 +3,7 @@
 import { acceptedAt } from "./block.js";
 import { policyInForce } from "./chain.js";
 import { judgeClaim } from "./claim/judge.js";
+import { namesOf } from "./claim/members.js";
 import { openDisclosures } from "./disclosures.js";
 import { canonical, hex, malformed, parseCanonical, refused, same, sha256, utf8 } from "./encoding.js";
 import { ledgerOf, makes, readState } from "./entry.js";
@@ -177,7 +178,7 @@ function claimVerdict({ files, state, tree }, verdict) {
   if (!files.has("evidence.json")) return verdict;
   const claim = judgeClaim(files.get("evidence.json"), files.get("askers.json"), verdict.items, state, tree);
   if (!same(canonical(claim), files.get("verdict.json"))) throw refused("bundle.verdict");
-  return { ...verdict, answer: "claim", claim };
+  return { ...verdict, answer: "claim", claim, names: namesOf(files.get("askers.json")) };
 }
 
 /** Judges each item under a state. */

@@ -1,6 +1,7 @@
 // What was found, as nodes of a page: every text is set as text, nothing is parsed as HTML.
 import { amountText } from "./claim/invoice.js";
 import { hex } from "./encoding.js";
+import { Wording, filled } from "./wording.js";
 
 function made(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -12,11 +13,9 @@ function made(tag, properties = {}, ...children) {
   return node;
 }
 
-const filled = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));
-
 /** Builds the result: texts of the page in a language, and the words of verdicts. */
 export function shownVerdict(judged, texts, words, language) {
-  const told = new Teller(texts, words, language);
+  const told = new Teller(texts, words, language, judged.verdict?.names ?? new Map());
   const { claim } = judged.verdict ?? {};
   const state = claim?.colour ?? judged.state;
   const look = { green: "green", verified: "green", amber: "amber", red: "red" }[state] ?? "refused";
@@ -33,28 +32,12 @@ export function shownVerdict(judged, texts, words, language) {
   return [...parts, made("p", {}, print)];
 }
 
-const NAMED = ["names", "rule", "signed"];
-
-// In UTC, so that all who read one verdict read the same.
-function instant(seconds) {
-  const made = new Date(seconds * 1000);
-  const isShown = made.getUTCFullYear() >= 1 && made.getUTCFullYear() <= 9999;
-  return isShown ? `${made.toISOString().slice(0, 16).replace("T", " ")} UTC` : String(seconds);
-}
-
-function money(minor, currency) {
-  try {
-    return `${amountText({ currency, minor })} ${currency}`;
-  } catch {
-    return `${minor} ${currency}`;
-  }
-}
-
 class Teller {
-  constructor(texts, words, language) {
+  constructor(texts, words, language, names) {
     this.texts = texts;
-    this.rules = words;
+    this.names = names;
     this.words = words[language];
+    this.wording = new Wording(words, language, names, amountText);
     this.language = language;
   }
 
@@ -67,7 +50,7 @@ class Teller {
     const rows = [[texts.file, file.name]];
     if (verdict) {
       const { claim, current, position, size, time } = verdict;
-      if (claim) rows.push([texts.claim, claim.claim], [texts.insurer, claim.insurer]);
+      if (claim) rows.push([texts.claim, claim.claim], [texts.insurer, this.wording.name(claim.insurer)], [texts.members, this.members()]);
       else rows.push([texts.answer, texts[`answer_${verdict.answer}`]], ...this.object(verdict));
       rows.push([texts.as_of, filled(texts.as_of_value, { position, size, time: this.time(time) })]);
       if (verdict.answer !== "entry") rows.push([texts.current, current ? texts.is_current : texts.not_current]);
@@ -75,6 +58,11 @@ class Teller {
     }
     rows.push([texts.checked, this.time(now)]);
     return made("div", { class: "card" }, made("h3", {}, texts.summary), made("dl", {}, ...rows.flatMap(([name, value]) => [made("dt", {}, name), made("dd", {}, value)])));
+  }
+
+  // Sentences have names alone; here is whose they are.
+  members() {
+    return [...this.names.keys()].map((orgId) => filled(this.texts.member, { id: orgId, name: this.wording.name(orgId) })).join(this.words.between);
   }
 
   object({ newest, object, record, registered }) {
@@ -126,22 +114,7 @@ class Teller {
     const how = made("details", {}, made("summary", {}, this.texts.how));
     how.append(made("p", {}, `${this.texts[`how_${code.split(".")[0]}`]} `, made("span", { class: "code" }, code)));
     how.append(...(numbers.length ? numbers.map((at) => this.item(items[at], at)) : [made("p", {}, this.texts.no_items)]));
-    return made("li", { "data-code": code }, this.sentence(code, values), " ", colour === "green" ? "" : this.badge(colour), how);
-  }
-
-  sentence(code, values) {
-    const written = Object.fromEntries(Object.keys(values).map((name) => [name, this.written(code, name, values)]));
-    return filled(this.words.sentences[code] ?? code, written);
-  }
-
-  // As medchain/claims/verdict_words.py writes an argument.
-  written(code, name, values) {
-    const value = values[name];
-    const isNumber = typeof value === "number";
-    if (isNumber && (this.rules.instants.includes(name) || (name === "first" && code === "source.registered"))) return value ? instant(value) : this.words.unshown;
-    if (isNumber && this.rules.money.includes(name)) return money(value, String(values.currency ?? ""));
-    if (!NAMED.includes(name)) return String(value);
-    return String(value).split(", ").map((one) => (Object.hasOwn(this.words.values, one) ? this.words.values[one] : one)).join(this.language === "zh" ? "、" : ", ");
+    return made("li", { "data-code": code }, this.wording.sentence(code, values), " ", colour === "green" ? "" : this.badge(colour), how);
   }
 
   item({ key, records, registered, shown }, at) {

@@ -139,7 +139,7 @@ def test_the_page_of_a_claim_has_the_seven_lines_the_graph_and_the_same_as_a_tab
     said = text_of(page)
     for one in ("Source ! look closer", "Unaltered ✕ something is wrong", "Coverage and time ✓ in order"):
         assert one in said
-    assert "came late: of" in said
+    assert "came late: it is of" in said
     assert "/code" in said
     nodes = {"records-0", "consent-0", "registered-0", "access-0", "invoice", "unclaimed", "claim", "coverage", "flags"}
     for key in nodes | {"verdict"}:

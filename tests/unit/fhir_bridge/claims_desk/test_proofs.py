@@ -47,7 +47,7 @@ def test_the_evidence_for_a_claim_is_verified_and_its_lines_are_shown(insurance,
     assert "it holds" in said
     assert "The evidence for a claim" in said
     assert page.text.count("mc-seven") == 1
-    assert "No permission for this insurer is shown" in said
+    assert "No hospital has given any record under a permission for this insurer." in said
     assert f"{PAGE}/{place[-64:]}" in browser.get(PAGE).text
     assert browser.get(f"{place}/file").get_data() == evidence
     assert insurance.insurer.core.store.proofs(insurance.federation.time)[0].answer == "claim"

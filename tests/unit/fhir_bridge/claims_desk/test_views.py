@@ -47,7 +47,7 @@ def test_there_are_seven_lines_each_with_its_worst_finding():
 def test_lines_are_in_the_readers_language():
     shown = lines("zh")
     assert [one.name for one in shown][:2] == ["来源", "未改动"]
-    assert "Renhe Hospital 的 Condition/d1 迟录" in shown[0].sentence
+    assert "Renhe Hospital的病情与诊断 d1 迟录" in shown[0].sentence
 
 
 def test_of_what_nothing_is_found_a_line_is_amber_and_says_nothing():

@@ -175,6 +175,9 @@ export const openListed = (bytes, mapRoot, tree) => opened(bytes, "medchain/aske
 /** Reads askers.json of a bundle about disclosures, which has no times, likewise. */
 export const openAskers = (bytes, mapRoot) => opened(bytes, "medchain/askers/v1", (row) => readAsker(row, mapRoot));
 
+/** How members are called now, of a file that `openListed` has checked: org_id → language → name. */
+export const namesOf = (bytes) => new Map(parseCanonical(bytes, bytes.length).askers.map(({ contents: [newest] }) => [newest.org_id, newest.name]));
+
 function opened(bytes, type, read) {
   const top = members(parseCanonical(bytes, bytes.length), "askers:list type:str");
   if (top.type !== type) throw malformed("askers.malformed");

@@ -1,0 +1,90 @@
+"""verify.html words every finding as the command does, run by Node.js."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from importlib.resources import files
+
+import pytest
+
+from medchain.claims.verdict_words import INSTANTS, MONEY, SENTENCES, names_in, sentence
+from medchain.ledger.evidence.lines.consent import NOBODY
+from medchain.ledger.evidence.verdict import Finding
+from tests.verify.assemble import words
+
+HARNESS = """import { Wording } from "./wording.mjs";
+import { readFileSync } from "node:fs";
+const { findings, names, words } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const amountText = ({ currency, minor }) => {
+  if (currency !== "CNY") throw new Error();
+  return `${Math.floor(minor / 100)}.${String(minor % 100).padStart(2, "0")}`;
+};
+const told = ["zh", "en"].map((language) => {
+  const wording = new Wording(words, language, new Map(Object.entries(names)), amountText);
+  return findings.map(([code, values]) => wording.sentence(code, values));
+});
+console.log(JSON.stringify(told));
+"""
+NAMES = {"h": {"en": "Renhe Hospital", "zh": "仁和医院"}, "x": {"de": "X-Klinik"}}
+TEXTS = {
+    "day": "2025-09-06",
+    "end": "2025-13-01",
+    "fields": "/code, /status",
+    "first": "2025-08-31",
+    "hospital": "h",
+    "last": "2025-09-06",
+    "names": "emergency_accesses, overlapping_stays",
+    "reference": "DiagnosticReport/r1",
+    "rule": "one-claim",
+    "signed": "passkey",
+    "start": "soon",
+    "types": "Encounter 1, Observation 12, Unheard 3, …",
+    "until": "2025-10-01",
+}
+ODD = [
+    Finding("complete.total", {"amount": 5, "currency": "?"}),
+    Finding("consent.ended", {"hospital": "x", "when": 0}),
+    Finding("consent.ended", {"hospital": "y", "when": 2**53 - 1}),
+    Finding("consent.none", {"hospital": NOBODY}),
+    Finding("flags.unknown", {"hospital": NOBODY, "names": "alive_on"}),
+    Finding("source.outside", {"reference": "https://a.example/fhir/Encounter/{hospital}"}),
+    Finding("source.outside", {"reference": "constructor/toString"}),
+]
+
+pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+
+
+def findings() -> list[Finding]:
+    """Give each code with arguments of which one, and then several, are counted."""
+    made = []
+    for number in (1, 2, 1_796_083_200):
+        for code, (said, _) in SENTENCES.items():
+            names = set(re.findall(r"{([a-z]+)[:}]", said))
+            values = {name: TEXTS.get(name, number) for name in names}
+            if names & MONEY:
+                values["currency"] = "CNY"
+            if code == "source.registered" or names & INSTANTS:
+                values |= dict.fromkeys(names & {"first", "last"}, number)
+            made.append(Finding(code, values))
+    return [*made, *ODD]
+
+
+def test_the_page_words_every_finding_as_the_command_does(tmp_path):
+    (tmp_path / "harness.mjs").write_text(HARNESS)
+    script = files("medchain.web") / "static" / "verify" / "wording.js"
+    (tmp_path / "wording.mjs").write_text(script.read_text("utf-8"), "utf-8")
+    given = {"findings": [[one.code, dict(one.arguments)] for one in findings()], "names": NAMES, "words": words()}
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    done = subprocess.run(
+        ["node", str(tmp_path / "harness.mjs"), str(tmp_path / "given.json")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for language, told in zip(("zh", "en"), json.loads(done.stdout), strict=True):
+        assert told == [sentence(one, language, names_in(NAMES, language)) for one in findings()]
