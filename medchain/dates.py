@@ -94,6 +94,14 @@ def _ahead_us(day: int, clock: time, zone: tzinfo) -> int:
     return (shown.utcoffset() or timedelta()) // _MICROSECOND
 
 
+def zone_name(at: datetime) -> str:
+    """Name the clock that shows an instant by how far it is from UTC then: ``UTC+8``, ``UTC-3:30``, ``UTC``."""
+    minutes = round((at.utcoffset() or timedelta()).total_seconds() / 60)
+    hours, rest = divmod(abs(minutes), 60)
+    ahead = f"{hours}:{rest:02}" if rest else f"{hours}"
+    return f"UTC{'-' if minutes < 0 else '+'}{ahead}" if minutes else "UTC"
+
+
 def _written_us(zone: str) -> int | None:
     """Read a zone as microseconds ahead of UTC; None for one that cannot be."""
     if zone == "Z":

@@ -68,8 +68,8 @@ _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
 _HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
-# All of them are in China: their days begin at midnight there.
-_ZONE: Final = "fhir.time_zone=Asia/Shanghai"
+# All of them are in China: their days begin at midnight there, whoever starts them again.
+_ZONE: Final = "Asia/Shanghai"
 
 
 class Founder(NamedTuple):
@@ -195,7 +195,7 @@ class Consortium:
         words = [sys.executable, "-m", "medchain.cli", "node", "run", "--config", str(node.config_path)]
         # A demo that is killed takes its nodes with it: the pipe closes, whatever ends it.
         words.append("--end-with-stdin")
-        settings = (*_SETTINGS, _ZONE, *(_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ()))
+        settings = (*_SETTINGS, *(_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ()))
         words += [word for setting in settings for word in ("--set", setting)]
         node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
         with node.folder.joinpath("logs", "console.log").open("ab") as console:
@@ -461,6 +461,7 @@ def _init(folder: Path, founder: Founder, ports: tuple[int, int, int], context: 
         f"--origin=http://localhost:{web_port}",
         f"--peer-listen=127.0.0.1:{peer_port}",
         f"--web-listen=127.0.0.1:{web_port}",
+        f"--time-zone={_ZONE}",
     ]
     if founder.issuer:
         words.append(f"--issuer={founder.issuer}")

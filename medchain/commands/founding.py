@@ -126,6 +126,7 @@ def _init_arguments(parser: argparse.ArgumentParser, say: Callable[[Text], str])
     parser.add_argument("--web-listen", default="127.0.0.1:41000", metavar="HOST:PORT", help=say(messages.INIT_WEB))
     parser.add_argument("--sign-listen", default="", metavar="HOST:PORT", help=say(messages.INIT_SIGN_LISTEN))
     parser.add_argument("--sign-origin", default="", metavar="URL", help=say(messages.INIT_SIGN_ORIGIN))
+    parser.add_argument("--time-zone", default="", metavar="ZONE", help=say(messages.INIT_TIME_ZONE))
     parser.add_argument("--passphrase", action="store_true", help=say(messages.INIT_PASSPHRASE))
 
 
@@ -175,6 +176,8 @@ def _make(folder: Path, given: argparse.Namespace, passphrase: str | None) -> No
     }
     if given.sign_listen or given.sign_origin:
         settings |= {"sign.listen": given.sign_listen, "sign.origin": given.sign_origin}
+    if given.time_zone:
+        settings["fhir.time_zone"] = given.time_zone
     (folder / CONFIG_NAME).write_text(config_text(settings), encoding="utf-8")
     load_config(folder / CONFIG_NAME, {}, {})
     organisation = Organisation(

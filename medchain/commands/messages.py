@@ -98,6 +98,10 @@ INIT_SIGN_LISTEN: Final = Text(
 INIT_SIGN_ORIGIN: Final = Text(
     "浏览器访问签署页面的网址（sign.origin）", "address at which browsers reach these pages (sign.origin)"
 )
+INIT_TIME_ZONE: Final = Text(
+    "节点的时区（fhir.time_zone），IANA 名称；默认 UTC",
+    "the node's time zone (fhir.time_zone), an IANA name; UTC by default",
+)
 INIT_PASSPHRASE: Final = Text(
     "以口令（MEDCHAIN_PASSPHRASE 或询问）保护根密钥，而非密钥文件",
     "guard the root key by a passphrase (MEDCHAIN_PASSPHRASE, or asked for) instead of a key file",

@@ -1,15 +1,17 @@
 """Dates and times as the readers of pages write them. Pure.
 
-Keeps true: what is shown is as precise as what is known, and no more; an hour of a node that keeps UTC says so. Text
-that is no date stays as it is.
+Keeps true: what is shown is as precise as what is known, and no more; each hour names its zone, since what others show
+beside it, and verdicts, may be of another. Text that is no date stays as it is.
 Source: FHIR R4 §2.24.0.1 (date, dateTime, instant); `docs/spec/patient-pages.md` 24.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Final
+
+from medchain.dates import zone_name
 
 CHINESE: Final = "zh"
 """Language of which the forms are not the English ones."""
@@ -29,9 +31,8 @@ def day(at: date, language: str) -> str:
 
 
 def moment(at: datetime, language: str) -> str:
-    """Write a date and time, to the minute."""
-    clock = f"{at:%H:%M} UTC" if at.tzinfo is UTC else f"{at:%H:%M}"
-    return f"{day(at, language)}{' ' if language == CHINESE else ', '}{clock}"
+    """Write a date and time, to the minute, with its zone."""
+    return f"{day(at, language)}{' ' if language == CHINESE else ', '}{at:%H:%M} {zone_name(at)}"
 
 
 def written(text: str, zone: tzinfo, language: str) -> str:

@@ -108,14 +108,6 @@ def test_each_node_is_processes_keys_and_a_folder_of_its_own(demo):
     assert len(set(publics)) == 32
 
 
-def test_the_nodes_days_are_those_of_their_own_zone(demo):
-    zones = {}
-    for org_id in ORG_IDS:
-        words = Path(f"/proc/{demo.node_state(org_id)['pid']}/cmdline").read_bytes().decode().split("\0")
-        zones[org_id] = [word.partition("=")[2] for word in words if word.startswith("fhir.time_zone=")]
-    assert zones == {org_id: ["Asia/Shanghai"] for org_id in ORG_IDS}
-
-
 def test_nobody_but_their_owner_can_read_what_commands_and_nodes_write(demo):
     """A bundle that opens a record holds it in clear; logs and receipts tell who does what with whom."""
     written = dict(rights_under(demo.folder))

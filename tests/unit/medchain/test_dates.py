@@ -17,6 +17,7 @@ from medchain.dates import (
     span_of,
     span_of_period,
     span_of_timing,
+    zone_name,
 )
 
 SECOND = 1_000_000
@@ -181,3 +182,23 @@ def test_somebody_is_of_age_who_was_born_on_the_latest_day_that_the_record_may_m
         assert [may_be_minor(born, years, first - second) for second in (1, 0)] == [True, False]
     else:
         assert not may_be_minor(born, years, 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [
+        # As the IANA time zone database has them in November.
+        ("UTC", "UTC"),
+        ("Asia/Shanghai", "UTC+8"),
+        ("Asia/Kathmandu", "UTC+5:45"),
+        ("America/St_Johns", "UTC-3:30"),
+        ("Africa/Abidjan", "UTC"),
+    ],
+)
+def test_a_clock_is_named_by_how_far_it_is_from_utc(zone, name):
+    assert zone_name(datetime(2026, 11, 26, 9, 26, tzinfo=UTC).astimezone(ZoneInfo(zone))) == name
+
+
+def test_a_clock_is_named_as_it_goes_on_that_day():
+    summer = datetime(2026, 7, 1, tzinfo=UTC).astimezone(ZoneInfo("America/St_Johns"))
+    assert zone_name(summer) == "UTC-2:30"

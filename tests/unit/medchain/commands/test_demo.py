@@ -28,6 +28,7 @@ from medchain.commands.demo_story import Phone
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import trusted_policy_text, verify_genesis
 from medchain.node.assembly import read_genesis
+from medchain.node.config import load_config
 from medchain.node.keystore import Layout
 
 NOW = 1_796_083_200
@@ -168,6 +169,11 @@ def test_founding_gives_each_organisation_keys_of_its_own_and_all_the_same_verif
     assert issued == {"renhe-hospital": ("99010001",), "binhai-hospital": ("99010002",)}
     assert founded.genesis.demo
     assert founded.genesis.rp_id == "localhost"
+
+
+def test_each_node_is_of_the_zone_of_the_sample_data_whoever_starts_it(founded):
+    zones = {load_config(node.config_path, {}, {}).time_zone for node in founded.nodes.values()}
+    assert zones == {"Asia/Shanghai"}
 
 
 def test_the_trusted_policy_is_that_of_the_members(founded):

@@ -12,6 +12,7 @@ import pytest
 from medchain.crypto.vrf import VrfKey
 from medchain.encoding import base64_text, canonical
 from medchain.ledger.policy import default_policy
+from medchain.node.config import load_config
 from medchain.node.keystore import open_root_file
 from tests.unit.medchain.store.faults import room_for
 
@@ -60,6 +61,7 @@ def test_a_node_is_made_once(run, tmp_path):
     [
         (("--web-listen", "nonsense"), "config.invalid"),
         (("--sign-listen", "127.0.0.1:41002"), "config.invalid"),
+        (("--time-zone", "Asia/Nowhere"), "config.invalid"),
         (("--url", "ftp://renhe.example"), "organisation.malformed"),
         (("--origin", "https://renhe.example/path"), "organisation.malformed"),
     ],
@@ -72,6 +74,13 @@ def test_what_no_configuration_or_genesis_takes_leaves_no_half_made_node(run, tm
         assert (refused.code, code in refused.err, refused.out) == (2, True, "")
     assert not (tmp_path / "n").exists()
     assert run(*call).code == 0
+
+
+def test_a_node_keeps_the_zone_that_it_was_made_with_and_keeps_utc_without_one(run, tmp_path):
+    for name, more in (("a", ("--time-zone", "Asia/Shanghai")), ("b", ())):
+        assert run("init", tmp_path / name, "--org-id", "renhe-hospital", *WORDS, *more).code == 0
+    zones = [load_config(tmp_path / name / "node.toml", {}, {}).time_zone for name in ("a", "b")]
+    assert zones == ["Asia/Shanghai", "UTC"]
 
 
 @pytest.mark.parametrize("step", ["root.key", "keystore.json", "member.json", "node.toml"])
