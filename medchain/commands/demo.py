@@ -46,6 +46,7 @@ from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
 from medchain.ledger.object import ACTIVE, map_key
 from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.log import open_log
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
@@ -413,6 +414,10 @@ def _demo(context: Context) -> int:
         sources(given.data)
     with _interruptible():
         consortium, is_new = open_consortium(given.folder, context)
+        # What a clinician does in the demo is done in this process.
+        logs = consortium.folder / "logs"
+        logs.mkdir(mode=0o700, exist_ok=True)
+        open_log(logs, "demo", "info")
         demo = Demo(context, consortium, began)
         demo.tell(texts.FOUNDED if is_new else texts.REUSED, folder=consortium.folder)
         try:

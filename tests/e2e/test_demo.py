@@ -92,6 +92,13 @@ def test_the_summary_of_the_demo_has_the_rates_that_it_measured(demo):
         assert float(rates[kind]["p50_ms"]) <= float(rates[kind]["p99_ms"])
 
 
+def test_the_demo_tells_its_progress_alone_and_keeps_what_is_logged_in_a_file(demo):
+    told = demo.told("")
+    assert [line for line in told if not line.startswith("[")] == []
+    events = [json.loads(line)["event"] for line in (demo.folder / "logs" / "demo.jsonl").read_bytes().splitlines()]
+    assert "emergency.declared" in events
+
+
 def test_each_node_is_processes_keys_and_a_folder_of_its_own(demo):
     supervisors = {org_id: demo.node_state(org_id)["pid"] for org_id in ORG_IDS}
     daemons = {org_id: demo.daemon_pid(org_id) for org_id in ORG_IDS}
