@@ -196,7 +196,7 @@ class CasePage:
             "word": COLOURS[verdict.colour.value][at],
             "as_of": pages.moment(verdict.time),
             "position": verdict.position,
-            "lines": shown_lines(verdict, language(), standing.name),
+            "lines": shown_lines(verdict, language(), standing.name, pages.site.zone),
             "picture": drawn(graph, titles),
             "size": (NODE_WIDTH, NODE_HEIGHT),
             "nodes": [
@@ -207,7 +207,7 @@ class CasePage:
                     "title": titles[node.key],
                     "colour": node.colour.value,
                     "word": COLOURS[node.colour.value][at],
-                    "known": [shown_finding(one, language(), standing.name) for one in node.findings]
+                    "known": [shown_finding(one, language(), standing.name, pages.site.zone) for one in node.findings]
                     if node.kind != "verdict"
                     else [],
                 }

@@ -182,13 +182,13 @@ class ProofPages:
         """Show the verdict of a claim; None for another proof."""
         if verdict.claim is None:
             return None
-        at, colour = LANGUAGES.index(language()), verdict.claim.colour.value
+        at, colour, pages = LANGUAGES.index(language()), verdict.claim.colour.value, self._ground.pages
         return {
             "colour": colour,
             "word": COLOURS[colour][at],
-            "as_of": self._ground.pages.moment(verdict.claim.time),
+            "as_of": pages.moment(verdict.claim.time),
             "position": verdict.claim.position,
-            "lines": shown_lines(verdict.claim, language(), standing.name),
+            "lines": shown_lines(verdict.claim, language(), standing.name, pages.site.zone),
             "insurer": standing.name(verdict.claim.insurer),
             "claim": verdict.claim.claim.hex(),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from medchain.claims.verdict_words import COLOURS, LINES, sentence
 from medchain.ledger.evidence.verdict import ClaimVerdict, Finding, Line, worst
@@ -52,24 +53,27 @@ class ShownLine:
     findings: tuple[ShownFinding, ...]
 
 
-def shown_lines(verdict: ClaimVerdict, language: str, name: Callable[[str], str]) -> list[ShownLine]:
+def shown_lines(
+    verdict: ClaimVerdict, language: str, name: Callable[[str], str], zone: tzinfo = UTC
+) -> list[ShownLine]:
     """Show the lines of a verdict.
 
     Args:
         verdict: the verdict.
         language: ``zh``; anything else is English.
         name: names an organisation by its org_id.
+        zone: in which hours are shown.
     """
     at = 0 if language == "zh" else 1
     lines = []
     for line in Line:
-        found = tuple(shown_finding(one, language, name) for one in verdict.of(line))
+        found = tuple(shown_finding(one, language, name, zone) for one in verdict.of(line))
         colour = worst(verdict.of(line)).value
         said = found[0].sentence if found else ""
         lines.append(ShownLine(line.value, LINES[line.value][at], colour, COLOURS[colour][at], said, found))
     return lines
 
 
-def shown_finding(finding: Finding, language: str, name: Callable[[str], str]) -> ShownFinding:
+def shown_finding(finding: Finding, language: str, name: Callable[[str], str], zone: tzinfo = UTC) -> ShownFinding:
     """Show one thing that was found; arguments as of `shown_lines`."""
-    return ShownFinding(finding.code, finding.colour.value, sentence(finding, language, name), finding.items)
+    return ShownFinding(finding.code, finding.colour.value, sentence(finding, language, name, zone), finding.items)

@@ -1,7 +1,7 @@
 """What a verdict says of a claim, in Chinese and English: one sentence a code, and how its arguments are written.
 
 Keeps true: every code has a sentence in both languages, of its own arguments alone, and of the names of organisations;
-instants are written in UTC, so that all who read one verdict read the same. A data table. Pure.
+instants name the zone in which they are written, UTC where the reader gives none. A data table. Pure.
 Source: `docs/spec/claim-verdict.md`.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from medchain.counted import filled
+from medchain.dates import zone_name
 from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.ledger.evidence.lines.consent import NOBODY
@@ -38,7 +39,7 @@ MONTHS: Final = (
 )
 """Months in it."""
 
-MOMENT: Final = ("{date} {clock} UTC", "{date}, {clock} UTC")
+MOMENT: Final = ("{date} {clock} {zone}", "{date}, {clock} {zone}")
 """How an instant is written."""
 
 COLOURS: Final[Mapping[str, tuple[str, str]]] = {
@@ -371,19 +372,20 @@ _REFERENCE: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.-]{1,64})")
 _COUNTED: Final = re.compile(r"([A-Za-z]+) ([0-9]+)")
 
 
-def sentence(finding: Finding, language: str, name: Callable[[str], str] = str) -> str:
+def sentence(finding: Finding, language: str, name: Callable[[str], str] = str, zone: tzinfo = UTC) -> str:
     """Write a finding as one sentence.
 
     Args:
         finding: of a verdict.
         language: ``zh``; anything else is English.
         name: names an organisation by its org_id.
+        zone: in which instants are written.
 
     Returns:
         The sentence.
     """
     place = 0 if language == "zh" else 1
-    arguments = {one: _written(finding, one, place) for one in finding.arguments}
+    arguments = {one: _written(finding, one, place, zone) for one in finding.arguments}
     of_nobody = finding.arguments.get(HOSPITAL) == NOBODY
     if HOSPITAL in arguments and not of_nobody:
         arguments[HOSPITAL] = name(str(arguments[HOSPITAL]))
@@ -409,14 +411,14 @@ def names_in(names: Mapping[str, Mapping[str, Json]], language: str) -> Callable
     return named
 
 
-def instant_text(seconds: int, language: str) -> str:
-    """Write an instant in UTC, to the minute; a time beyond what a calendar has as its number."""
+def instant_text(seconds: int, language: str, zone: tzinfo = UTC) -> str:
+    """Write an instant in a zone, to the minute; a time beyond what a calendar has as its number."""
     place = 0 if language == "zh" else 1
     try:
-        at = datetime.fromtimestamp(seconds, UTC)
+        at = datetime.fromtimestamp(seconds, zone)
     except (OverflowError, ValueError, OSError):
         return str(seconds)
-    return MOMENT[place].format(date=_day(at.year, at.month, at.day, place), clock=f"{at:%H:%M}")
+    return MOMENT[place].format(date=_day(at.year, at.month, at.day, place), clock=f"{at:%H:%M}", zone=zone_name(at))
 
 
 def _day(year: int, month: int, day: int, place: int) -> str:
@@ -430,12 +432,12 @@ def _dated(text: str, place: int) -> str:
     return text if found is None else _day(int(found[1]), int(found[2]), int(found[3]), place)
 
 
-def _written(finding: Finding, name: str, place: int) -> str | int:
+def _written(finding: Finding, name: str, place: int, zone: tzinfo) -> str | int:
     """Write one argument; what only counts stays a number, which chooses words."""
     value = finding.arguments[name]
     is_instant = name in INSTANTS or (name == "first" and finding.code == "source.registered")
     if isinstance(value, int) and is_instant:
-        return instant_text(value, LANGUAGES[place]) if value else UNSHOWN[place]
+        return instant_text(value, LANGUAGES[place], zone) if value else UNSHOWN[place]
     if isinstance(value, int) and name in MONEY:
         return _money(value, str(finding.arguments.get("currency", "")))
     if name in LISTS:

@@ -51,6 +51,9 @@ REGULATOR: Final = "health-commission"
 POLICY_NAME: Final = "policy.txt"
 """Name of the file with the trusted policy."""
 
+ZONE: Final = "Asia/Shanghai"
+"""Zone of all nodes, as of the sample data; nodes keep it, whoever starts them again."""
+
 START_TIMEOUT_S: Final = 90.0
 """How long the nodes may take to start and to agree."""
 
@@ -68,8 +71,6 @@ _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
 _HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
-# All of them are in China: their days begin at midnight there, whoever starts them again.
-_ZONE: Final = "Asia/Shanghai"
 
 
 class Founder(NamedTuple):
@@ -461,7 +462,7 @@ def _init(folder: Path, founder: Founder, ports: tuple[int, int, int], context: 
         f"--origin=http://localhost:{web_port}",
         f"--peer-listen=127.0.0.1:{peer_port}",
         f"--web-listen=127.0.0.1:{web_port}",
-        f"--time-zone={_ZONE}",
+        f"--time-zone={ZONE}",
     ]
     if founder.issuer:
         words.append(f"--issuer={founder.issuer}")

@@ -15,10 +15,11 @@ from medchain.commands import demo_texts as texts
 from medchain.commands.command import Context
 from medchain.commands.demo_bundles import BUNDLES_NAME, Judged, judge, write_bundle
 from medchain.commands.demo_claims import DUPLICATE, EMERGENCY, EXPECTED, Claims, Found, telling
-from medchain.commands.demo_consortium import FOUNDERS, Consortium
+from medchain.commands.demo_consortium import FOUNDERS, ZONE, Consortium
 from medchain.commands.demo_story import RECIPIENT
 from medchain.errors import VerificationError
 from medchain.ledger.evidence.verdict import Line
+from medchain.node.config import time_zone
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Desks:
         """Tell of a verdict by its worst finding of the records themselves: a red flag may say again what that says."""
         worst = next((one for one in found.odd if one.line is not Line.FLAGS), next(iter(found.odd), None))
         say, language = self.context.say, self.context.language
-        told = say(texts.CLAIM_GENUINE) if worst is None else sentence(worst, language, self._name)
+        told = say(texts.CLAIM_GENUINE) if worst is None else sentence(worst, language, self._name, time_zone(ZONE))
         who = {"hospital": self._name(found.planted.hospital), "insurer": self._name(found.planted.insurer)}
         colour = say(texts.COLOURS[found.verdict.colour])
         self.tell(texts.CLAIM_JUDGED, colour=colour, seconds=found.seconds, told=told, **who)

@@ -43,7 +43,8 @@ def words() -> dict[str, object]:
         "between": BETWEEN,
         "counted": COUNTED_TYPE,
         "date": DATE,
-        "moment": MOMENT,
+        # The page knows no node, so no zone of one.
+        "moment": [one.replace("{zone}", "UTC") for one in MOMENT],
         "months": MONTHS,
         "unshown": UNSHOWN,
     }

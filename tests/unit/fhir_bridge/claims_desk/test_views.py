@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_lines_are_in_the_readers_language():
     shown = lines("zh")
     assert [one.name for one in shown][:2] == ["来源", "未改动"]
     assert "Renhe Hospital的病情与诊断 d1 迟录" in shown[0].sentence
+
+
+def test_hours_are_of_the_zone_of_the_page_and_name_it():
+    said = shown_lines(verdict(findings=FINDINGS), "en", NAMES.get, ZoneInfo("Asia/Shanghai"))
+    hours = re.findall(
+        r"[0-9]{2}:[0-9]{2} (\S+?)[.,]", " ".join(one.sentence for line in said for one in line.findings)
+    )
+    assert set(hours) == {"UTC+8"}
 
 
 def test_of_what_nothing_is_found_a_line_is_amber_and_says_nothing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_every_code_stands_in_the_specification_with_its_colour(code):
     assert row.split("|")[3].strip() == CODES[code]
 
 
-def test_a_sentence_has_instants_in_utc_and_amounts_with_their_digits():
+def test_a_sentence_has_instants_with_their_zone_and_amounts_with_their_digits():
     late = Finding(
         "source.late", {"days": 320, "entered": 1_733_215_260, "event": 0, "hospital": "h", "reference": "A/1"}
     )
@@ -106,6 +107,8 @@ def test_a_sentence_has_instants_in_utc_and_amounts_with_their_digits():
     assert "it is of a time that is not shown, and was entered" in said
     assert said.endswith("320 days later, at 3 Dec 2024, 08:41 UTC.")
     assert "320 天后（2024年12月3日 08:41 UTC）才录入" in sentence(late, "zh")
+    # Shanghai is eight hours ahead (IANA).
+    assert "320 天后（2024年12月3日 16:41 UTC+8）才录入" in sentence(late, "zh", zone=ZoneInfo("Asia/Shanghai"))
     total = Finding("complete.total", {"amount": 842_280, "currency": "CNY"})
     assert sentence(total, "zh") == "索赔金额 8422.80 CNY 与医院票据一致。"
     odd = Finding("complete.total", {"amount": 5, "currency": "?"})
