@@ -20,6 +20,8 @@ from medchain.commands.demo_consortium import INSURERS, Consortium
 from medchain.ledger.evidence.verdict import Colour
 from medchain.node.clock import system_clock
 from tests.e2e.running_demo import ORG_IDS, RunningDemo
+from tests.interop.evidence import proofs, put_proof, put_time, times
+from tests.interop.tools import accepted
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -67,6 +69,27 @@ def test_each_claims_bundle_verifies_given_the_policy_alone_and_says_the_same(to
         assert verdict["answer"] == "claim"
         assert orjson.loads((folder / "verdict.json").read_bytes()) == verdict["claim"]
         assert verdict["claim"] == told.said["bundles"][name]["claim"]
+
+
+@pytest.mark.engine
+def test_tools_of_others_accept_each_proof_in_each_claims_bundle(told, tmp_path):
+    policy = tmp_path / "trusted.txt"
+    policy.write_bytes((told.folder / "policy.txt").read_bytes())
+    for bundle in sorted((told.folder / "bundles").glob("claim-*")):
+        files, place = read_bundle(bundle), tmp_path / bundle.name
+        place.mkdir()
+        whole = accepted("bundle", policy, bundle)
+        assert whole["entry"]["index"] == whole["entry"]["checkpoint"]["size"] - 1
+        mapped = [
+            accepted("bundle", policy, put_proof(place / f"map-{number}", files, proof))["map"]
+            for number, proof in enumerate(proofs(files))
+        ]
+        # Records, permission and access; what nobody has claimed is an absence.
+        assert set(mapped) <= {"absent", "member"}
+        assert mapped.count("member") > 10
+        for number, (position, block) in enumerate(times(files)):
+            report = accepted("bundle", policy, put_time(place / f"time-{number}", files, position, block))["block"]
+            assert report["end"] > position
 
 
 def test_the_altered_fields_are_named_and_what_they_say_is_not(told):

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from medchain.encoding import canonical, parse_canonical
+from medchain.encoding import canonical
 from medchain.ledger.collection import items_of
-from medchain.ledger.mapped import read_map, read_records
-from medchain.ledger.object import StateRecord
 from tests.deck import CASES
 from tests.evidence_ledger import invoicing, ledger_in
+from tests.interop.evidence import proofs, put_proof, put_time, times
 from tests.interop.tools import accepted, refused
 
 pytestmark = pytest.mark.engine
-
-OF_STATE = ("answer.json", "entry.bin", "entry.tlog-proof", "policy.txt", "state.bin", "state.tlog-proof")
-OF_MAP = ("absence.json", "map.json", "record.json")
-
-
-def proofs(files: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
-    """Take each map proof out of a bundle: those of its items, and those of its members."""
-    for item in items_of(files):
-        yield {name: item[name] for name in OF_MAP if name in item}
-    for row in parse_canonical(files["askers.json"], max_bytes=1 << 22)["askers"]:
-        yield {"map.json": canonical(row["map"]), "record.json": canonical(row["records"][0])}
-
-
-def times(files: Mapping[str, bytes]) -> Iterator[tuple[int, bytes]]:
-    """List each proof of when an entry was accepted, with its position: of items, of their newest, of members."""
-    for item in items_of(files):
-        records = read_records(item, read_map(item))
-        for name, record in (("block.json", records[-1:]), ("newest.json", records[:1])):
-            if name in item:
-                yield record[0].since, item[name]
-    for row in parse_canonical(files["askers.json"], max_bytes=1 << 22)["askers"]:
-        for record, block in zip(row["records"], row["blocks"], strict=True):
-            yield StateRecord.decode(canonical(record)).since, canonical(block)
 
 
 @pytest.mark.parametrize("name", ["genuine_claim", "altered_after_the_claim"])
@@ -55,12 +30,7 @@ def test_each_time_in_a_bundle_of_evidence_is_of_ends_that_the_log_holds(tmp_pat
     assert (newest > 0) == (name != "genuine_claim")
     assert len(found) >= len(items_of(made.files)) - 1 + newest + 2
     for number, (position, block) in enumerate(found):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for file in OF_STATE:
-            (folder / file).write_bytes(made.files[file])
-        (folder / "place.json").write_bytes(canonical({"position": position}))
-        (folder / "block.json").write_bytes(block)
+        folder = put_time(tmp_path / str(number), made.files, position, block)
         report = accepted("bundle", policy, folder)["block"]
         assert (report["end"] > position, report["time"] <= told) == (True, True)
         document = json.loads(block)
@@ -75,12 +45,9 @@ def test_each_proof_of_a_bundle_of_evidence_is_accepted(tmp_path: Path, name: st
         made = CASES[name](ledger)
     policy = tmp_path / "trusted.txt"
     policy.write_text(made.policy)
-    own, found = {name: made.files[name] for name in OF_STATE}, []
+    found = []
     for number, proof in enumerate(proofs(made.files)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for file, content in (own | proof).items():
-            (folder / file).write_bytes(content)
+        folder = put_proof(tmp_path / str(number), made.files, proof)
         found.append(accepted("bundle", policy, folder)["map"])
         document = json.loads(proof["map.json"])
         document["proof"][-1]["hash"] = f"{int(document['proof'][-1]['hash'], 16) ^ 1:064x}"
