@@ -1,4 +1,4 @@
-"""What the types of records are called in Chinese; in English they are called by their names. A data table. Pure.
+"""What the types of records are called in Chinese; in English they are called by their names. Pure.
 
 What has no Chinese name here is called as FHIR calls it.
 Source: HL7 China's usage for names of types; `docs/glossary.md` for the terms.
@@ -6,6 +6,7 @@ Source: HL7 China's usage for names of types; `docs/glossary.md` for the terms.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -101,3 +102,21 @@ TYPES: Final[Mapping[str, str]] = {
     "VisionPrescription": "验光处方",
 }
 """Type → its Chinese name."""
+
+_REFERENCE: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.-]{1,64})")
+
+
+def record_text(reference: str, language: str) -> str:
+    """Call a record as the field does.
+
+    Args:
+        reference: ``Type/id``; anything else stays as it is.
+        language: ``zh``; anything else is English.
+
+    Returns:
+        In Chinese the name of its type, and its id; in English the reference.
+    """
+    found = _REFERENCE.fullmatch(reference)
+    if language != "zh" or found is None or found[1] not in TYPES:
+        return reference
+    return f"{TYPES[found[1]]} {found[2]}"

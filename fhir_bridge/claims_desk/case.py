@@ -29,6 +29,7 @@ from medchain.encoding import Json, as_list, as_number, as_object, as_objects, c
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.evidence.verdict import ClaimVerdict, parse_verdict
 from medchain.ledger.kinds.content import short_text
+from medchain.record_types import record_text
 from medchain.web.pages import LANGUAGES, attached, language, redirected
 
 ASK_DAYS: Final = (1, 3, 7, 14, 30)
@@ -42,6 +43,8 @@ MAX_NOTE: Final = 2000
 
 _TAB: Final = "cases"
 _PAID: Final = frozenset({"reserved", "settled"})
+# What begins the code of why somebody did not answer at all.
+_UNHEARD: Final = "peer."
 
 
 class CasePage:
@@ -87,7 +90,7 @@ class CasePage:
             _TAB,
             one=case_row(self._ground, standing, case),
             cited=[
-                (standing.name(org_id), [str(one) for one in as_list(rows)])
+                (standing.name(org_id), [record_text(str(one), language()) for one in as_list(rows)])
                 for org_id, rows in sorted(as_object(case.get("cited")).items())
             ],
             outside=[str(one) for one in as_list(case.get("outside"))],
@@ -222,14 +225,16 @@ class CasePage:
             {"done": as_number(told.get("done")), "of": as_number(told.get("of"))} if isinstance(told, dict) else None
         )
 
-    def _failures(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str]]:
-        """Word which hospitals told nothing, and why."""
+    def _failures(self, standing: Standing, case: Mapping[str, Json]) -> dict[str, list[tuple[str, str]]]:
+        """Word which hospitals told nothing, and why: those that did not answer apart from those that did."""
         pages, failed = self._ground.pages, as_object(case.get("failures"))
-        other = pages.say("claims.failure.other")
-        return [
-            (standing.name(org_id), pages.say_or(f"claims.failure.{code}", other))
-            for org_id, code in sorted(failed.items())
-        ]
+        found: dict[str, list[tuple[str, str]]] = {"told": [], "unheard": []}
+        for org_id, code in sorted(failed.items()):
+            is_unheard = str(code).startswith(_UNHEARD)
+            other = pages.say("claims.failure.peer.other" if is_unheard else "claims.failure.other")
+            why = pages.say_or(f"claims.failure.{code}", other)
+            found["unheard" if is_unheard else "told"].append((standing.name(org_id), why))
+        return found
 
     def _title(self, standing: Standing, case: Mapping[str, Json], node: Node) -> str:
         """Name a node."""

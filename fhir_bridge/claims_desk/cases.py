@@ -126,7 +126,8 @@ class CasePages:
             wanted["statuses"] = [chosen["status"]]
         if chosen["colour"] in COLOURS:
             wanted["colours"] = [chosen["colour"]]
-        if chosen["hospital"] in self._ground.counter.others():
+        hospitals = standing.hospitals
+        if chosen["hospital"] in hospitals:
             wanted["hospital"] = chosen["hospital"]
         if number:
             wanted["number"] = number
@@ -149,7 +150,7 @@ class CasePages:
             problem=problem,
             statuses=STATUSES,
             colours=COLOURS,
-            hospitals=self._ground.counter.others().items(),
+            hospitals=hospitals.items(),
             orders=ORDERS,
             sorts={
                 name: _address({**chosen, "order": _turned(name, str(wanted["order"]))}, 1)

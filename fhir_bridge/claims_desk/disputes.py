@@ -19,7 +19,8 @@ from medchain.claims.dispute import MAX_DAYS, StepKind
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import DAY_S
-from medchain.web.pages import redirected
+from medchain.record_types import record_text
+from medchain.web.pages import language, redirected
 
 DISPUTES: Final = f"{CLAIMS}/disputes"
 """Address of the list."""
@@ -102,7 +103,7 @@ class DisputePages:
             400 if problem else 200,
             one=self._row(standing, found),
             steps=[self._step(standing, one) for one in as_objects(found.get("steps"))],
-            records=[str(one) for one in as_list(found.get("records"))],
+            records=[(str(one), record_text(str(one), language())) for one in as_list(found.get("records"))],
             may_say=steps_of(standing, found) if standing.may_act else (),
             days=days_offered(self._ground),
             given=request.form,

@@ -70,6 +70,12 @@ class Standing:
         """Name an organisation in the reader's language."""
         return organisation_name(self.organisations, org_id)
 
+    @property
+    def hospitals(self) -> dict[str, str]:
+        """Name the hospitals, former ones too: there are claims on their records."""
+        known = as_object(self.organisations)
+        return {one: self.name(one) for one, row in sorted(known.items()) if as_object(row).get("role") == HOSPITAL}
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:

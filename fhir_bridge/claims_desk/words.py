@@ -145,13 +145,26 @@ CLAIM_WORDS: Final[Words] = {
     "claims.judge.again": ("重新收集证据并核查", "Gather the evidence anew and judge"),
     "claims.judge.progress": ("正在收集证据", "The evidence is being gathered"),
     "claims.failure.title": ("没有提供证据的医院", "Hospitals that told nothing"),
+    "claims.failure.unheard": ("没有答复的医院", "Hospitals that did not answer"),
+    "claims.failure.unheard.lead": (
+        "{time} 询问未果。每次重新收集证据时会再次询问；已有的证据仍然有效。",
+        (
+            "Asked in vain {time}. They are asked again each time that the evidence is gathered; what they told "
+            "before stays in it."
+        ),
+    ),
     "claims.failure.case.no_grant": ("患者尚未授权", "the patient has permitted nothing yet"),
+    "claims.failure.case.permission_ended": (
+        "患者的授权已收回或到期",
+        "the patient's permission was withdrawn, or has ended",
+    ),
     "claims.failure.release.nothing": (
         "没有可出示的：未授权、没有这些记录，或患者已拒绝",
         "it has nothing to show: not permitted, no such records, or the patient has said no",
     ),
-    "claims.failure.peer.unreachable": ("医院节点暂时无法连接", "it does not answer now"),
-    "claims.failure.peer.timeout": ("医院节点没有及时答复", "it did not answer in time"),
+    "claims.failure.peer.unreachable": ("无法连接", "it cannot be reached"),
+    "claims.failure.peer.timeout": ("没有及时答复", "it did not answer in time"),
+    "claims.failure.peer.other": ("暂时无法答复", "it cannot answer at the moment"),
     "claims.failure.other": ("医院没有提供，请稍后重试", "it gave nothing; try again later"),
     "claims.bundle.get": ("下载证据包（zip）", "Download the evidence (zip)"),
     "claims.bundle.verify": ("离线核查网页", "The page that checks it offline"),
@@ -169,6 +182,7 @@ CLAIM_WORDS: Final[Words] = {
     "claims.graph.who": ("谁", "Who"),
     "claims.graph.what": ("什么", "What"),
     "claims.graph.items": ("证明包第 {numbers} 项", "items {numbers} of the bundle"),
+    "claims.graph.items.one": ("证明包第 {numbers} 项", "item {numbers} of the bundle"),
     "claims.lane.hospital": ("医院", "Hospital"),
     "claims.lane.patient": ("患者", "Patient"),
     "claims.lane.ledger": ("账本", "Ledger"),

@@ -33,6 +33,7 @@ from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
 from medchain.node.exchange import ClaimWish, ReceivedDisclosure
+from medchain.node.grant_search import Permission
 from medchain.node.ledger_node import LedgerNode
 from medchain.node.log import Log
 from medchain.node.proofs import zip_bundle
@@ -40,6 +41,9 @@ from medchain.node.trace import WantedItem, body_opening, export_claim
 
 NO_GRANT: Final = "case.no_grant"
 """Why nothing came of a hospital: there is no permission."""
+
+ENDED: Final = "case.permission_ended"
+"""Why nothing came of a hospital: there was a permission, and it has ended or been withdrawn."""
 
 _ASKED: Final = "asked"
 _JUDGED: Final = "judged"
@@ -59,6 +63,10 @@ class ClaimGrants(Protocol):
 
     def for_claim(self, claim: bytes) -> list[tuple[str, bytes]]:
         """List our grants in force for one claim alone, with their custodians, without asking anybody."""
+        ...
+
+    def permissions(self, claim: bytes) -> list[Permission]:
+        """List what was permitted for one claim alone, in force or not, without asking anybody."""
         ...
 
 
@@ -142,7 +150,7 @@ class Gathering:
         tell(_ASKED, 0, total)
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             asked = threads.submit(self._question, content, before, is_fresh=is_fresh)
-            for one in threads.map(lambda org_id: self._heard(org_id, claim, content), missing):
+            for one in threads.map(lambda org_id: self._heard(org_id, claim, content, before), missing):
                 heard.append(one)
                 tell(_ASKED, len(heard), total)
             question = asked.result()
@@ -161,13 +169,20 @@ class Gathering:
         found = self._parts.asker.inquire(content.row)
         return before.question if is_known and found.state not in (Asked.KNOWN, Asked.UNKNOWN) else found
 
-    def _heard(self, org_id: str, claim: ClaimFile, content: CaseContent) -> _Heard:
+    def _heard(self, org_id: str, claim: ClaimFile, content: CaseContent, before: Answers) -> _Heard:
         """Ask one hospital; what goes wrong is what came of it."""
         try:
             return _Heard(org_id, self._disclosed(org_id, claim, content.patients.get(org_id, "")))
         except MedchainError as error:
-            _LOG.info("disclosure.failed", code=error.code, peer=org_id)
-            return _Heard(org_id, None, error.code)
+            was_permitted = error.code == NO_GRANT and self._was_permitted(org_id, claim, before)
+            code = ENDED if was_permitted else error.code
+            _LOG.info("disclosure.failed", code=code, peer=org_id)
+            return _Heard(org_id, None, code)
+
+    def _was_permitted(self, org_id: str, claim: ClaimFile, before: Answers) -> bool:
+        """Tell whether there ever was a permission under which a hospital told something, or could have."""
+        permitted = {one.custodian for one in self._parts.finder.permissions(claim.digest)}
+        return org_id in permitted or org_id in before.told
 
     def _disclosed(self, org_id: str, claim: ClaimFile, patient: str) -> Told:
         """Ask one hospital for what the claim needs of its records, under the first permission that gives any.

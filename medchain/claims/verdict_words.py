@@ -19,7 +19,7 @@ from medchain.errors import InputError
 from medchain.ledger.evidence.lines.consent import NOBODY
 from medchain.ledger.evidence.verdict import Finding
 from medchain.ledger.invoice import Amount
-from medchain.record_types import TYPES
+from medchain.record_types import TYPES, record_text
 
 INSTANTS: Final = frozenset({"entered", "event", "last", "when"})
 """Arguments that are Unix seconds; ``first`` and ``last`` of `source.registered` too."""
@@ -368,7 +368,6 @@ LANGUAGES: Final = ("zh", "en")
 """In the order in which words stand everywhere here."""
 
 _DAY: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})")
-_REFERENCE: Final = re.compile(r"([A-Za-z]+)/([A-Za-z0-9.-]{1,64})")
 _COUNTED: Final = re.compile(r"([A-Za-z]+) ([0-9]+)")
 
 
@@ -444,8 +443,8 @@ def _written(finding: Finding, name: str, place: int, zone: tzinfo) -> str | int
         return BETWEEN[place].join(_word(one, place) for one in str(value).split(", "))
     if name in DAYS and isinstance(value, str):
         return _dated(value, place)
-    if name == REFERENCE and place == 0:
-        return _record(str(value))
+    if name == REFERENCE:
+        return record_text(str(value), LANGUAGES[place])
     return value
 
 
@@ -456,12 +455,6 @@ def _word(name: str, place: int) -> str:
         return VALUES.get(name, (name, name))[place]
     kind = TYPES.get(counted[1], counted[1]) if place == 0 else counted[1]
     return COUNTED_TYPE[place].format(name=kind, count=counted[2])
-
-
-def _record(reference: str) -> str:
-    """Call a record by the Chinese name of its type; an address stays as it is."""
-    found = _REFERENCE.fullmatch(reference)
-    return reference if found is None or found[1] not in TYPES else f"{TYPES[found[1]]} {found[2]}"
 
 
 def _money(minor: int, currency: str) -> str:

@@ -56,6 +56,7 @@ ERRORS: Final[Mapping[str, Text]] = {
         "正在收集的证据过多，请稍后再试。", "The evidence of too many cases is being gathered; try again later."
     ),
     "case.no_grant": Text("没有患者的同意。", "There is no permission."),
+    "case.permission_ended": Text("患者的同意已收回或到期。", "The permission was withdrawn, or has ended."),
     "case.unjudged": Text("该案尚未判定。", "This case was not judged yet."),
     "case.unknown": Text("没有这个案件。", "There is no such case."),
 }

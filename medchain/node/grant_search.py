@@ -21,7 +21,7 @@ from medchain.errors import InputError, MedchainError
 from medchain.ledger.kinds import consent as consents
 from medchain.ledger.kinds import grant as grants
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S, names, short_text
-from medchain.ledger.object import Body, StateRecord, in_force
+from medchain.ledger.object import ACTIVE, Body, StateRecord, in_force
 from medchain.ledger.one_claim import PURPOSE, OneClaim, one_claim_in
 from medchain.ledger.request import ReleaseRequest
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
@@ -196,6 +196,23 @@ class GrantDesk:
         return bool(self._holdings.choose(asked, standing, token).records)
 
 
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a patient has permitted for one claim, as this node's own ledger has it.
+
+    Attributes:
+        custodian: org_id of who lets this organisation ask.
+        position: of the entry by which it does.
+        time: when that was accepted, Unix seconds.
+        ended: since when it does no more; None while it does.
+    """
+
+    custodian: str
+    position: int
+    time: int
+    ended: int | None
+
+
 class Heads(Protocol):
     """Bodies that this organisation holds; `medchain.node.bodies.BodyShelf`."""
 
@@ -329,6 +346,40 @@ class GrantFinder:
         heads = ((key, self.ledger.record(key)) for key in self.of_claim(claim))
         living = {key for key, head in heads if head is not None and in_force(head, self.clock() // DAY_S)}
         return self._under(living, PURPOSE, (ANY_TYPE,), claim)
+
+    def permissions(self, claim: bytes) -> list[Permission]:
+        """List what was permitted to this organisation for one claim alone, in force or not, the oldest first.
+
+        Args:
+            claim: its digest, 32 bytes.
+        """
+        pairs = [(consent, grant) for consent in self.of_claim(claim) for grant in self.below(consent)]
+        found = (self._permission(consent, grant) for consent, grant in pairs)
+        return sorted((one for one in found if one is not None), key=lambda one: (one.position, one.custodian))
+
+    def _permission(self, consent: bytes, key: bytes) -> Permission | None:
+        """Tell how a grant of another organisation to this one stands; None for what is no such grant."""
+        body, history = self.bodies.terms(key), self.ledger.history(key)
+        if body is None or not history:
+            return None
+        try:
+            grant = grants.read(body.content)
+        except InputError:
+            return None
+        if grant.recipient != self.org_id or grant.custodian == self.org_id:
+            return None
+        began = history[-1].since
+        ends = [end for one in (consent, key) if (end := self._ended(one)) is not None]
+        return Permission(grant.custodian, began, self.ledger.block_at(began).time, min(ends, default=None))
+
+    def _ended(self, key: bytes) -> int | None:
+        """Tell since when an object is not in force; None while it is, Unix seconds."""
+        head = self.ledger.record(key)
+        if head is None or in_force(head, self.clock() // DAY_S):
+            return None
+        if head.status == ACTIVE and head.expires is not None:
+            return (head.expires + 1) * DAY_S
+        return self.ledger.block_at(head.since).time
 
     def _under(
         self, permitting: Collection[bytes], purpose: str, resource_types: Sequence[str], claim: bytes | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_o
 from tests.unit.fhir_bridge.claims_desk.judged import GREEN, judge
 from tests.unit.medchain.claims.filed import content
 from tests.unit.medchain.claims.questions import row
-from tests.unit.medchain.node.federation import ANXIN, RENHE
+from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE, ROLES
 
 PAGE = "/claims/cases"
 NUMBERS = (f"AX{number:05}" for number in itertools.count(1))
@@ -145,7 +146,8 @@ def test_the_page_of_a_claim_has_the_seven_lines_the_graph_and_the_same_as_a_tab
     for key in nodes | {"verdict"}:
         assert page.text.count(f'href="#node-{key}"') == 1
         assert page.text.count(f'<tr id="node-{key}"') == 1
-    assert "items 4 of the bundle" in said
+    assert "item 4 of the bundle" in said
+    assert "items 0, 1, 2, 3 of the bundle" in said
     assert "style=" not in page.text
 
 
@@ -246,6 +248,37 @@ def test_a_claim_is_judged_and_its_evidence_is_a_file_that_says_the_same(insuran
     for line in shown_lines(verdict, "en", str):
         assert f"{line.name} {'✓!✕'[['green', 'amber', 'red'].index(line.colour)]} {line.word}" in said
     assert code_of(insurance.desk(role=Role.AUDITOR).get(f"{place}/bundle")) == "session.role"
+
+
+def test_who_did_not_answer_is_told_from_who_told_nothing_and_when_it_is_asked_again_is_said(insurance, monkeypatch):
+    case = filed(insurance)
+    show = insurance.insurer.local.operations["case.show"]
+    failures = {RENHE: "peer.unreachable", "tongji-hospital": "case.permission_ended", "x": "peer.busy"}
+    told = {"failures": failures, "judged_at": NOW}
+    monkeypatch.setitem(insurance.insurer.local.operations, "case.show", lambda document: {**show(document), **told})
+    said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+    nothing, unheard = said.index("Hospitals that told nothing"), said.index("Hospitals that did not answer")
+    assert "permission was withdrawn, or has ended" in said[nothing:unheard]
+    assert "it cannot be reached" in said[unheard:]
+    assert "it cannot answer at the moment" in said[unheard:]
+    assert "Asked in vain 1 Dec 2026" in said[unheard:]
+    assert "asked again each time that the evidence is gathered" in said[unheard:]
+    monkeypatch.setitem(told, "failures", {RENHE: "peer.unreachable"})
+    said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+    assert "Hospitals that told nothing" not in said
+
+
+def test_claims_are_narrowed_by_hospitals_and_by_nobody_else(insurance):
+    page = insurance.desk().get(PAGE).text
+    offered = re.findall(r'value="([^"]+)"', page[page.index('id="hospital"') : page.index('name="order"')])
+    assert RENHE in offered
+    assert {one for one in offered if ROLES[one] != "hospital"} == set()
+
+
+def test_in_chinese_records_are_called_as_people_call_them(insurance, case):
+    said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=zh"))
+    assert "病情与诊断 d1 · 就诊 e1" in said
+    assert "Condition/d1" not in said
 
 
 def test_who_pastes_a_claim_sees_its_verdict_at_once(insurance):

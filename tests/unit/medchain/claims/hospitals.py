@@ -17,6 +17,7 @@ from medchain.errors import UnavailableError
 from medchain.ledger.members import organisation_content
 from medchain.node.alarms import AlarmBook
 from medchain.node.exchange import ClaimWish, ReceivedDisclosure
+from medchain.node.grant_search import Permission
 from medchain.ordering.receipt import Refused
 from tests.unit.medchain.claims.questions import CODE, TONGJI_CODE, Audit, Register
 from tests.unit.medchain.ledger.world import (
@@ -82,6 +83,9 @@ class Finder:
     def for_claim(self, claim):
         return self.hospitals.for_claim(claim)
 
+    def permissions(self, claim):
+        return self.hospitals.permissions(claim)
+
 
 @dataclass
 class Hospitals:
@@ -97,6 +101,7 @@ class Hospitals:
     asked: list[Json] = field(default_factory=list)
     grants: Callable[..., list[bytes]] = lambda *_asked: []
     for_claim: Callable[[bytes], list[tuple[str, bytes]]] = lambda _claim: []
+    permissions: Callable[[bytes], list[Permission]] = lambda _claim: []
     disclose: Callable[[ClaimWish], ReceivedDisclosure] = lambda _wish: pytest.fail("nobody was to be asked")
 
     def asks(self, document: Json) -> Json:

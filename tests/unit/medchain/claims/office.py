@@ -69,6 +69,7 @@ class Office:
         self.hospitals.federation.down.clear()
         self.hospitals.grants = self.finds
         self.hospitals.for_claim = lambda _claim: []
+        self.hospitals.permissions = lambda _claim: []
         self.hospitals.disclose = self.exchange.asker().request_disclosure
 
     def cases(self, org_id: str = ANXIN) -> CaseClient:

@@ -14,6 +14,7 @@ from medchain.errors import NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.invoice import amount_of
+from medchain.node.grant_search import Permission
 from medchain.node.packed import unpack_bundle
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.office import GIVEN, Office
@@ -147,6 +148,22 @@ def test_without_a_permission_it_is_said_that_there_is_none_and_nothing_is_asked
     assert {"consent.none", "source.missing"} <= codes(case)
     assert (case["colour"], lines(case)["unclaimed"]) == ("red", "green")
     assert json.loads(verified(office, cases.bundle(case["id"])).claim.encode()) == case["verdict"]
+
+
+def test_where_a_permission_for_the_claim_has_ended_that_is_said_and_not_that_there_was_none(office, cases):
+    office.hospitals.grants = lambda *_asked: []
+    office.hospitals.permissions = lambda _claim: [Permission(RENHE, 7, NOW - 100, NOW - 10)]
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failures"] == {RENHE: "case.permission_ended"}
+
+
+def test_what_was_told_before_the_permission_ended_stays_and_it_is_said_that_it_has(office, cases):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failures"] == {}
+    office.hospitals.grants = lambda *_asked: []
+    again = cases.judge(case["id"], is_fresh=True)
+    assert again["failures"] == {RENHE: "case.permission_ended"}
+    assert codes(again) == codes(case)
 
 
 def test_a_hospital_that_refuses_is_said_to(office, cases):

@@ -214,6 +214,15 @@ def test_what_is_for_one_claim_is_found_for_that_claim_alone_and_first(desks):
     assert here == [{"custodian": RENHE, "grant": for_claim}]
     assert desks.local(ANXIN).call("exchange.claim", {"claim": "0d" * 32})["grants"] == []
     assert desks.local(TONGJI).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
+    finder, ledger = desks.nodes[ANXIN].finder, desks.federation.sites[ANXIN].ledger
+    [given] = finder.permissions(CLAIM)
+    began = ledger.version(unhex(for_claim, 32), 1).since
+    assert (given.custodian, given.position, given.ended) == (RENHE, began, None)
+    assert given.time == ledger.block_at(began).time
+    assert finder.permissions(b"\x0d" * 32) == desks.nodes[TONGJI].finder.permissions(CLAIM) == []
     desks.withdraw(phone, narrow)
     desks.settle(narrow, 2)
+    desks.everywhere(narrow, 2)
+    [given] = finder.permissions(CLAIM)
+    assert given.ended == ledger.block_at(ledger.record(unhex(narrow, 32)).since).time
     assert desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
