@@ -12,7 +12,7 @@ from typing import Final
 
 from fhir_bridge.claim_audit import NOT_KNOWN, Stored, stored_by
 from fhir_bridge.claim_case import CaseReader, NodeRecords, ToldRecord
-from fhir_bridge.claim_profile import AUTHORS, STAFF, opened_numbers, pattern_of
+from fhir_bridge.claim_profile import AUTHORS, STAFF, opened_kind, opened_numbers, pattern_of
 from fhir_bridge.claim_statements import CaseStatements
 from fhir_bridge.document import Resource, member, object_of, objects_of
 from medchain.crypto.commitment import NO_FIELDS
@@ -92,7 +92,7 @@ def _opening(told: ToldRecord) -> bytes | None:
     if opened is None or opened.field_root == NO_FIELDS or told.record.shown.blob is not None:
         return None
     fields = record_fields(opened.content)
-    pattern, numbers = pattern_of(type_of(told.reference)), opened_numbers(told.shown)
+    pattern, numbers = pattern_of(type_of(told.reference)), opened_numbers(told.shown) | opened_kind(told.shown)
     names = [name.decode() for name, _ in fields]
     shown = [place for place, name in enumerate(names) if name in numbers or pattern.fullmatch(name)]
     return show_fields(opened, fields, shown)

@@ -14,6 +14,7 @@ from typing import Final
 
 from fhir_bridge.document import Resource, object_of, objects_of
 from fhir_bridge.invoice_register import ISSUER, SYSTEM
+from medchain.ledger.evidence.windows import DEATH_CERTIFICATION
 
 _NAMED: Final = ("/resourceType", "/id", "/status")
 _PERIOD: Final = ("/period/start", "/period/end")
@@ -121,9 +122,6 @@ PAPERS: Final = frozenset({"Claim", "Coverage", "DocumentReference", "Explanatio
 INPATIENT: Final = frozenset({"ACUTE", "IMP", "NONAC"})
 """Classes of an Encounter (v3-ActCode) that are stays."""
 
-DEATH_CERTIFICATION: Final = "308646001"
-"""SNOMED CT's code of an encounter in which a death is certified: it comes after the death."""
-
 _SNOMED: Final = "http://snomed.info/sct"
 _SURGICAL: Final = "387713003"
 _ICD_10: Final = re.compile(
@@ -158,6 +156,18 @@ def opened_numbers(invoice: Resource) -> frozenset[str]:
             found += (f"/identifier/{place}/system", f"/identifier/{place}/value")
     if object_of(object_of(invoice.get("issuer")).get("identifier")).get("system") == ISSUER:
         found += ("/issuer/identifier/system", "/issuer/identifier/value")
+    return frozenset(found)
+
+
+def opened_kind(encounter: Resource) -> frozenset[str]:
+    """List the pointers of what says that a death was certified at an Encounter; of no other kind is anything said."""
+    kinds = encounter.get("type") if encounter.get("resourceType") == "Encounter" else None
+    found: list[str] = []
+    for place, kind in enumerate(kinds if isinstance(kinds, list) else []):
+        codings = object_of(kind).get("coding")
+        for at, coding in enumerate(codings if isinstance(codings, list) else []):
+            if object_of(coding).get("code") == DEATH_CERTIFICATION:
+                found.append(f"/type/{place}/coding/{at}/code")
     return frozenset(found)
 
 

@@ -8,7 +8,7 @@ Source: `docs/spec/claim-disclosure.md` 5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import orjson
@@ -16,7 +16,6 @@ import orjson
 from fhir_bridge.claim_case import SECOND_US, CaseReader, ToldRecord
 from fhir_bridge.claim_profile import (
     COUNTED,
-    DEATH_CERTIFICATION,
     INPATIENT,
     PAPERS,
     STAFF,
@@ -27,14 +26,13 @@ from fhir_bridge.claim_profile import (
 from fhir_bridge.document import Resource, member, object_of, objects_of
 from medchain.dates import span_of
 from medchain.ledger.citation import AGE, CODE, STAY, Ask, type_of
+from medchain.ledger.evidence.claim_reading import day_written
 from medchain.ledger.evidence.statements import REVOKED, UNKNOWN, VALID, Fact
+from medchain.ledger.evidence.windows import DEATH_CERTIFICATION, EMERGENCIES_BEFORE_S, midnight
 from medchain.ledger.kinds.content import DAY_S, Period
 from medchain.node.emergency import MOST_NOTED, noted_for
 from medchain.node.event_time import event_span
 from medchain.store.records import RecordVersion
-
-BEFORE_S: Final = 30 * DAY_S
-"""How long before a claim, and before its services, emergency accesses are told of."""
 
 BEYOND_S: Final = 92 * DAY_S
 """How far a claim's services may reach beyond what is told of it: who asks names them, and no claim is seen here."""
@@ -45,22 +43,23 @@ _ENCOUNTER: Final = "Encounter"
 class CaseStatements:
     """Derives the statements of one case."""
 
-    __slots__ = ("_case", "_reader", "_times", "_zone")
+    __slots__ = ("_case", "_reader", "_times", "_visits", "_zone")
 
     def __init__(self, reader: CaseReader) -> None:
         """Use a case's records."""
         self._case = reader.case
         self._reader = reader
         self._times = Period(reader.case.time, reader.case.time)
+        self._visits: list[str] = []
         self._zone = reader.node.zone
 
     def of(self, told: Sequence[ToldRecord]) -> Iterator[Fact]:
         """Derive all statements."""
-        self._times = self._told_times(told)
+        encounters = [one for one in told if type_of(one.reference) == _ENCOUNTER]
+        self._times, self._visits = self._told_times(told), _days_shown(encounters)
         by_reference = {one.reference: one for one in told}
         for ask in self._case.citation.asks:
             yield from self._asked(ask, by_reference)
-        encounters = [one for one in told if type_of(one.reference) == _ENCOUNTER]
         for one in encounters:
             yield from self._of_encounter(one.reference)
         for one in told:
@@ -168,10 +167,10 @@ class CaseStatements:
             return
         others = [one for one in told if not self._is_certification(one)]
         if len(others) < len(told):
-            days = [self._reader.day(one.edition.event.start) for one in others if one.edition.event is not None]
+            days = [*_days_shown(others), *self._days_of_deeds(others)]
             if not days:
                 return
-            day = min(day, max(days).isoformat())
+            day = min(day, max(days))
         day = self._before_discharge(others, date.fromisoformat(day)).isoformat()
         died = span_of(member(patient, "deceasedDateTime"), self._zone) if "deceasedDateTime" in patient else None
         if died is None and "deceasedDateTime" in patient:
@@ -179,13 +178,17 @@ class CaseStatements:
         is_alive = died is None or date.fromisoformat(day) <= self._reader.day((died.high - 1) // SECOND_US)
         yield Fact("alive_on", {"day": day}, is_alive)
 
+    def _days_of_deeds(self, told: Sequence[ToldRecord]) -> set[str]:
+        """Tell on which days something was begun: nothing is done to a patient by papers."""
+        kept = [one.edition.event for one in told if type_of(one.reference) not in PAPERS]
+        return {self._reader.day(one.start).isoformat() for one in kept if one is not None}
+
     def _before_discharge(self, told: Sequence[ToldRecord], day: date) -> date:
         """Return the day before, where a stay of at least a night ended on a day and nothing was done on it."""
-        spans = [(type_of(one.reference), one.edition.event) for one in told]
-        known = [(kind, span) for kind, span in spans if span is not None]
-        begun = {self._reader.day(span.start) for kind, span in known if kind not in PAPERS}
-        ended = {self._reader.day(span.end) for kind, span in known if kind == _ENCOUNTER and span.end is not None}
-        return day - timedelta(days=1) if day in ended and day not in begun else day
+        visits = [one.edition.event for one in told if type_of(one.reference) == _ENCOUNTER]
+        ended = {self._reader.day(one.end) for one in visits if one is not None and one.end is not None}
+        is_quiet = day in ended and day.isoformat() not in self._days_of_deeds(told)
+        return day - timedelta(days=1) if is_quiet else day
 
     def _is_certification(self, told: ToldRecord) -> bool:
         """Tell whether a record is an encounter in which a death is certified, or belongs to one."""
@@ -238,22 +241,27 @@ class CaseStatements:
         return Period(min(times), max(times)) if times else self._times
 
     def _days_of_services(self) -> tuple[str, str]:
-        """Return first and last day of the claim's services, no further from what is told of than `BEYOND_S`."""
+        """Return first and last day of the claim's services, no further from what is told of than `BEYOND_S`.
+
+        The days of encounters that are told of are among them, whatever the claim says: who judges sees those.
+        """
         low = self._reader.day(max(0, self._times.start - BEYOND_S)).isoformat()
         high = self._reader.day((self._times.end or self._times.start) + BEYOND_S).isoformat()
         citation = self._case.citation
-        return min(max(citation.first_day, low), high), max(min(citation.last_day, high), low)
+        first, last = min(max(citation.first_day, low), high), max(min(citation.last_day, high), low)
+        return min([first, *self._visits]), max([last, *self._visits])
 
     def _emergencies(self) -> Iterator[Fact]:
         """Count the emergencies in which people from here looked at this patient's records, here or elsewhere.
 
-        What was given to another hospital in its own emergency says nothing of a claim of this one.
+        What came after the claim was not before it, however late it is asked for; and what was given to another
+        hospital in its own emergency says nothing of a claim of this one.
         """
-        citation, to = self._case.citation, self._case.time
-        began = int(datetime.fromisoformat(self._days_of_services()[0]).replace(tzinfo=UTC).timestamp())
-        begun = max(min(began, citation.created), self._times.start - BEYOND_S)
-        window: dict[str, str | int] = {"from": max(0, begun - BEFORE_S), "to": to}
-        after, own = int(window["from"]), self._identifiers()
+        created, first = self._case.citation.created, midnight(self._days_of_services()[0])
+        after = max(0, min(first, max(created, self._times.start - BEYOND_S)) - EMERGENCIES_BEFORE_S)
+        to = max(after, min(created, self._case.time))
+        window: dict[str, str | int] = {"from": after, "to": to}
+        own = self._identifiers()
         rows = [(row, noted_for(row)) for row in self._reader.node.records.emergencies(after, limit=MOST_NOTED)]
         times = [
             row.time
@@ -270,6 +278,13 @@ class CaseStatements:
         rows = objects_of(self._reader.patient().get("identifier"))
         named = [(member(one, "system"), member(one, "value")) for one in rows]
         return frozenset(text for system, value in named if value for text in (value, f"{system}|{value}"))
+
+
+def _days_shown(told: Sequence[ToldRecord]) -> list[str]:
+    """List the days of encounters as they are written, which is how they are opened."""
+    periods = [object_of(one.shown.get("period")) for one in told if type_of(one.reference) == _ENCOUNTER]
+    days = [day_written(member(one, end)) for one in periods for end in ("start", "end")]
+    return [day for day in days if day is not None]
 
 
 def _is_stay(encounter: Resource) -> bool:

@@ -967,7 +967,8 @@ def stay_that_is_hidden_behind_days_of_the_claim(ledger: Ledger) -> Made:
     s.claimed(billablePeriod={"start": before, "end": before}).permitted().given()
     s.policy = replace(s.policy, end=before)
     s.paper("Encounter").opened = ("/class",)
-    return made(s, amber={"coverage.unknown"})
+    # What the hospital states is of the stay's days, not of those that the claim names.
+    return made(s, amber={"coverage.unknown", "flags.unknown"})
 
 
 @alone
@@ -996,34 +997,134 @@ def _flag(name: str, codes: Mapping[str, set[str]], *facts: Callable[[Scene], Fa
     case(make)
 
 
-def _stay(value: int | None) -> Callable[[Scene], Fact]:
-    return lambda s: Fact("overlapping_stays", {"end": day(s.ended), "start": day(s.began)}, value)
+def _days(name: str, value: int | None, before: int = 0, after: int = 0) -> Callable[[Scene], Fact]:
+    """State something of the days of the stay, and of some before and after them."""
+    return lambda s: Fact(name, {"end": day(s.ended + after * DAY_S), "start": day(s.began - before * DAY_S)}, value)
 
 
-def _emergency(name: str, value: int) -> Callable[[Scene], Fact]:
-    return lambda s: Fact(name, {"from": s.began, "to": s.ended}, value)
+def _stay(value: int | None, **days: int) -> Callable[[Scene], Fact]:
+    return _days("overlapping_stays", value, **days)
+
+
+def _emergency(name: str, value: int, before_s: int = 0, after_s: int = 0) -> Callable[[Scene], Fact]:
+    """State something of the time up to the claim, and of some before and after it."""
+    return lambda s: Fact(name, {"from": s.window()["from"] - before_s, "to": s.window()["to"] + after_s}, value)
 
 
 def _credential(value: str) -> Callable[[Scene], Fact]:
     return lambda s: Fact("credential", {"day": day(s.ended), "reference": s.paper("Procedure").reference}, value)
 
 
-def _alive(value: bool | None) -> Callable[[Scene], Fact]:
-    return lambda s: Fact("alive_on", {"day": day(s.ended)}, value)
+def _alive(value: bool | None, days: int = 0) -> Callable[[Scene], Fact]:
+    """State whether the patient lived, days after the stay ended."""
+    return lambda s: Fact("alive_on", {"day": day(s.ended + days * DAY_S)}, value)
 
+
+_UNKNOWN = {"amber": {"flags.unknown"}}
+_NONE = {"green": {"flags.none"}}
 
 _flag("overlapping_stays", {"amber": {"flags.overlap"}}, _stay(1))
-_flag("stays_that_are_not_told", {"amber": {"flags.unknown"}}, _stay(None))
+_flag("overlapping_stays_of_more_days", {"amber": {"flags.overlap"}}, _stay(1, before=9, after=9))
+_flag("stays_that_are_not_told", _UNKNOWN, _stay(None))
+_flag("stays_of_days_that_begin_later", _UNKNOWN, _stay(0, before=-1))
+_flag("stays_of_days_that_end_earlier", _UNKNOWN, _stay(0, after=-1))
+_flag("stays_of_another_month", _UNKNOWN, _stay(3, before=60, after=-30))
+_flag("stays_of_what_is_no_day", _UNKNOWN, lambda _: Fact("overlapping_stays", {"end": "9", "start": "0"}, 0))
 _flag("after_death", {"red": {"flags.after_death"}}, _alive(value=False))
-_flag("death_that_is_not_told", {"amber": {"flags.unknown"}}, _alive(value=None))
+_flag("death_that_is_not_told", _UNKNOWN, _alive(value=None))
+_flag("life_of_an_earlier_day", _UNKNOWN, _alive(value=True, days=-2))
+_flag("life_of_what_is_no_day", _UNKNOWN, lambda _: Fact("alive_on", {"day": "9999"}, value=True))
+_flag("discharged_on_the_day_after_the_last_one_alive", _NONE, _alive(value=True, days=-1))
+_flag("dead_since", _UNKNOWN, _alive(value=False, days=1))
 _flag(
     "emergency_access",
     {"amber": {"flags.emergency"}},
     _emergency("emergency_accesses", 1),
     _emergency("last_emergency_access", 1_800_000_000),
 )
+_flag(
+    "emergency_access_of_a_longer_time_before", {"amber": {"flags.emergency"}}, _emergency("emergency_accesses", 1, 9)
+)
+_flag("emergency_accesses_of_a_time_that_begins_later", _UNKNOWN, _emergency("emergency_accesses", 0, -1))
+_flag("emergency_accesses_of_a_time_before_the_claim", _UNKNOWN, _emergency("emergency_accesses", 0, 0, -DAY_S - 1))
 _flag("revoked_credential", {"red": {"flags.credential"}}, _credential("revoked"))
-_flag("valid_credential", {"green": {"flags.none"}}, _credential("valid"))
+_flag("valid_credential", _NONE, _credential("valid"))
+
+
+def _later(ledger: Ledger) -> Scene:
+    """Have the hospital asked forty days after the claim."""
+    s = scene(ledger).stay().register().claimed()
+    ledger.block(ledger.author.anchor(), at=s.now + 40 * DAY_S)
+    return s.permitted().given()
+
+
+@case
+def asked_long_after_the_claim(ledger: Ledger) -> Made:
+    """What is told of emergencies ends with the claim."""
+    s = _later(ledger)
+    assert s.window()["to"] == s.made < s.now - 39 * DAY_S
+    return made(s, green={"flags.none"})
+
+
+@case
+def emergency_access_long_after_the_claim(ledger: Ledger) -> Made:
+    """A hospital that counts until it is asked says nothing of the time before the claim."""
+    s = _later(ledger)
+    window = {"from": s.window()["from"], "to": s.now}
+    s.facts = [Fact("emergency_accesses", window, 1), Fact("last_emergency_access", window, s.now - 60)]
+    return made(s.disclosed(), amber={"flags.unknown"})
+
+
+@case
+def emergency_access_before_a_claim_that_does_not_say_when_it_was_made(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register().claimed()
+    del s.claim["created"]
+    s.content = json.dumps(s.claim).encode()
+    s.permitted().given()
+    s.facts = [_emergency("emergency_accesses", 2)(s)]
+    return made(s.disclosed(), amber={"flags.emergency"})
+
+
+@case
+def services_after_death_that_only_the_claim_names(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    period = {"start": instant(s.began), "end": instant(s.ended + 3 * DAY_S)}
+    s.claimed(billablePeriod=period).permitted().given()
+    s.facts = [_alive(value=False, days=2)(s)]
+    return made(s.disclosed(), red={"flags.after_death"})
+
+
+@case
+def death_that_is_certified_after_the_stay(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    later = s.ended + 6 * 3600
+    s.papers.append(_certificate(s, Period(later, later + 900), "308646001"))
+    s.register(at=later + DAY_S).claimed().permitted().given()
+    s.facts = [_stay(0, after=1)(s), _alive(value=True, days=-1)(s)]
+    return made(s.disclosed(), green={"flags.none"})
+
+
+@case
+def visit_after_the_last_day_alive(ledger: Ledger) -> Made:
+    """A visit of another kind is a service to somebody who lives."""
+    s = scene(ledger).stay()
+    later = s.ended + DAY_S
+    s.papers.append(_certificate(s, Period(later, later + 900), "185349003"))
+    s.register(at=later + DAY_S).claimed().permitted().given()
+    s.facts = [_stay(0, after=1)(s), _alive(value=True, days=-1)(s)]
+    return made(s.disclosed(), amber={"flags.unknown"})
+
+
+def _certificate(s: Scene, event: Period, code: str) -> Paper:
+    """Write a visit of a kind."""
+    content = {
+        "resourceType": "Encounter",
+        "id": f"v{s.number}",
+        "class": {"code": "AMB"},
+        "period": {"start": instant(event.start), "end": instant(event.end)},
+        "type": [{"coding": [{"code": code}]}],
+    }
+    return Paper(As.ENCOUNTER, content, event, ("/class", "/period", "/type"))
 
 
 @case

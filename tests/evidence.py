@@ -390,10 +390,9 @@ class Scene:
         for paper in self.papers:
             if paper.role is As.CITED:
                 counts[paper.content["resourceType"]] = counts.get(paper.content["resourceType"], 0) + 1
-        window = {"from": self.began - 30 * DAY_S, "to": self.now}
         told = [
             Fact("alive_on", {"day": day(self.ended)}, value=True),
-            Fact("emergency_accesses", window, 0),
+            Fact("emergency_accesses", self.window(changes.get("time")), 0),
             Fact("overlapping_stays", {"end": day(self.ended), "start": day(self.began)}, 0),
             *(Fact("record_count", {"encounter": encounter, "type": kind}, count) for kind, count in counts.items()),
             Fact("surgery", {"encounter": encounter}, value=True),
@@ -416,6 +415,11 @@ class Scene:
         self.said = replace(made, **changes)
         self.signed = sign_disclosure(Es384Signer(seed(pen, "authentication", 1)), self.said)
         return self
+
+    def window(self, time: int | None = None) -> dict[str, int]:
+        """From thirty days before the services to the claim: of what a hospital tells of emergencies at a time."""
+        first = self.began - self.began % DAY_S
+        return {"from": first - 30 * DAY_S, "to": min(self.made, self.request.request.time if time is None else time)}
 
     # The invoice.
 

@@ -295,10 +295,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{reference} of {hospital} happened more than a day after the discharge.",
     ),
     "flags.emergency": (
-        "{hospital}此前不久有 {count} 次未经授权的急诊调阅，最近一次 {last}。",
+        "索赔之前不久，{hospital}有 {count} 次未经授权的急诊调阅，最近一次 {last}。",
         (
-            "{hospital} has {count} emergency {count:access|accesses} without consent of shortly before, the last at "
-            "{last}."
+            "{hospital} has {count} emergency {count:access|accesses} without consent of shortly before the claim, the "
+            "last at {last}."
         ),
     ),
     "flags.clock": (
@@ -306,8 +306,8 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{reference} of {hospital} names a time more than a day after it was registered: a wrong clock, or worse.",
     ),
     "flags.unknown": (
-        "{hospital}没有说明：{names}。",
-        "{hospital} does not say: {names}.",
+        "{hospital}没有就这些日期说明：{names}。",
+        "{hospital} does not say of these days: {names}.",
     ),
     "flags.after_death": (
         "患者在 {day} 已去世。",

@@ -113,7 +113,7 @@ class Demo:
         self._measured: dict[str, Json] = {}
         self._judged: list[Judged] = []
         self._statements: dict[str, tuple[str, ...]] = {}
-        self._desks = Desks(consortium, context, self.tell)
+        self._desks = Desks(consortium, context, self.tell, self._tokens.get)
         self._rates: dict[str, Rate] = {}
         self._person = Person(consortium, context, self._story, self.tell)
         self._shown = -1
@@ -219,7 +219,7 @@ class Demo:
 
     def _post(self, files: Sequence[Source], *, may_refuse: bool) -> Loader:
         """Post the bundles to hospitals and insurers; what others made may hold what a node does not take."""
-        loader = Loader(self._consortium, self._tokens.get, self._progress)
+        loader = Loader(self._consortium, self._tokens.get, self._progress, self._context.clock())
         seconds = loader.load(files)
         refused = [told for item in loader.loaded.values() for told in item.refused]
         for name, code in refused:

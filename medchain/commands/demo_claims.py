@@ -10,10 +10,12 @@ Source: `docs/spec/claim-case.md`, `docs/spec/claim-verdict.md`, `docs/spec/cons
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 
@@ -23,7 +25,7 @@ from medchain.commands import messages
 from medchain.commands.command import Context
 from medchain.commands.demo_bundles import zip_files
 from medchain.commands.demo_consortium import Consortium, Node
-from medchain.commands.demo_load import sample_story
+from medchain.commands.demo_load import FHIR_JSON, sample_story
 from medchain.commands.demo_story import PHONE, Phone
 from medchain.encoding import Json, as_list, as_object, as_objects, canonical, unbase64, unhex
 from medchain.errors import VerificationError
@@ -39,7 +41,8 @@ from medchain.node.clock import Clock
 from medchain.node.config import load_config
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.exchange_client import IN_EMERGENCY
-from medchain.node.peers import Limits
+from medchain.node.peer_auth import PeerRequest
+from medchain.node.peers import HttpPool, Limits
 from medchain.node.records import RecordService
 
 DUPLICATE: Final = "duplicate-invoice"
@@ -57,6 +60,7 @@ EXPECTED: Final[Mapping[str, frozenset[str]]] = {
 """Story → codes of what must be found, and nothing else."""
 
 _OF_MEMBERS: Final = (".tlog-proof", ".txt")
+_CREATED: Final = re.compile(rb'"created":\s*"[^"]*"')
 _MOST: Final = 100
 _SLOW: Final = Limits(timeout_s=120.0, max_bytes=64 << 20)
 _DAYS: Final = 7
@@ -199,6 +203,25 @@ class Claims:
             "staff": staff,
         }
         return len(as_list(self._call(home, IN_EMERGENCY, asked)["records"]))
+
+    def file(self, planted: Planted, token: str) -> None:
+        """Have the insurer's system take a claim in now: an emergency is before a claim that is dated after it.
+
+        Args:
+            planted: the claim.
+            token: of the insurer's node.
+        """
+        pool = HttpPool(f"http://127.0.0.1:{self._consortium.nodes[planted.insurer].web_port}", planted.insurer, None)
+        headers, place = {"Authorization": f"Bearer {token}", "Content-Type": FHIR_JSON}, f"/fhir/{planted.claim}"
+        now = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            kept = pool.request(PeerRequest("GET", place, b""), headers, _SLOW).body
+            dated, found = _CREATED.subn(f'"created":"{now}"'.encode(), kept)
+            if found != 1:
+                raise VerificationError("demo.answer", step="file")
+            pool.request(PeerRequest("PUT", place, dated), headers, _SLOW)
+        finally:
+            pool.close()
 
     def files(self, found: Found) -> dict[str, bytes]:
         """Have the insurer give the evidence bundle of a case."""

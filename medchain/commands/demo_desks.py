@@ -30,6 +30,7 @@ class Desks:
         consortium: its nodes run.
         context: of the command.
         tell: tells of progress.
+        token: org_id → a fresh access token of that node.
         found: what they found, in order.
         judged: what was said of each claim's bundle.
         paid_s: how long the genuine claim took from its arrival to its payment; None before.
@@ -38,6 +39,7 @@ class Desks:
     consortium: Consortium
     context: Context
     tell: Callable[..., None]
+    token: Callable[[str], str]
     found: list[Found] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
     paid_s: float | None = None
@@ -57,6 +59,7 @@ class Desks:
                 count = claims.break_glass(one, self.context)
                 self._expect("claim.emergency", is_true=count > 0)
                 self.tell(texts.GLASS_BROKEN, org=self._name(one.hospital), count=count)
+                claims.file(one, self.token(one.insurer))
             found = claims.settle(one, self.context.say(texts.CLAIM_REASON))
             self._judge(claims, found)
             self._expect("claim.paid", is_true=(found.paid_s is None) is bool(found.odd))

@@ -3,6 +3,8 @@
 Keeps true: what is loaded goes the way that any other system's data goes; a bundle that a node refuses is told by
 name and reason, and is not counted; nor is what was there already. What an insurer holds cites hospitals' records by
 the address that they have in the hospital's bundle, and is posted with the address that the hospital's node gave them.
+What a story tells of an emergency is posted as of today: the demo breaks the glass when it runs, and not in a year that
+the sample data have.
 Trusts the folder: whoever runs the demo chose it.
 Source: `docs/architecture.md`.
 """
@@ -17,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,8 +35,12 @@ _NAMED: Final = ("Claim/", "Patient/")
 _STORY: Final = 2
 _CLAIMS: Final = 3
 _CITED: Final = re.compile(rb"https://([a-z-]+)\.example/fhir/([A-Za-z]+)/([0-9a-f-]{36})")
+_DATE: Final = re.compile(r'"(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}:\d{2}\+08:00)?"')
+_ACCESSED: Final = "accessedAt"
 _CREATED: Final = "201"
-_FHIR_JSON: Final = "application/fhir+json"
+FHIR_JSON: Final = "application/fhir+json"
+"""What nodes take and give."""
+
 _LIMITS: Final = Limits(timeout_s=300.0, max_bytes=32 << 20)
 # Synthea writes organisations and practitioners into files of their own, to which the others refer.
 _SHARED: Final = ("hospitalinformation", "practitionerinformation", "0_hospital", "0_practitioner", "hospital")
@@ -142,7 +149,11 @@ class Loader:
     """Posts bundles: each hospital's in a thread of its own, then each insurer's."""
 
     def __init__(
-        self, consortium: Consortium, token: Callable[[str], str], tell: Callable[[int, int, int], None]
+        self,
+        consortium: Consortium,
+        token: Callable[[str], str],
+        tell: Callable[[int, int, int], None],
+        now: int,
     ) -> None:
         """Prepare.
 
@@ -150,8 +161,10 @@ class Loader:
             consortium: its nodes run.
             token: org_id → a fresh access token of that node.
             tell: told of files done, files in all, and records taken.
+            now: Unix seconds.
         """
         self._consortium = consortium
+        self._now = now
         self._token = token
         self._tell = tell
         self._lock = threading.Lock()
@@ -230,8 +243,10 @@ class Loader:
     def _post(self, pool: HttpPool, org_id: str, path: Path) -> None:
         """Post one bundle."""
         item = self.loaded[org_id]
-        headers = {"Authorization": f"Bearer {self._token(org_id)}", "Content-Type": _FHIR_JSON}
+        headers = {"Authorization": f"Bearer {self._token(org_id)}", "Content-Type": FHIR_JSON}
         bundle = as_transaction(unpack(path))
+        if path.parent.name == _STORIES:
+            bundle = self._of_today(path.name, bundle)
         try:
             request = PeerRequest("POST", "/fhir", cited(bundle, self._places) if org_id in INSURERS else bundle)
             answer = json.loads(pool.request(request, headers, _LIMITS).body)
@@ -247,6 +262,11 @@ class Loader:
         item.claimants += patients if any(place.startswith("Claim/") for place in made) else []
         if path.name.startswith(HOSPITALS + INSURERS) or path.parent.name == _STORIES:
             self._keep_places(org_id, bundle, rows)
+
+    def _of_today(self, name: str, bundle: bytes) -> bytes:
+        """Move what a story tells of an emergency to today."""
+        story = next((one for one in _stories() if name.startswith(f"{one['name']}.") and _ACCESSED in one), None)
+        return bundle if story is None else moved(bundle, story[_ACCESSED], self._now)
 
     def _keep_places(self, org_id: str, bundle: bytes, rows: Sequence[dict[str, Any]]) -> None:
         """Keep where a node has what its bundle holds, and what its claims and patients are called there."""
@@ -294,6 +314,32 @@ def _stories() -> list[dict[str, Any]]:
     """Read all planted stories."""
     found: list[dict[str, Any]] = json.loads((sample_folder().parent / f"{_STORIES}.json").read_bytes())
     return found
+
+
+def moved(bundle: bytes, began: str, now: int) -> bytes:
+    """Move what a bundle tells of a day, and of later ones, to the last whole day before now, to the same time of day.
+
+    Args:
+        bundle: FHIR JSON, whose times are those of China.
+        began: the day, or a time on it, as it is written there.
+        now: Unix seconds; what would lie after it is now.
+
+    Returns:
+        The bundle, otherwise to the letter: what was before that day stays.
+    """
+    first, zone = datetime.fromisoformat(began), datetime.fromisoformat(began).tzinfo
+    here = datetime.fromtimestamp(now, UTC).astimezone(zone)
+    days = here.date() - first.date() - timedelta(days=1)
+
+    def place(match: re.Match[str]) -> str:
+        if match[1] < began[: len(match[1])]:
+            return match[0]
+        if match[2] is None:
+            return f'"{min(datetime.fromisoformat(match[1]).date() + days, here.date()).isoformat()}"'
+        then = datetime.fromisoformat(match[1] + match[2]) + days
+        return f'"{min(then, here).isoformat(timespec="seconds")}"'
+
+    return _DATE.sub(place, bundle.decode()).encode()
 
 
 def cited(bundle: bytes, places: Mapping[tuple[str, str], str]) -> bytes:

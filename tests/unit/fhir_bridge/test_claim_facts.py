@@ -13,7 +13,7 @@ import sample_data
 from fhir_bridge import claim_case
 from fhir_bridge.claim_case import NodeRecords
 from fhir_bridge.claim_facts import MAX_CHANGED, FhirClaimFacts
-from fhir_bridge.claim_profile import category_of, is_in, is_surgery, opened_numbers, pattern_of
+from fhir_bridge.claim_profile import category_of, is_in, is_surgery, opened_kind, opened_numbers, pattern_of
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.encoding import canonical
 from medchain.ledger.citation import Ask, citation_of
@@ -391,7 +391,10 @@ def test_to_certify_a_death_after_it_is_no_service_to_the_dead(hospital):
     stay = visit(hospital, "e1", "2026-11-10T09:00:00Z", "2026-11-12T03:00:00Z")
     certified = visit(hospital, "e2", "2026-11-14T09:00:00Z", "2026-11-14T09:15:00Z", code="AMB", **kind)
     cause = put(hospital, "Condition", "c1", **ABOUT, encounter={"reference": certified})
-    assert value_of(tell(hospital, stay, certified, cause), "alive_on", day="2026-11-10") is True
+    # Who dies in a stay is discharged after it: the day before is the last one that says something.
+    assert value_of(tell(hospital, stay, certified, cause), "alive_on", day="2026-11-11") is True
+    bill = put(hospital, "Invoice", "i1", status="issued", subject={"reference": "Patient/p1"}, date="2026-11-20")
+    assert value_of(tell(hospital, stay, certified, bill), "alive_on", day="2026-11-11") is True
     assert "alive_on" not in names_of(tell(hospital, certified))
     late = visit(hospital, "e3", "2026-11-13T09:00:00Z", "2026-11-13T10:00:00Z", code="AMB")
     assert value_of(tell(hospital, stay, certified, late), "alive_on", day="2026-11-13") is False
@@ -426,8 +429,19 @@ def test_attack_an_insurer_names_wide_days_to_hear_of_stays_and_emergencies_of_m
     said = tell(hospital, report, created=0, services=("1970-01-01", "2029-12-31"))
     assert value_of(said, "overlapping_stays", start="2026-08-12", end="2027-02-12") == 1
     began = int(datetime(2026, 8, 12, tzinfo=UTC).timestamp()) - 30 * 86_400
-    assert value_of(said, "emergency_accesses", **{"from": began, "to": NOW}) == 0
+    assert value_of(said, "emergency_accesses", **{"from": began, "to": began}) == 0
     assert value_of(said, "alive_on", day="2027-02-12") is True
+
+
+def test_the_days_of_a_visit_that_is_told_of_are_stated_whatever_days_the_insurer_names(hospital):
+    """Else an insurer that names a day of its choice is told of that alone, and the stay's own days look clean."""
+    other = visit(hospital, "e2", "2026-11-02T09:00:00Z", "2026-11-13T10:00:00Z")
+    stay = visit(hospital, "e1", "2026-11-03T23:00:00-05:00", "2026-11-14T10:00:00+08:00")
+    said = tell(hospital, stay, services=("2026-11-12", "2026-11-12"))
+    assert value_of(said, "overlapping_stays", start="2026-11-03", end="2026-11-14") == 1
+    began = int(datetime(2026, 11, 3, tzinfo=UTC).timestamp()) - 30 * 86_400
+    assert value_of(said, "emergency_accesses", **{"from": began, "to": NOW}) == 0
+    assert other == "Encounter/e2"
 
 
 def test_attack_services_of_other_years_than_what_is_told_of_tell_nothing_of_those(hospital):
@@ -559,6 +573,15 @@ def test_a_check_code_and_numbers_of_others_are_not_opened():
     assert opened_numbers({"identifier": identifier}) == {"/identifier/3/system", "/identifier/3/value"}
     issuer = {"identifier": {"system": f"{forms}invoicing-party", "value": "99010002"}}
     assert opened_numbers({"issuer": issuer}) == {"/issuer/identifier/system", "/issuer/identifier/value"}
+
+
+def test_of_what_kind_an_encounter_was_is_opened_where_a_death_was_certified_and_nowhere_else():
+    other = {"coding": [{"code": "185349003"}, 7]}
+    kinds = [other, 7, {"coding": [{"code": "1"}, {"system": SNOMED, "code": "308646001"}], "text": "x"}, {}]
+    assert opened_kind({"resourceType": "Encounter", "type": kinds}) == {"/type/2/coding/1/code"}
+    assert opened_kind({"resourceType": "Encounter", "type": [other]}) == set()
+    assert opened_kind({"resourceType": "Encounter", "type": {"coding": 7}}) == set()
+    assert opened_kind({"resourceType": "DocumentReference", "type": kinds}) == set()
 
 
 def test_nothing_about_a_patient_of_the_sample_data_is_in_what_is_told_of_them(server):

@@ -35,8 +35,8 @@ def desk(server):
 def told(server, patient):
     """Tell how many emergency accesses there were around a claim of today, and when the last one was."""
 
-    def tell(day: str = "2026-12-01") -> tuple[object, object]:
-        cited = citation_of(["Encounter/e"], NOW, (day, day), bytes(32))
+    def tell(day: str = "2026-12-01", created: int = NOW) -> tuple[object, object]:
+        cited = citation_of(["Encounter/e"], created, (day, day), bytes(32))
         case = ClaimCase(cited, server.service.patient_token(patient), [], server.time[0], lambda _row: True)
         said = FhirClaimFacts(NodeRecords(server.core.search, server.store, server.service)).tell(case)
         facts = {fact.name: fact.value for fact in said.facts}
@@ -85,3 +85,17 @@ def test_one_that_lies_more_than_a_month_before_claim_and_services_is_not_told(s
     server.time[0] = NOW
     assert told() == (0, None)
     assert told("2026-11-15") == (1, NOW - 31 * DAY_S)
+
+
+def test_one_that_came_after_the_claim_is_not_told_however_late_the_hospital_is_asked(server, told, desk, patient):
+    """It is an alarm about what was just before a claim: two months later it would be a false one."""
+    server.time[0] = NOW + 2
+    desk.declare(patient, "Practitioner/d1", "unconscious")
+    server.time[0] = NOW + 60 * DAY_S
+    assert told(created=NOW + 1) == (0, None)
+    assert told(created=NOW + 2) == (1, NOW + 2)
+
+
+def test_attack_a_claim_that_is_dated_ahead_ends_no_later_than_now(told, desk, patient):
+    desk.declare(patient, "Practitioner/d1", "unconscious")
+    assert told(created=NOW + DAY_S) == (1, NOW)

@@ -14,15 +14,15 @@ from medchain.ledger.evidence.claim_reading import day_written, text_of
 from medchain.ledger.evidence.disclosure import As
 from medchain.ledger.evidence.document import InsurancePolicy
 from medchain.ledger.evidence.verdict import Finding
+from medchain.ledger.evidence.windows import midnight, service_days
 from medchain.ledger.kinds.content import DAY_S
 
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _LAST: Final = date.max.isoformat()
 
 
 def coverage(case: Checked) -> Iterator[Finding]:
     """Find whether the services were covered."""
-    days = service_days(case)
+    days = service_days(case.claim, case.given)
     if not days:
         yield Finding("coverage.unknown", {})
         return
@@ -41,14 +41,6 @@ def _is_hidden(case: Checked, policy: InsurancePolicy) -> bool:
     encounters = [one.fields for given in case.given for one in given.of(As.ENCOUNTER)]
     ends = [name for name, day in (("start", policy.start), ("end", policy.end)) if day is not None]
     return any(day_written(text_of(told, f"/period/{end}")) is None for told in encounters for end in ends)
-
-
-def service_days(case: Checked) -> tuple[str, str] | None:
-    """Return the first and the last day of the services; None where nothing says them."""
-    encounters = [one for given in case.given for one in given.of(As.ENCOUNTER)]
-    ends = [text_of(one.fields, f"/period/{end}") for one in encounters for end in ("start", "end")]
-    days = sorted(day for day in map(day_written, ends) if day is not None) or [*case.claim.services]
-    return (days[0], days[-1]) if days else None
 
 
 def _outside(policy: InsurancePolicy, first: str, last: str) -> Iterator[Finding]:
@@ -75,7 +67,7 @@ def _later(day: str, days: int) -> str:
 def _standing(case: Checked, day: str) -> Iterator[Finding]:
     """Say who was no active member at the end of a day, of days after it joined."""
     asked = case.evidence.question.hospital
-    ended = (date.fromisoformat(day).toordinal() - _EPOCH + 1) * DAY_S - 1
+    ended = midnight(day) + DAY_S - 1
     for org_id in sorted({*(one.hospital for one in case.given), *([asked] if asked else [])}):
         was_active = case.members[org_id].was_active(ended)
         if was_active is None:

@@ -5,7 +5,7 @@ Pure. Source: `docs/spec/claim-verdict.md`, rows ``flags``, and 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from medchain.dates import span_of
@@ -17,8 +17,9 @@ from medchain.ledger.evidence.lines.complete import TOTALS
 from medchain.ledger.evidence.lines.consent import NOBODY
 from medchain.ledger.evidence.lines.unaltered import altered
 from medchain.ledger.evidence.lines.unclaimed import invoices
-from medchain.ledger.evidence.statements import REVOKED
+from medchain.ledger.evidence.statements import REVOKED, Fact
 from medchain.ledger.evidence.verdict import Finding, listed
+from medchain.ledger.evidence.windows import stated
 from medchain.ledger.invoice import Scope
 from medchain.ledger.kinds.content import DAY_S
 
@@ -34,7 +35,7 @@ _SECOND_US: Final = 1_000_000
 
 def flags(case: Checked) -> Iterator[Finding]:
     """Find what is conspicuous."""
-    found = [*_of_case(case), *(one for given in case.given for one in _of_hospital(given))]
+    found = [*_of_case(case), *(one for given in case.given for one in _of_hospital(case, given))]
     yield from found or [Finding("flags.none", {})]
 
 
@@ -59,10 +60,10 @@ def _is_other_amount(case: Checked) -> bool:
     return any(any(found) and row.money not in found for found in totals)
 
 
-def _of_hospital(given: Given) -> Iterator[Finding]:
+def _of_hospital(case: Checked, given: Given) -> Iterator[Finding]:
     """Find it for what one hospital says."""
-    yield from _stated(given)
-    for fact in given.facts("alive_on"):
+    yield from _stated(case, given)
+    for fact in stated(case, given, "alive_on"):
         if fact.value is False:
             yield Finding("flags.after_death", {"day": fact.arguments["day"]})
     items = {one.row.reference: one.items for one in given.records}
@@ -77,20 +78,27 @@ def _of_hospital(given: Given) -> Iterator[Finding]:
     yield from _after_discharge(given)
 
 
-def _stated(given: Given) -> Iterator[Finding]:
-    """Read the statements that every disclosure has."""
+def _stated(case: Checked, given: Given) -> Iterator[Finding]:
+    """Read the statements that every disclosure has; of other days or times than the claim's they say nothing."""
     name: dict[str, str | int] = {"hospital": given.hospital}
-    unknown = [one for one in _STATED if not any(isinstance(fact.value, int) for fact in given.facts(one))]
-    unknown += [fact.name for fact in given.facts("alive_on") if fact.value is None]
+    found = {one: stated(case, given, one) for one in _STATED}
+    unknown = [one for one, facts in found.items() if not facts]
+    if len(stated(case, given, "alive_on")) < len(given.facts("alive_on")):
+        unknown.append("alive_on")
     if unknown:
         yield Finding("flags.unknown", name | {"names": listed(unknown)})
-    for fact in given.facts("overlapping_stays"):
-        if isinstance(fact.value, int) and fact.value > 0:
-            yield Finding("flags.overlap", name | {"count": fact.value})
-    last = max((fact.value for fact in given.facts("last_emergency_access") if isinstance(fact.value, int)), default=0)
-    for fact in given.facts("emergency_accesses"):
-        if isinstance(fact.value, int) and fact.value > 0:
-            yield Finding("flags.emergency", name | {"count": fact.value, "last": last})
+    for count in _numbers(found["overlapping_stays"]):
+        if count > 0:
+            yield Finding("flags.overlap", name | {"count": count})
+    last = max(_numbers(stated(case, given, "last_emergency_access")), default=0)
+    for count in _numbers(found["emergency_accesses"]):
+        if count > 0:
+            yield Finding("flags.emergency", name | {"count": count, "last": last})
+
+
+def _numbers(facts: Iterable[Fact]) -> list[int]:
+    """List the numbers that are stated."""
+    return [one.value for one in facts if isinstance(one.value, int)]
 
 
 def _is_ahead(record: ShownRecord) -> bool:

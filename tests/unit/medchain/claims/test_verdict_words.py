@@ -22,8 +22,8 @@ COUNTED = {
     ),
     "flags.altered": ("1 record was altered after the claim.", "2 records were altered after the claim."),
     "flags.emergency": (
-        "H has 1 emergency access without consent of shortly before, the last at a time that is not shown.",
-        "H has 2 emergency accesses without consent of shortly before, the last at a time that is not shown.",
+        "H has 1 emergency access without consent of shortly before the claim, the last at a time that is not shown.",
+        "H has 2 emergency accesses without consent of shortly before the claim, the last at a time that is not shown.",
     ),
     "flags.overlap": ("1 other stay at H overlaps these days.", "2 other stays at H overlap these days."),
     "source.before_joining": (
@@ -133,4 +133,4 @@ def test_names_of_ours_have_words():
     consent = Finding("consent.in_force", {"hospital": "h", "rule": "one-claim", "signed": "passkey", "version": 1})
     assert sentence(consent, "zh") == "h依据有效授权（第 1 版，仅限本次索赔，患者本人通行密钥签署）提供。"
     unknown = Finding("flags.unknown", {"hospital": "h", "names": "emergency_accesses, overlapping_stays"})
-    assert sentence(unknown, "en") == "h does not say: emergency accesses, overlapping stays."
+    assert sentence(unknown, "en") == "h does not say of these days: emergency accesses, overlapping stays."

@@ -22,7 +22,7 @@ from medchain.commands.demo_consortium import (
     Consortium,
     open_consortium,
 )
-from medchain.commands.demo_load import as_transaction, cited, sample_folder, sample_sources, sources, unpack
+from medchain.commands.demo_load import as_transaction, cited, moved, sample_folder, sample_sources, sources, unpack
 from medchain.commands.demo_ports import take_again, take_ports
 from medchain.commands.demo_story import Phone
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
@@ -124,6 +124,18 @@ def test_what_an_insurer_cites_gets_the_address_that_the_hospitals_node_gave_it_
     )
     with pytest.raises(InputError, match=r"demo\.file"):
         cited(given, {("binhai-hospital", uid): place, ("renhe-hospital", other): place})
+
+
+def test_what_a_story_tells_of_a_day_is_moved_to_the_day_before_and_what_was_earlier_stays():
+    began, now = "2026-05-17T02:49:00+08:00", 1_806_544_800  # 2027-04-01T10:00:00+08:00
+    given = (
+        b'{"birthDate":"1997-02-28","start": "2022-04-01","at":"2026-05-17T05:57:00+08:00","on":"2026-05-17",'
+        b'"number":"BH-JZ-20260517-00401","before":"2026-05-16T23:59:00+08:00","created":"2026-05-21T10:05:00+08:00"}'
+    )
+    assert moved(given, began, now) == (
+        b'{"birthDate":"1997-02-28","start": "2022-04-01","at":"2027-03-31T05:57:00+08:00","on":"2027-03-31",'
+        b'"number":"BH-JZ-20260517-00401","before":"2026-05-16T23:59:00+08:00","created":"2027-04-01T10:00:00+08:00"}'
+    )
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)])

@@ -3,12 +3,12 @@ import { byText } from "../encoding.js";
 import { DAY_S, dayNumber, dayText } from "./content.js";
 import { dayWritten, textOf } from "./reading.js";
 import { finding } from "./verdict.js";
+import { numberOf, serviceDays } from "./windows.js";
 
 const LAST_DAY = dayNumber(9999, 12, 31);
-const numberOf = (day) => dayNumber(...day.split("-").map(Number));
 
 export function* coverage(checked) {
-  const days = serviceDays(checked);
+  const days = serviceDays(checked.claim, checked.given);
   if (!days.length) {
     yield finding("coverage.unknown");
     return;
@@ -27,14 +27,6 @@ export function* coverage(checked) {
 function isHidden({ given }, policy) {
   const ends = ["start", "end"].filter((end) => policy[end] !== null);
   return given.flatMap((one) => one.of("encounter")).some(({ fields }) => ends.some((end) => dayWritten(textOf(fields, `/period/${end}`)) === null));
-}
-
-// Days as they are written sort as they follow.
-function serviceDays({ claim, given }) {
-  const encounters = given.flatMap((one) => one.of("encounter"));
-  const ends = encounters.flatMap(({ fields }) => ["start", "end"].map((end) => dayWritten(textOf(fields, `/period/${end}`))));
-  const days = ends.filter((day) => day !== null).sort();
-  return days.length ? days : claim.services;
 }
 
 function* outside({ end, start, waitingDays }, first, last) {

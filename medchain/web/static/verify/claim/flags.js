@@ -5,6 +5,7 @@ import { moneyOf, textOf } from "./reading.js";
 import { altered } from "./unaltered.js";
 import { invoicesOf } from "./unclaimed.js";
 import { finding, listed, NOBODY } from "./verdict.js";
+import { stated } from "./windows.js";
 
 const STAY = "IMP";
 // Types of what is done to a patient who is there.
@@ -12,7 +13,7 @@ const DONE = ["DiagnosticReport", "MedicationAdministration", "Observation", "Pr
 const STATED = ["emergency_accesses", "overlapping_stays"];
 
 export function* flags(checked) {
-  const found = [...ofCase(checked), ...checked.given.flatMap((given) => [...ofHospital(given)])];
+  const found = [...ofCase(checked), ...checked.given.flatMap((given) => [...ofHospital(checked, given)])];
   yield* found.length ? found : [finding("flags.none")];
 }
 
@@ -32,10 +33,10 @@ function isOtherAmount(checked) {
   return totals.some((found) => found.length && !found.some((one) => one.minor === money.minor && one.currency === money.currency));
 }
 
-function* ofHospital(given) {
+function* ofHospital(checked, given) {
   const { facts, hospital, records } = given;
-  yield* stated(given);
-  for (const { arguments: { day }, value } of facts("alive_on")) if (value === false) yield finding("flags.after_death", { day });
+  yield* statedBy(checked, given);
+  for (const { arguments: { day }, value } of stated(checked, given, "alive_on")) if (value === false) yield finding("flags.after_death", { day });
   for (const { arguments: { reference }, value } of facts("credential")) {
     if (value !== "revoked") continue;
     const named = records.filter(({ row }) => row.reference === reference);
@@ -45,15 +46,15 @@ function* ofHospital(given) {
   yield* afterDischarge(given);
 }
 
-// The statements that every disclosure has.
-function* stated({ facts, hospital }) {
-  const numbers = (name) => facts(name).map(({ value }) => value).filter((value) => value !== null);
+// The statements that every disclosure has; of other days or times than the claim's they say nothing.
+function* statedBy(checked, given) {
+  const { facts, hospital } = given;
+  const numbers = (name) => stated(checked, given, name).map(({ value }) => value);
   const unknown = STATED.filter((name) => !numbers(name).length);
-  if (facts("alive_on").some(({ value }) => value === null)) unknown.push("alive_on");
+  if (stated(checked, given, "alive_on").length < facts("alive_on").length) unknown.push("alive_on");
   if (unknown.length) yield finding("flags.unknown", { hospital, names: listed(unknown) });
   for (const count of numbers("overlapping_stays")) if (count > 0) yield finding("flags.overlap", { count, hospital });
-  const times = numbers("last_emergency_access");
-  const last = times.length ? Math.max(...times) : 0;
+  const last = Math.max(0, ...numbers("last_emergency_access"));
   for (const count of numbers("emergency_accesses")) if (count > 0) yield finding("flags.emergency", { count, hospital, last });
 }
 
