@@ -251,7 +251,7 @@ class CasePage:
             "judge": status != "gathering",
             "bundle": case.get("verdict") is not None,
             "ask": bool(as_object(case.get("cited"))) and status not in _PAID,
-            "reserve": has_invoice and status not in {*_PAID, "gathering"},
+            "reserve": has_invoice and status not in {*_PAID, "gathering", "refused"},
             "settle": has_invoice and status == "reserved",
             "release": has_invoice and status in _PAID,
             "refuse": status not in {*_PAID, "refused"},

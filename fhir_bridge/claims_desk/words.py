@@ -439,6 +439,7 @@ CLAIM_WORDS: Final[Words] = {
     ),
     "error.case.no_invoice": ("这件赔案没有票据。", "This claim has no invoice."),
     "error.case.reserved": ("已预留或已结付的部分须先放弃。", "Release first what is reserved or settled."),
+    "error.case.refused": ("已决定不予赔付，不能预留。", "It is refused: nothing can be reserved for it."),
     "error.case.days": ("天数有误。", "The days are not right."),
     "error.claim.amount": ("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
     "error.claim.head": ("其他机构抢先更改了这张发票，请重试。", "Others were first; try again."),

@@ -204,7 +204,7 @@ class CaseDesk:
         )
 
     def _reserve(self, document: Json) -> Json:
-        """Reserve a part of the invoice."""
+        """Reserve a part of the invoice; not for what this insurer has refused."""
         top = members(document, {"amount": str, "days": int, "id": str}, _UNSEEN)
         days = count(top["days"])
         if days > MAX_RESERVED_DAYS:
@@ -231,6 +231,8 @@ class CaseDesk:
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
         if top.get("unseen") is True and is_for_a_person(self._book.listed(row)):
             raise ConflictError(FOR_A_PERSON)
+        if action is Action.RESERVE and row.status == Status.REFUSED:
+            raise ConflictError("case.refused")
         content, claim = self._book.read(row)
         if content.row is None:
             raise ConflictError("case.no_invoice")

@@ -1,7 +1,8 @@
 """Judging cases: their evidence is gathered beside the operations, so that who waits too short a time finds it later.
 
-Keeps true: of one case evidence is gathered once at a time; what is waited for always ends; a verdict is kept together
-with the evidence that it follows from, and only while the case is what was judged. Trusts who gathers.
+Keeps true: of one case evidence is gathered once at a time; who wants it fresh is never answered by a gathering that
+began before; what is waited for always ends; a verdict is kept together with the evidence that it follows from, and
+only while the case is what was judged. Trusts who gathers.
 Source: `docs/spec/claim-case.md` 4, 5.
 """
 
@@ -48,7 +49,7 @@ class _Running:
 class Judging:
     """Judges the cases of one node. Threads may share it; one process owns it."""
 
-    __slots__ = ("_book", "_clock", "_gatherer", "_lock", "_records", "_running")
+    __slots__ = ("_book", "_clock", "_gatherer", "_lock", "_next", "_records", "_running")
 
     def __init__(self, book: CaseBook, records: RecordStore, gatherer: Gatherer, clock: Clock) -> None:
         """Prepare.
@@ -65,6 +66,7 @@ class Judging:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[bytes, _Running] = {}
+        self._next: dict[bytes, _Running] = {}
         book.progress = self._progress
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
@@ -87,17 +89,24 @@ class Judging:
         return self._book.told(self._records.case(row.id))
 
     def _begun(self, case_id: bytes, *, is_fresh: bool) -> _Running:
-        """Begin to gather, or find that it is under way; raises `UnavailableError` ``case.busy``."""
+        """Begin to gather, or find that it is under way; raises `UnavailableError` ``case.busy``.
+
+        Who wants it fresh waits for the gathering after the one that is under way: that may have asked already.
+        """
         with self._lock:
             found = self._running.get(case_id)
             if found is not None:
-                return found
+                return self._next.setdefault(case_id, _Running()) if is_fresh else found
             if len(self._running) >= MAX_GATHERED:
                 raise UnavailableError("case.busy")
             running = self._running[case_id] = _Running()
+        self._start(case_id, running, is_fresh=is_fresh)
+        return running
+
+    def _start(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> None:
+        """Have a thread gather."""
         name = f"case-{case_id.hex()[:8]}"
         threading.Thread(target=self._gather, args=(case_id, running, is_fresh), name=name, daemon=True).start()
-        return running
 
     def _gather(self, case_id: bytes, running: _Running, is_fresh: bool) -> None:  # noqa: FBT001  # of a thread
         """Gather, judge and keep; always ends what is waited for."""
@@ -111,7 +120,13 @@ class Judging:
         finally:
             with self._lock:
                 del self._running[case_id]
+                following = self._next.pop(case_id, None)
+                if following is not None:
+                    # In the same moment, so that nobody finds that nothing is under way.
+                    self._running[case_id] = following
             running.done.set()
+            if following is not None:
+                self._start(case_id, following, is_fresh=True)
 
     def _kept(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> bool:
         """Gather and judge, and keep the verdict if the case is still what was judged; tells whether it was."""

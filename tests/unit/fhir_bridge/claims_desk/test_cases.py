@@ -188,7 +188,7 @@ def test_an_invoice_is_reserved_paid_and_released_and_the_ledger_has_it(insuranc
 
 
 def test_notes_and_a_refusal_are_kept_with_who_wrote_them(insurance):
-    case, browser = filed(insurance), insurance.desk()
+    case, browser = filed(insurance, row=row().to_json()), insurance.desk()
     did(browser, case, "note", text="called\r\n<b>twice</b>")
     did(browser, case, "refuse", text="not covered")
     page = browser.get(f"{PAGE}/{case['id']}?lang=en")
@@ -196,6 +196,7 @@ def test_notes_and_a_refusal_are_kept_with_who_wrote_them(insurance):
     assert "not covered" in page.text
     assert page.text.count("Practitioner/") == 2
     assert "State refused" in text_of(page)
+    assert "/reserve" not in page.text
     for text in (" ", "x" * 2001):
         assert code_of(did(browser, case, "note", text=text)) == "case.note"
 

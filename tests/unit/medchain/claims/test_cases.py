@@ -225,6 +225,17 @@ def test_without_an_amount_what_is_claimed_is_reserved_and_it_can_be_given_up(ca
     assert (refused["status"], refused["notes"][-1]["text"]) == ("refused", "不在保障期内")
 
 
+def test_what_is_refused_is_not_reserved_and_its_hospital_is_asked_for_nothing(hospitals, cases):
+    hospitals.registers[RENHE].rows.append(issued("1774778516"))
+    case = cases.take(numbered("E5"), {"row": row("1774778516").to_json()})
+    cases.refuse(case["id"], "王晓梅", "不在保障期内")
+    before = len(hospitals.audits[RENHE].rows)
+    with pytest.raises(ConflictError, match=r"case\.refused"):
+        cases.reserve(case["id"])
+    kept = cases.show(case["id"])
+    assert (kept["status"], kept["deeds"], len(hospitals.audits[RENHE].rows)) == ("refused", [], before)
+
+
 def test_a_reservation_that_is_over_by_itself_keeps_its_case_from_nothing(hospitals, cases):
     hospitals.registers[RENHE].rows.append(issued("1774778515"))
     case = cases.take(numbered("E4"), {"row": row("1774778515").to_json()})

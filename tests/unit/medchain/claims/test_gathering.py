@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from medchain.claims.case_judging import MAX_GATHERED
+from medchain.claims.gathering import Gathering
 from medchain.encoding import as_object, as_objects
 from medchain.errors import NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
@@ -279,3 +281,61 @@ def test_what_is_given_while_evidence_is_gathered_is_judged_and_nothing_else(off
 def test_a_case_that_was_never_judged_has_no_bundle(office, cases):
     with pytest.raises(NotFoundError, match=r"case\.unjudged"):
         cases.bundle(cases.take(office.claim())["id"])
+
+
+class Slow:
+    """A hospital that answers when it is let, with how often it was asked."""
+
+    def __init__(self, office) -> None:
+        """Stand before the hospital."""
+        self.gate, self.asked, self.times = threading.Event(), threading.Event(), 0
+        self._real = office.hospitals.disclose
+        office.hospitals.disclose = self.disclose
+
+    def disclose(self, wish: object) -> object:
+        self.times += 1
+        self.asked.set()
+        assert self.gate.wait(30)
+        return self._real(wish)
+
+
+def test_who_wants_it_fresh_is_not_answered_by_a_gathering_that_began_before(office, cases):
+    slow = Slow(office)
+    case = cases.take(office.claim(), GIVEN)
+    cases.judge(case["id"], wait_s=0)
+    assert slow.asked.wait(30)
+    found: list[dict] = []
+    later = [threading.Thread(target=lambda: found.append(cases.judge(case["id"], is_fresh=True))) for _ in range(2)]
+    try:
+        for one in later:
+            one.start()
+        assert cases.judge(case["id"], wait_s=0, is_fresh=True)["status"] == "gathering"
+    finally:
+        slow.gate.set()
+        for one in later:
+            one.join(60)
+    # All who came while the first was under way share the next one.
+    assert slow.times == 2
+    assert [one["status"] for one in found] == ["judged", "judged"]
+
+
+def test_fault_a_fresh_gathering_follows_one_that_failed(office, cases, monkeypatch):
+    gate, begun, real = threading.Event(), threading.Event(), Gathering.gather
+
+    def failing(gathering, *given: object, **more: object):
+        if begun.is_set():
+            return real(gathering, *given, **more)
+        begun.set()
+        assert gate.wait(30)
+        raise UnavailableError("trace.no_final")
+
+    monkeypatch.setattr(Gathering, "gather", failing)
+    case = cases.take(office.claim(), GIVEN)
+    cases.judge(case["id"], wait_s=0)
+    assert begun.wait(30)
+    assert cases.judge(case["id"], wait_s=0, is_fresh=True)["status"] == "gathering"
+    gate.set()
+    # Whoever comes now finds the first, which fails, or the one after it.
+    with contextlib.suppress(UnavailableError):
+        cases.judge(case["id"])
+    assert cases.judge(case["id"])["status"] == "judged"
