@@ -44,7 +44,6 @@ _AT_ONCE: Final = 100
 _LONGEST_REST_S: Final = 60.0
 _TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
 _CLAIM: Final = "Claim"
-_TOLD: Final = frozenset({Status.JUDGED, Status.RESERVED, Status.SETTLED, Status.REFUSED})
 _DONE: Final = frozenset({Status.SETTLED, Status.REFUSED})
 _LOG: Final = Log("cases")
 
@@ -113,7 +112,7 @@ class CaseRecords:
 
     def _responses(self, row: CaseRow, content: CaseContent, claim: Resource) -> Iterator[Resource]:
         """Write what came of the claim, once it was judged."""
-        if row.status not in _TOLD or row.judged is None:
+        if row.judged is None:
             return
         positions: list[Element] = [{"system": POSITION, "value": str(one["position"])} for one in content.deeds]
         times = [row.judged, *(as_number(one["time"]) for one in content.deeds)]

@@ -6,7 +6,7 @@ Source: `docs/spec/claim-case.md`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -60,11 +60,17 @@ class Status(StrEnum):
     NEW = "new"
     ASKED = "asked"
     """The patient was asked for a permission."""
+    PERMITTED = "permitted"
+    """The patient has permitted it: the evidence can be gathered."""
     JUDGED = "judged"
     RESERVED = "reserved"
     SETTLED = "settled"
     REFUSED = "refused"
     """This insurer does not pay."""
+
+
+BEFORE_EVIDENCE: Final = (Status.NEW, Status.ASKED, Status.PERMITTED)
+"""States of a case whose evidence is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,21 @@ class CaseContent:
     def is_judged_as(self, other: CaseContent) -> bool:
         """Tell whether a verdict on one is a verdict on the other: notes, asks and deeds decide nothing."""
         return all(getattr(self, name) == getattr(other, name) for name in _JUDGED)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """org_ids of the hospitals whose patient was asked."""
+        return frozenset(str(one["hospital"]) for one in self.asks)
+
+    def waits_as(self, held: Collection[str]) -> Status:
+        """Tell in which state a case is whose evidence is still to come.
+
+        Args:
+            held: org_ids of the hospitals for whose records a permission for exactly this claim is in force.
+        """
+        if held and self.asked <= set(held):
+            return Status.PERMITTED
+        return Status.ASKED if self.asks else Status.NEW
 
     def noted(self, by: str, text: str, time: int) -> CaseContent:
         """Add a note.

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import NoneType
 from typing import Final
 
 from medchain.claims.batch import CURRENCY
 from medchain.claims.case_book import CaseBook, id_of
-from medchain.claims.case_content import CaseContent, Status, is_for_a_person, read_held
+from medchain.claims.case_content import BEFORE_EVIDENCE, CaseContent, Status, is_for_a_person, read_held
 from medchain.claims.case_ports import CaseParts
-from medchain.claims.cases import ASK, DELETE, LIST, NOTE, OPEN, REFUSE, RELEASE, RESERVE, SETTLE, SHOW
+from medchain.claims.cases import ASK, DELETE, GIVE, LIST, NOTE, OPEN, REFUSE, RELEASE, RESERVE, SETTLE, SHOW
 from medchain.claims.claim_file import ClaimFile, patients_of, read_claim, read_policy
 from medchain.claims.wishes import Wish
 from medchain.encoding import Json, as_list, as_number, as_object, members, unbase64
@@ -40,6 +41,9 @@ _UNSEEN: Final = {"unseen": bool}
 # What is said of a deed for a claim that has no part of the invoice, such as one whose reservation is over.
 _NONE_LIVE: Final = "claim.reservation"
 _ROLES: Final = frozenset({"authority", "insurer"})
+# What is asked once more is waited for once more; what was paid, or refused, is not asked back.
+_ASKABLE: Final = frozenset({*BEFORE_EVIDENCE, Status.JUDGED})
+_BOUND: Final = frozenset({Status.RESERVED, Status.SETTLED})
 _RESULTS: Final = {Action.RESERVE: Status.RESERVED, Action.SETTLE: Status.SETTLED, Action.RELEASE: Status.JUDGED}
 
 
@@ -84,6 +88,7 @@ class CaseDesk:
         return {
             ASK: self._ask,
             DELETE: self._delete,
+            GIVE: self._give,
             LIST: self._list,
             NOTE: self._note,
             OPEN: self._open,
@@ -137,6 +142,30 @@ class CaseDesk:
         if kept.id != made.id:
             kept = self._book.changed(kept.id, lambda row, before: _given_anew(row, before, made, given, top))
         return self._book.told(kept)
+
+    def _give(self, document: Json) -> Json:
+        """Keep another invoice or policy with a case, null for none."""
+        told = as_object(document)
+        kinds = {name: dict if told.get(name) is not None else NoneType for name in ("policy", "row")}
+        top = members(document, {"id": str}, kinds)
+        policy, invoice = read_policy(top.get("policy")), None if top.get("row") is None else read_row(top["row"])
+        known = self._parts.members()
+
+        def change(row: CaseRow, before: CaseContent) -> tuple[CaseRow, CaseContent]:
+            renewed = replace(
+                before,
+                policy=policy if "policy" in top else before.policy,
+                row=invoice if "row" in top else before.row,
+            )
+            hospital = row.hospital or _issuer_of(renewed.row, known)
+            if hospital != row.hospital and not row.claim:
+                claim = read_claim(before.content, known, hospital)
+                renewed = replace(
+                    renewed, patients={**patients_of((claim.patient,), known, hospital), **renewed.patients}
+                )
+            return _judged_no_more(row, before, replace(row, hospital=hospital), renewed)
+
+        return self._book.told(self._book.changed(id_of(top["id"]), change))
 
     def _show(self, document: Json) -> Json:
         """Tell all of a case."""
@@ -197,7 +226,7 @@ class CaseDesk:
             self._book.changed(
                 row.id,
                 lambda row, now: (
-                    replace(row, status=Status.ASKED.value if row.status == Status.NEW else row.status),
+                    replace(row, status=Status.ASKED.value if row.status in _ASKABLE else row.status),
                     replace(now, asks=(*now.asks, asked)),
                 ),
             )
@@ -268,7 +297,7 @@ class CaseDesk:
 
         def change(row: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
             # Looked at here: somebody else may reserve or pay at the same moment.
-            if row.status in (Status.RESERVED, Status.SETTLED):
+            if row.status in _BOUND:
                 raise ConflictError("case.reserved")
             noted = now.noted(str(top["by"]), str(top["reason"]), self._parts.clock())
             return replace(row, status=Status.REFUSED.value), noted
@@ -302,12 +331,24 @@ def _given_anew(
     row: CaseRow, before: CaseContent, made: CaseRow, given: CaseContent, top: Mapping[str, Json]
 ) -> tuple[CaseRow, CaseContent]:
     """Join what is given to a case that is known; a verdict on something else is none any more."""
-    joined, renewed = _joined(row, made), _renewed(before, given, top)
+    return _judged_no_more(row, before, _joined(row, made), _renewed(before, given, top))
+
+
+def _judged_no_more(
+    row: CaseRow, before: CaseContent, joined: CaseRow, renewed: CaseContent
+) -> tuple[CaseRow, CaseContent]:
+    """Take the verdict from a case that is no longer what was judged.
+
+    Raises:
+        ConflictError: ``case.reserved`` for another invoice than the one of which a part is reserved or settled.
+    """
     if renewed.is_judged_as(before) and joined.hospital == row.hospital:
         return joined, renewed
+    if renewed.row != before.row and row.status in _BOUND:
+        raise ConflictError("case.reserved")
     status = joined.status
     if status == Status.JUDGED:
-        status = (Status.ASKED if renewed.asks else Status.NEW).value
+        status = renewed.waits_as(()).value
     return replace(joined, status=status, colour="", judged=None, verdict=b""), renewed
 
 

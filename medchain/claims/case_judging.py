@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from medchain.claims.case_book import CaseBook
-from medchain.claims.case_content import CaseContent, Status
+from medchain.claims.case_content import BEFORE_EVIDENCE, CaseContent, Status, failures_of
 from medchain.claims.case_ports import Gathered, Gatherer
 from medchain.claims.cases import BUNDLE, JUDGE, MAX_WAIT_S
 from medchain.encoding import Json, base64_text, members
@@ -138,17 +138,18 @@ class Judging:
         def change(newest: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
             nonlocal is_kept
             is_kept = now.is_judged_as(content) and newest.hospital == row.hospital
-            return self._judged(newest, made) if is_kept else newest, replace(now, gathered=made.kept)
+            return self._judged(newest, now, made) if is_kept else newest, replace(now, gathered=made.kept)
 
         self._book.changed(case_id, change)
         return is_kept
 
-    def _judged(self, row: CaseRow, made: Gathered) -> CaseRow:
-        """Write a verdict into a case."""
-        is_first = row.status in (Status.NEW, Status.ASKED)
+    def _judged(self, row: CaseRow, content: CaseContent, made: Gathered) -> CaseRow:
+        """Write a verdict into a case; one whose patient was asked, and of whom nothing came, still waits for that."""
+        waits = not content.asked.isdisjoint(failures_of(made.kept))
+        is_done = row.status in BEFORE_EVIDENCE and not waits
         return replace(
             row,
-            status=Status.JUDGED.value if is_first else row.status,
+            status=Status.JUDGED.value if is_done else row.status,
             colour=made.colour,
             judged=self._clock(),
             verdict=made.verdict,

@@ -51,6 +51,9 @@ REFUSE: Final = "case.refuse"
 NOTE: Final = "case.note"
 """Local operation: add a note to a case."""
 
+GIVE: Final = "case.give"
+"""Local operation: keep another invoice or policy with a case."""
+
 DELETE: Final = "case.delete"
 """Local operation: destroy a case with its evidence."""
 
@@ -111,6 +114,15 @@ class CaseClient:
     def take(self, content: bytes, given: Mapping[str, Json] | None = None) -> Case:
         """Begin to look into a claim that is not stored here; arguments as of `open`, with its FHIR JSON."""
         return self._case(OPEN, {**(given or {}), "content": base64_text(content)})
+
+    def give(self, case_id: str, given: Mapping[str, Json]) -> Case:
+        """Keep another invoice or policy with a case; a verdict on those before is none any more.
+
+        Args:
+            case_id: of the case.
+            given: ``row``, ``policy`` or both, None for none.
+        """
+        return self._case(GIVE, {**given, "id": case_id})
 
     def show(self, case_id: str) -> Case:
         """Tell all of a case; raises `NotFoundError` ``case.unknown``."""

@@ -18,6 +18,7 @@ from medchain.claims.batch import CURRENCY
 from medchain.claims.case_book import CaseBook
 from medchain.claims.case_desk import CaseDesk, for_insurers
 from medchain.claims.case_judging import Judging
+from medchain.claims.case_permissions import PermissionWatch
 from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
@@ -101,6 +102,7 @@ class ClaimNode:
         asker: asks others.
         disputes: what is said about claims.
         checks: batches that are checked while nobody waits.
+        permissions: sees which cases the patient has permitted.
     """
 
     def __init__(self, around: ClaimSurroundings) -> None:
@@ -135,6 +137,7 @@ class ClaimNode:
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
         book = CaseBook(around.records, lambda: ledger.members)
         self._cases = CaseDesk(self._case_parts(), book)
+        self.permissions = PermissionWatch(book, around.records, self._permitting)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self.checks = CheckBook(self._checked, self._reached, around.clock)
         self.disputes = DisputeDesk(
@@ -153,7 +156,12 @@ class ClaimNode:
 
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
-        return Job("fishing", self.watch.run), Job("disputes", self.disputes.run), Job("checks", self.checks.run)
+        return (
+            Job("fishing", self.watch.run),
+            Job("disputes", self.disputes.run),
+            Job("checks", self.checks.run),
+            Job("permissions", self.permissions.run),
+        )
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
@@ -182,6 +190,10 @@ class ClaimNode:
             clock=around.clock,
             random=secrets.token_bytes,
         )
+
+    def _permitting(self, claim: bytes) -> set[str]:
+        """Tell at which hospitals a permission for exactly a claim is in force."""
+        return {custodian for custodian, _ in self._around.finder.for_claim(claim)}
 
     def _gathering(self) -> Gathering:
         """Put together what gathers evidence."""

@@ -7,7 +7,7 @@ Source: `docs/spec/claim-case.md`, `docs/spec/store.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -185,6 +185,13 @@ class CaseTable:
         with self._database.read("claim_case") as connection:
             total = connection.execute(select(func.count()).select_from(claim_case).where(*conditions)).scalar_one()
             return [_row(row) for row in connection.execute(rows)], int(total)
+
+    def cases_in(self, statuses: Iterable[str]) -> list[tuple[bytes, bytes, str]]:
+        """List all cases in some states, without what they hold: id, digest of the claim, state."""
+        columns = claim_case.c.id, claim_case.c.digest, claim_case.c.status
+        chosen = select(*columns).where(claim_case.c.status.in_(statuses)).order_by(claim_case.c.id)
+        with self._database.read("claim_case") as connection:
+            return [(bytes(case_id), bytes(digest), status) for case_id, digest, status in connection.execute(chosen)]
 
     def unrecorded_cases(self, limit: int) -> list[tuple[CaseRow, int]]:
         """Return cases that are still to be written as FHIR resources, without their bundles.

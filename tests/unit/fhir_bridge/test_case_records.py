@@ -124,6 +124,15 @@ def test_an_ask_for_evidence_is_a_task_that_is_done_when_the_hospital_has_told(o
     assert (version, done["status"]) == (2, "completed")
 
 
+def test_an_ask_after_a_verdict_is_told_as_well(office):
+    desk = Desk(office)
+    case = desk.cases.judge(desk.case["id"])
+    desk.told("ClaimResponse", case["id"])
+    desk.cases.ask(case["id"], 30, "核对")
+    version, response = desk.told("ClaimResponse", case["id"])
+    assert (version, response["disposition"]) == (2, f"{case['colour']}; asked")
+
+
 def test_of_a_claim_that_is_no_record_here_nothing_is_written(office):
     desk = Desk(office)
     case = desk.cases.judge(desk.cases.take(office.claim(), GIVEN)["id"])

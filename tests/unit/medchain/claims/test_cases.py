@@ -69,6 +69,33 @@ def test_what_is_given_later_takes_the_place_of_what_was_known(cases):
     assert cases.take(numbered("A2"))["policy"] == POLICY
 
 
+def test_another_policy_or_invoice_is_kept_with_a_case_or_none(cases):
+    case = cases.take(numbered("A5"))
+    given = cases.give(case["id"], {"policy": POLICY, "row": row().to_json()})
+    assert (given["policy"], given["row"]) == (POLICY, row().to_json())
+    # What is not named stays.
+    assert cases.give(case["id"], {"policy": None})["row"] == row().to_json()
+    assert cases.give(case["id"], {"row": None})["policy"] is None
+    assert cases.show(case["id"]) == case
+
+
+@pytest.mark.parametrize(
+    "given", [{"policy": {}}, {"row": {}}, {"row": "x"}, {"more": None}, {"policy": {**POLICY, "waiting_days": 3651}}]
+)
+def test_what_is_kept_with_a_case_malformed_is_refused(cases, given):
+    case = cases.take(numbered("A6"), {**GIVEN, "policy": POLICY})
+    with pytest.raises(InputError):
+        cases.give(case["id"], given)
+    assert cases.show(case["id"]) == case
+
+
+def test_the_hospital_and_its_patient_follow_from_an_invoice_that_is_given_later(cases):
+    case = cases.take(content(identifier=[{"value": "A7"}], provider={"reference": "Organization/1"}))
+    assert (case["hospital"], case["patients"]) == (None, {})
+    given = cases.give(case["id"], GIVEN)
+    assert (given["hospital"], given["patients"]) == (RENHE, {RENHE: "p17"})
+
+
 def test_the_hospital_follows_from_who_issues_under_the_code_of_the_invoice(cases):
     nameless = content(identifier=[{"value": "A3"}], provider={"reference": "Organization/1"})
     assert cases.take(nameless)["hospital"] is None
@@ -220,6 +247,13 @@ def test_without_an_amount_what_is_claimed_is_reserved_and_it_can_be_given_up(ca
     assert cases.reserve(case["id"])["deeds"][0]["amount"] == 842280
     with pytest.raises(ConflictError, match=r"case\.reserved"):
         cases.refuse(case["id"], "王晓梅", "不在保障期内")
+    # What is reserved is a part of that invoice, and would not be found by another.
+    for other in (GIVEN, {"row": None}):
+        with pytest.raises(ConflictError, match=r"case\.reserved"):
+            cases.give(case["id"], other)
+    with pytest.raises(ConflictError, match=r"case\.reserved"):
+        cases.take(numbered("E2"), GIVEN)
+    assert cases.give(case["id"], {"policy": POLICY})["status"] == "reserved"
     assert cases.release(case["id"])["status"] == "judged"
     refused = cases.refuse(case["id"], "王晓梅", "不在保障期内")
     assert (refused["status"], refused["notes"][-1]["text"]) == ("refused", "不在保障期内")

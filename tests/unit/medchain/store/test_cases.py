@@ -57,6 +57,13 @@ def test_one_claim_is_one_case(store):
     assert (store.case_of(case(1).digest), store.case_of(case(2).digest)) == (case(1), None)
 
 
+def test_all_cases_in_some_states_are_listed_without_what_they_hold(store):
+    for place, status in ((3, "asked"), (1, "new"), (2, "judged")):
+        store.put_case(case(place, status=status))
+    assert store.cases_in(("asked", "new")) == [(b"\1" * 16, b"\1" * 32, "new"), (b"\3" * 16, b"\3" * 32, "asked")]
+    assert store.cases_in(("settled",)) == []
+
+
 def test_a_case_is_found_without_its_bundle_and_the_bundle_by_itself(store):
     store.put_case(case(1, bundle=b"zip", verdict=b"{}"))
     assert store.case(case(1).id) == case(1, verdict=b"{}")
