@@ -14,11 +14,13 @@ from typing import Final
 from flask import Blueprint, Response, request
 
 from consent.web.site import SLOW
-from fhir_bridge.claims_desk.cases import CASES, JUDGED_S, amount_text, case_row
-from fhir_bridge.claims_desk.check import AGAIN_S
+from fhir_bridge.claims_desk.before import hospitals_of, insured, is_of_nobody, next_step, outlook
+from fhir_bridge.claims_desk.cases import CASES, amount_text, case_row
+from fhir_bridge.claims_desk.check import AGAIN_S, FIELDS, OPTIONAL
 from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, read_days, written
 from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, graph_of
 from fhir_bridge.claims_desk.ground import Ground, Standing
+from fhir_bridge.claims_desk.terms import read_terms, typed_terms
 from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
 from medchain.claims import disputes
 from medchain.claims.batch import plain_amount
@@ -29,6 +31,7 @@ from medchain.encoding import Json, as_list, as_number, as_object, as_objects, c
 from medchain.errors import AccessDeniedError, InputError
 from medchain.ledger.evidence.verdict import ClaimVerdict, parse_verdict
 from medchain.ledger.kinds.content import short_text
+from medchain.node.asking import WAITS_S
 from medchain.record_types import record_text
 from medchain.web.pages import LANGUAGES, attached, language, redirected
 
@@ -37,6 +40,9 @@ ASK_DAYS: Final = (1, 3, 7, 14, 30)
 
 RESERVE_DAYS: Final = (1, 3, 7, 14, 30)
 """Days for which a part can be reserved."""
+
+JUDGED_S: Final = 3
+"""How long who has a claim judged waits for it, in seconds; after that its page shows how far it is."""
 
 MAX_NOTE: Final = 2000
 """Longest note, in characters."""
@@ -66,6 +72,7 @@ class CasePage:
             for deed in (
                 self.judge,
                 self.ask,
+                self.terms,
                 self.reserve,
                 self.settle,
                 self.release,
@@ -79,15 +86,28 @@ class CasePage:
 
     def show(self, name: str) -> Response:
         """Show a claim, its verdict, and what can be done."""
-        standing = self._ground.seen_by(insurer=True)
+        return self._shown(self._ground.seen_by(insurer=True), name)
+
+    def _shown(self, standing: Standing, name: str, problem: str = "") -> Response:
+        """Show it, perhaps with what is wrong with a form that was sent, and what was typed there."""
         with self._ground.viewing(standing, name):
             case = self._cases.show(name)
         said = self._ground.call(disputes.LIST, {"claim": case["digest"]})
-        verdict, pages = verdict_of(case), self._ground.pages
+        verdict, pages, held = verdict_of(case), self._ground.pages, as_object(case.get("row"))
+        askable = self._askable(standing, case)
         return self._ground.render(
             standing,
             "claims/case.html",
             _TAB,
+            400 if problem else 200,
+            problem=problem,
+            given=request.form if problem else typed_terms(case),
+            invoice=[(name, name in OPTIONAL) for name in FIELDS],
+            next=next_step(str(case.get("status")), can_ask=bool(askable)),
+            outlook=outlook(case, language(), standing.name) if verdict is None else [],
+            insured=insured(case, pages),
+            held=held,
+            invoice_said=" · ".join(str(held[name]) for name in ("number", "date") if held.get(name)),
             one=case_row(self._ground, standing, case),
             cited=[
                 (standing.name(org_id), [record_text(str(one), language()) for one in as_list(rows)])
@@ -104,6 +124,7 @@ class CasePage:
             notes=[{**one, "time": pages.moment(as_number(one.get("time")))} for one in as_objects(case.get("notes"))],
             disputes=[self._dispute(one) for one in as_objects(said.get("disputes"))],
             hospitals=self._asked_hospitals(standing, case),
+            askable=askable,
             ask_days=[(str(one), pages.say("ask.days", days=one)) for one in ASK_DAYS],
             reserve_days=[(str(one), pages.say("ask.days", days=one)) for one in RESERVE_DAYS],
             answer_days=days_offered(self._ground),
@@ -130,6 +151,25 @@ class CasePage:
         days, reason = _chosen("days", ASK_DAYS), short_text(request.form.get("reason", "").strip())
         hospital, person = request.form.get("hospital", ""), standing.me.account.display
         return self._done(standing, name, lambda: self._cases.ask(name, days, reason, person=person, hospital=hospital))
+
+    def terms(self, name: str) -> Response:
+        """Keep another policy or invoice with the claim; what is found to be wrong is said beside what was typed."""
+        standing = self._ground.done_by(insurer=True)
+        try:
+            given: Mapping[str, Json] = read_terms()._asdict()
+        except InputError as error:
+            pages = self._ground.pages
+            return self._shown(standing, name, pages.say_or(f"error.{error.code}", error.code))
+        return self._done(standing, name, lambda: self._kept(name, given))
+
+    def _kept(self, name: str, given: Mapping[str, Json]) -> Case:
+        """Keep them; an invoice of which nothing was changed stays as it is, with what the form does not show."""
+        before = typed_terms(self._cases.show(name))
+        is_same = all(
+            request.form.get(field, "").strip() == typed for field, typed in before.items() if "invoice" in field
+        )
+        is_brought = bool(request.files.get("invoice_table"))
+        return self._cases.give(name, {"policy": given["policy"]} if is_same and not is_brought else given)
 
     def reserve(self, name: str) -> Response:
         """Reserve a part of the invoice; final when the page answers."""
@@ -199,7 +239,8 @@ class CasePage:
             "word": COLOURS[verdict.colour.value][at],
             "as_of": pages.moment(verdict.time),
             "position": verdict.position,
-            "lines": shown_lines(verdict, language(), standing.name, pages.site.zone),
+            "lines": shown_lines(verdict.findings, language(), standing.name, pages.site.zone),
+            "is_before": is_of_nobody(verdict),
             "picture": drawn(graph, titles),
             "size": (NODE_WIDTH, NODE_HEIGHT),
             "nodes": [
@@ -250,7 +291,8 @@ class CasePage:
         return {
             "judge": status != "gathering",
             "bundle": case.get("verdict") is not None,
-            "ask": bool(as_object(case.get("cited"))) and status not in _PAID,
+            "ask": status not in {*_PAID, "refused", "gathering"},
+            "terms": status != "gathering",
             "reserve": has_invoice and status not in {*_PAID, "gathering", "refused"},
             "settle": has_invoice and status == "reserved",
             "release": has_invoice and status in _PAID,
@@ -264,10 +306,21 @@ class CasePage:
         named = {*as_object(case.get("cited")), str(case.get("hospital") or "")}
         return [(org_id, standing.name(org_id)) for org_id in sorted(named) if org_id in others]
 
+    def _askable(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str]]:
+        """List the hospitals whose patient can be asked."""
+        others = self._ground.counter.others()
+        return [(org_id, standing.name(org_id)) for org_id in hospitals_of(case) if org_id in others]
+
     def _ask_row(self, standing: Standing, ask: Mapping[str, Json]) -> dict[str, object]:
         """Word that the patient was asked."""
-        time, cited = self._ground.pages.moment(as_number(ask.get("time"))), as_number(ask.get("cited"))
-        return {"hospital": standing.name(str(ask.get("hospital"))), "time": time, "count": cited}
+        pages, time = self._ground.pages, as_number(ask.get("time"))
+        return {
+            "hospital": standing.name(str(ask.get("hospital"))),
+            "time": pages.moment(time),
+            "until": pages.moment(time + WAITS_S),
+            "is_over": pages.site.clock() > time + WAITS_S,
+            "count": as_number(ask.get("cited")),
+        }
 
     def _deed(self, deed: Mapping[str, Json]) -> dict[str, object]:
         """Word what the ledger has of a case."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
 from fhir_bridge.browse.reading import Reading, access_of
+from fhir_bridge.claims_desk.check import FIELDS, OPTIONAL
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
+from fhir_bridge.claims_desk.terms import read_terms
 from medchain.claims.cases import CaseClient
 from medchain.encoding import Json, as_number, as_object
-from medchain.errors import InputError, MedchainError, UnavailableError
+from medchain.errors import InputError, MedchainError
 from medchain.ledger.evidence.document import MAX_CLAIM_BYTES
 from medchain.ledger.invoice import Amount
 from medchain.ledger.kinds.content import DAY_S
@@ -29,7 +30,7 @@ from medchain.web.pages import language, redirected
 CASES: Final = f"{CLAIMS}/cases"
 """Address of the list."""
 
-STATUSES: Final = ("new", "asked", "judged", "reserved", "settled", "refused")
+STATUSES: Final = ("new", "asked", "permitted", "judged", "reserved", "settled", "refused")
 """States by which cases are found."""
 
 COLOURS: Final = ("red", "amber", "green")
@@ -40,9 +41,6 @@ ORDERS: Final = ("-created", "created", "-amount", "amount", "-colour", "colour"
 
 SHOWN: Final = 25
 """Cases of one page."""
-
-JUDGED_S: Final = 3
-"""How long who opens a claim waits for a verdict, in seconds; after that its page shows how far it is."""
 
 SCRIPT: Final = "claims.js"
 """The script that moves the focus along the rows."""
@@ -88,7 +86,7 @@ class CasePages:
         return self._show(self._ground.asked_by(insurer=True), request.form.get("number", "").strip()[:_NUMBER])
 
     def open(self) -> Response:
-        """Open a claim that is stored here, or one that is brought, and go to it."""
+        """Open a claim that is stored here, or one that is brought, and go to it; nobody is asked for it yet."""
         standing = self._ground.done_by(insurer=True)
         try:
             with self._ground.handling(standing):
@@ -96,25 +94,22 @@ class CasePages:
         except MedchainError as error:
             pages = self._ground.pages
             return self._show(standing, problem=pages.say_or(f"error.{error.code}", pages.say("claims.open.problem")))
-        with suppress(UnavailableError):
-            # Where it takes longer, or others are judged at the moment, the page of the claim says so.
-            self._cases.judge(str(case["id"]), JUDGED_S)
         return redirected(f"{CASES}/{case['id']}")
 
     def _opened(self, standing: Standing) -> dict[str, Json]:
         """Open what a form names or brings."""
         reference, brought = request.form.get("reference", "").strip(), request.files.get("file")
-        pasted = request.form.get("content", "").strip().encode("utf-8")
+        pasted, given = request.form.get("content", "").strip().encode("utf-8"), read_terms().said()
         content = pasted or (b"" if brought is None else brought.stream.read(MAX_CLAIM_BYTES + 1))
         if content:
             if len(content) > MAX_CLAIM_BYTES:
                 raise InputError("case.claim")
-            return self._cases.take(content)
+            return self._cases.take(content, given)
         if _REFERENCE.fullmatch(reference) is None:
             raise InputError("case.claim")
         # As a client's request: on the audit, and not for who may not read it.
         Reading(self._ground.counter.core, access_of(standing.me), language()).resource(reference)
-        return self._cases.open(reference)
+        return self._cases.open(reference, given)
 
     def _show(self, standing: Standing, number: str = "", problem: str = "") -> Response:
         """Show the list."""
@@ -148,6 +143,8 @@ class CasePages:
             chosen=chosen,
             number=number,
             problem=problem,
+            given=request.form if problem else {},
+            invoice=[(name, name in OPTIONAL) for name in FIELDS],
             statuses=STATUSES,
             colours=COLOURS,
             hospitals=hospitals.items(),

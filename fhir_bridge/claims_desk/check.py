@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from flask import Blueprint, Response, request
-from werkzeug.datastructures import MultiDict
 
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from medchain.claims import checks
@@ -33,6 +32,9 @@ PLACE: Final = f"{CLAIMS}/check"
 FIELDS: Final = ("issuer", "code", "number", "date", "check_code", "amount")
 """What a form asks for, as it stands on an invoice."""
 
+OPTIONAL: Final = frozenset({"code", "amount"})
+"""What of it need not be there."""
+
 MOST_SHOWN: Final = 100
 """Most rows of a table that the page shows; the report has them all."""
 
@@ -52,7 +54,6 @@ UNCERTAIN: Final = frozenset({"outside", "unreachable", "stopped", "refused", "m
 """Findings after which it is not known."""
 
 _TAB: Final = "check"
-_OPTIONAL: Final = frozenset({"code", "amount"})
 _WAITS: Final = Limits(timeout_s=60.0, max_bytes=1 << 20)
 _REPORT: Final = Limits(timeout_s=60.0, max_bytes=64 << 20)
 
@@ -92,7 +93,7 @@ class CheckPages:
         """Ask for one invoice."""
         standing = self._ground.done_by(insurer=True)
         try:
-            row = _row_of(request.form)
+            row = read_typed({name: request.form.get(name, "") for name in FIELDS})
         except InputError as error:
             return self._show(standing, problem=error)
         with self._ground.handling(standing):
@@ -214,7 +215,7 @@ class CheckPages:
             "claims/check.html",
             _TAB,
             200 if problem is None else 400,
-            fields=[(name, name in _OPTIONAL) for name in FIELDS],
+            fields=[(name, name in OPTIONAL) for name in FIELDS],
             given=request.form,
             found=found,
             problem=said,
@@ -222,9 +223,23 @@ class CheckPages:
         )
 
 
-def _row_of(given: MultiDict[str, str]) -> dict[str, Json]:
-    """Read what a form asks for; raises `InputError` ``invoice.*``, ``claim.malformed``."""
-    told: dict[str, Json] = {name: given.get(name, "").strip() for name in FIELDS}
+def read_typed(typed: Mapping[str, str]) -> dict[str, Json]:
+    """Read what is typed of an invoice.
+
+    Args:
+        typed: of each of `FIELDS`.
+
+    Returns:
+        What can be asked for (`docs/spec/claim-question.md` 2).
+
+    Raises:
+        InputError: ``invoice.*``, ``claim.malformed``.
+    """
+    told: dict[str, Json] = {name: text.strip() for name, text in typed.items()}
+    missing = next((name for name in FIELDS if name not in OPTIONAL and not told[name]), None)
+    if missing is not None:
+        code = f"invoice.{missing}"
+        raise InputError(code)
     amount = plain_amount(str(told["amount"]))
     row: Json = {
         **told,

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from flask import Blueprint, Response, request
 
+from fhir_bridge.claims_desk.before import is_of_nobody
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from fhir_bridge.claims_desk.verdict_view import shown_lines
 from medchain.claims.verdict_words import COLOURS
@@ -188,7 +189,8 @@ class ProofPages:
             "word": COLOURS[colour][at],
             "as_of": pages.moment(verdict.claim.time),
             "position": verdict.claim.position,
-            "lines": shown_lines(verdict.claim, language(), standing.name, pages.site.zone),
+            "is_before": is_of_nobody(verdict.claim),
+            "lines": shown_lines(verdict.claim.findings, language(), standing.name, pages.site.zone),
             "insurer": standing.name(verdict.claim.insurer),
             "claim": verdict.claim.claim.hex(),
         }

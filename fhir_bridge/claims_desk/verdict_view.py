@@ -7,12 +7,12 @@ Source: `docs/spec/claim-verdict.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from medchain.claims.verdict_words import COLOURS, LINES, sentence
-from medchain.ledger.evidence.verdict import ClaimVerdict, Finding, Line, worst
+from medchain.ledger.evidence.verdict import Finding, Line, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,22 @@ class ShownLine:
 
 
 def shown_lines(
-    verdict: ClaimVerdict, language: str, name: Callable[[str], str], zone: tzinfo = UTC
+    findings: Iterable[Finding], language: str, name: Callable[[str], str], zone: tzinfo = UTC
 ) -> list[ShownLine]:
     """Show the lines of a verdict.
 
     Args:
-        verdict: the verdict.
+        findings: of the verdict, in its order.
         language: ``zh``; anything else is English.
         name: names an organisation by its org_id.
         zone: in which hours are shown.
     """
     at = 0 if language == "zh" else 1
-    lines = []
+    lines, listed = [], tuple(findings)
     for line in Line:
-        found = tuple(shown_finding(one, language, name, zone) for one in verdict.of(line))
-        colour = worst(verdict.of(line)).value
+        own = [one for one in listed if one.line is line]
+        found = tuple(shown_finding(one, language, name, zone) for one in own)
+        colour = worst(own).value
         said = found[0].sentence if found else ""
         lines.append(ShownLine(line.value, LINES[line.value][at], colour, COLOURS[colour][at], said, found))
     return lines

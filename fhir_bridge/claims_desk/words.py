@@ -32,6 +32,95 @@ CLAIM_WORDS: Final[Words] = {
     "claims.column.created": ("受理", "Opened"),
     "claims.age": ("{count} 天", "{count} days"),
     "claims.age.one": ("1 天", "1 day"),
+    "claims.next": ("下一步", "Next step"),
+    "claims.next.new": (
+        "先请患者为这一笔索赔授权。在此之前没有向任何人查询过，医院也不会出示记录。",
+        "Ask the patient to permit this claim. Nobody has been asked anything yet, and the hospital shows no records.",
+    ),
+    "claims.next.unaskable": (
+        "索赔没有写明成员医院的患者，或没有引用记录，无法请求授权。可以核查其余部分。",
+        "The claim names no patient of a member, or cites no records: nobody can be asked. The rest can be judged.",
+    ),
+    "claims.next.asked": (
+        "等待患者答复。患者授权后，这里会显示；患者若拒绝，不会告知任何请求方。",
+        "Wait for the patient. A permission shows here once it is given; a no is told to nobody who asks.",
+    ),
+    "claims.next.permitted": (
+        "患者已为这一笔索赔授权：可以收集证据并核查。",
+        "The patient has permitted this claim: the evidence can be gathered and judged.",
+    ),
+    "claims.outlook.title": ("目前已知", "What is known so far"),
+    "claims.outlook.lead": (
+        "只依据索赔和保单；还没有核查，也没有向任何人查询。",
+        "By the claim and the policy alone. It is not judged yet, and nobody was asked.",
+    ),
+    "claims.outlook.unknown": ("尚不知道", "not known yet"),
+    "claims.outlook.new": ("等待患者授权。尚未请求。", "Waits for the patient's permission, which was not asked for."),
+    "claims.outlook.unaskable": ("没有可以请求授权的患者。", "There is nobody to ask for a permission."),
+    "claims.outlook.asked": ("已请求患者授权，等待答复。", "The patient was asked for a permission."),
+    "claims.outlook.permitted": (
+        "患者已授权，证据尚未收集。",
+        "The patient has permitted it; it is still to be gathered.",
+    ),
+    "claims.outlook.invoice": (
+        "核查时会问医院。现在就可以查重，不需要患者授权；医院会记录，患者也能看到。",
+        (
+            "Asked when it is judged. It can be checked now, without a permission; the hospital records it, and the "
+            "patient sees it."
+        ),
+    ),
+    "claims.outlook.no_invoice": (
+        "没有票据，问不了。可在下面填写。",
+        "No invoice is known, so it cannot be asked. Give it below.",
+    ),
+    "claims.terms.title": ("保单与票据", "Policy and invoice"),
+    "claims.terms.lead": (
+        "与赔案一起加密保存，以后每次核查都用。改动后，以前的核查结论作废。",
+        "Kept sealed with the claim, and used whenever it is judged. A change takes away the verdict of before.",
+    ),
+    "claims.terms.open": (
+        "索赔中没有保障期或票据时填写；不填则用索赔中写明的。",
+        "Where the claim does not say them. Left empty, what the claim says counts.",
+    ),
+    "claims.terms.send": ("保存", "Keep them"),
+    "claims.terms.none": ("没有填写", "not given"),
+    "claims.policy": ("保障期", "Policy"),
+    "claims.policy.unlimited": ("不限", "unlimited"),
+    "claims.policy.days": ("{start} 至 {end}", "{start} to {end}"),
+    "claims.policy.waits": ("，等待期 {count} 天", ", {count} waiting days"),
+    "claims.policy.waits.one": ("，等待期 1 天", ", 1 waiting day"),
+    "claims.policy.start": ("保障起始日", "First day of the policy"),
+    "claims.policy.end": ("保障终止日", "Last day of the policy"),
+    "claims.policy.waiting": ("等待期（天）", "Waiting days"),
+    "claims.policy.day.hint": ("例如 2025-09-06，可不填。", "Such as 2025-09-06, or nothing."),
+    "claims.policy.waiting.hint": (
+        "起始日起多少天内不赔，可不填。",
+        "For how many days from the first on nothing is paid, or nothing.",
+    ),
+    "claims.invoice": ("票据", "Invoice"),
+    "claims.invoice.lead": (
+        "纸质或电子票据上的内容；或选择一个表格。",
+        "As it stands on the invoice, of paper or electronic; or choose a table.",
+    ),
+    "claims.invoice.table.hint": (
+        "列名与查重的表格相同，不超过 4 MiB。",
+        "Its columns are those of the duplicate check. At most 4 MiB.",
+    ),
+    "claims.invoice.row": ("表格中的第几行", "Row of the table"),
+    "claims.invoice.row.hint": ("只有一行时可不填。", "Not needed where there is one."),
+    "claims.invoice.check": ("现在查重", "Check it now"),
+    "claims.judge.early": ("不等授权，现在核查", "Judge without waiting for the permission"),
+    "claims.judge.early.lead": (
+        "没有授权时，医院不出示记录，并会登记一次没有给出的查询，患者能看到；结论会显示缺少证据。",
+        (
+            "Without a permission the hospital shows nothing, and notes that it was asked in vain, which the patient "
+            "sees; the verdict will say what is missing."
+        ),
+    ),
+    "claims.verdict.before": (
+        "这个结论作出时，还没有任何医院出示证据：红色可能只是因为没有授权。",
+        "It was made before any hospital had shown anything: red may mean no more than that nothing was permitted.",
+    ),
     "claims.unjudged": ("尚未核查", "not judged yet"),
     "claims.filter.all": ("全部", "all"),
     "claims.filter.colour": ("核查结论", "Verdict"),
@@ -39,8 +128,9 @@ CLAIM_WORDS: Final[Words] = {
     "claims.filter.hospital": ("医院", "Hospital"),
     "claims.filter.send": ("筛选", "Show these"),
     "claims.find": ("按赔案号开头查找", "Find by the beginning of its number"),
-    "claims.status.new": ("新", "new"),
+    "claims.status.new": ("尚未请求授权", "patient not asked yet"),
     "claims.status.asked": ("已请求患者授权", "patient asked"),
+    "claims.status.permitted": ("患者已授权", "patient has permitted"),
     "claims.status.gathering": ("正在收集证据", "evidence is being gathered"),
     "claims.status.judged": ("已核查", "judged"),
     "claims.status.reserved": ("已预留", "reserved"),
@@ -59,10 +149,6 @@ CLAIM_WORDS: Final[Words] = {
         "It was not opened. Give Claim/ID, or paste a FHIR R4 Claim or ExplanationOfBenefit.",
     ),
     "claims.case.title": ("赔案 {number}", "Claim {number}"),
-    "claims.case.unjudged": (
-        "尚无核查结论：先请患者授权，再收集证据。",
-        "There is no verdict yet: ask the patient, then gather the evidence.",
-    ),
     "claims.case.cited": ("索赔引用的记录", "Records that the claim cites"),
     "claims.case.outside": ("不属于任何成员", "Of no member"),
     "claims.case.done": ("已经做的事", "What was done"),
@@ -440,6 +526,35 @@ CLAIM_WORDS: Final[Words] = {
     "error.case.no_invoice": ("这件赔案没有票据。", "This claim has no invoice."),
     "error.case.reserved": ("已预留或已结付的部分须先放弃。", "Release first what is reserved or settled."),
     "error.case.refused": ("已决定不予赔付，不能预留。", "It is refused: nothing can be reserved for it."),
+    "error.case.policy": ("保障期有误。", "The policy is not right."),
+    "error.case.policy_start": (
+        "保障起始日有误，请写成 2025-09-06。",
+        "The first day of the policy is not right; write it as 2025-09-06.",
+    ),
+    "error.case.policy_end": (
+        "保障终止日有误，请写成 2025-09-06。",
+        "The last day of the policy is not right; write it as 2025-09-06.",
+    ),
+    "error.case.policy_order": (
+        "保障终止日早于起始日。",
+        "The last day of the policy is before its first.",
+    ),
+    "error.case.policy_waiting": (
+        "等待期有误，请填 0 至 3650 的整数。",
+        "The waiting days are not right; they are a whole number from 0 to 3650.",
+    ),
+    "error.case.policy_waits": (
+        "有等待期时，请填写保障起始日。",
+        "Waiting days run from the first day of the policy. Give that as well.",
+    ),
+    "error.case.invoice_twice": (
+        "请填写票据，或选择表格，不要两样都填。",
+        "Fill the invoice in or choose a table, not both.",
+    ),
+    "error.claim.row": (
+        "请填写是表格中的第几行。",
+        "Say which row of the table it is.",
+    ),
     "error.case.days": ("天数有误。", "The days are not right."),
     "error.claim.amount": ("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
     "error.claim.head": ("其他机构抢先更改了这张发票，请重试。", "Others were first; try again."),

@@ -20,6 +20,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from medchain.claims.cases import CaseClient
+from medchain.errors import NotFoundError
 from medchain.store.accounts import Role
 from tests.e2e.accessibility import violations
 from tests.e2e.browser import Browser, is_there
@@ -152,6 +153,47 @@ def test_full_pages_break_no_rule_of_accessibility(pages, pictures):
     assert found + judged(pages, ANXIN, place, pictures, "dispute") == []
 
 
+def test_a_claim_goes_from_the_ask_to_the_permission_to_the_verdict(pages, pictures, monkeypatch):
+    browser, hospitals, found = pages.browsers[ANXIN], pages.hospitals, list[str]()
+    browser.open(f"{pages.web[ANXIN]}/claims/cases?lang=en")
+    browser.script("document.querySelectorAll('main details').forEach((one) => { one.open = true })")
+    browser.type("#content", content(identifier=[{"value": next(NUMBERS)}]).decode())
+    browser.type("#policy_start", "2025-03-01")
+    browser.type("#policy_waiting", "ninety")
+    found += shown(browser, pictures, "open-filled")
+    browser.leave("form[action='/claims/cases/open'] button")
+    browser.wait_until("a whole number from 0 to 3650")
+    found += shown(browser, pictures, "open-wrong")
+    browser.script("document.querySelector('#policy_waiting').value = '90'")
+    browser.leave("form[action='/claims/cases/open'] button")
+    browser.wait_until("What is known so far")
+    path = urlsplit(browser.url).path
+    found += judged(pages, ANXIN, path, pictures, "case-opened")
+    browser.type("#reason", "your claim for the stay in September")
+    browser.leave("form[action$='/ask'] button")
+    browser.wait_until("Wait for the patient.")
+    found += judged(pages, ANXIN, path, pictures, "case-asked")
+    monkeypatch.setattr(hospitals, "for_claim", lambda _claim: [(RENHE, b"\x07" * 32)])
+    monkeypatch.setattr(hospitals, "disclose", told_nothing)
+    hospitals.nodes[ANXIN].permissions.round()
+    found += judged(pages, ANXIN, path, pictures, "case-permitted")
+    browser.script("document.querySelectorAll('main details').forEach((one) => { one.open = true })")
+    browser.type("#policy_end", "2025-02-28")
+    browser.leave("form[action$='/terms'] button")
+    browser.wait_until("before its first")
+    found += shown(browser, pictures, "terms-wrong")
+    browser.script("document.querySelector('#policy_end').value = '2025-12-31'")
+    browser.leave("form[action$='/terms'] button")
+    browser.wait_until("2025-03-01 to 2025-12-31, 90 waiting days")
+    browser.leave("form[action$='/judge'] button")
+    browser.wait_until("Hospitals that told nothing")
+    assert found + judged(pages, ANXIN, path, pictures, "case-untold") == []
+
+
+def told_nothing(_wish: object) -> None:
+    raise NotFoundError("release.nothing")
+
+
 def test_errors_break_no_rule_of_accessibility_and_keep_what_was_typed(pages, pictures):
     browser, found = pages.browsers[ANXIN], judged(pages, ANXIN, f"/claims/cases/{'0' * 32}", pictures, "error")
     for language in ("zh", "en"):
@@ -217,6 +259,9 @@ def test_a_pasted_claim_is_judged_and_its_evidence_is_verified_where_it_is_broug
     claim.write_bytes(content(identifier=[{"value": next(NUMBERS)}]))
     browser.type("#file", str(claim))
     browser.leave("form[action='/claims/cases/open'] button")
+    browser.wait_until("What is known so far")
+    browser.script("document.querySelectorAll('main details').forEach((one) => { one.open = true })")
+    browser.leave("form[action$='/judge'] button")
     browser.wait_until("Hospitals that told nothing")
     assert shown(browser, pictures, "case-judged") == []
     case_id = browser.url.rpartition("/")[2]
@@ -346,6 +391,9 @@ def test_over_the_demo_a_claim_is_judged_and_its_hospital_answers_on_the_record(
         insurer.open(f"{web[INSURER]}/claims?lang=en")
         insurer.type("#reference", f"Claim/{claim['id']}")
         insurer.leave("form[action='/claims/cases/open'] button")
+        insurer.wait_until("What is known so far")
+        insurer.script("document.querySelectorAll('main details').forEach((one) => { one.open = true })")
+        insurer.leave("form[action$='/judge'] button")
         insurer.wait_until("The evidence as a table")
         assert shown(insurer, pictures, "demo-case") == []
         insurer.script("document.querySelectorAll('details').forEach((one) => { one.open = true })")

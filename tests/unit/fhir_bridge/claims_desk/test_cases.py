@@ -10,8 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from fhir_bridge.claims_desk.check import FIELDS
 from fhir_bridge.claims_desk.verdict_view import shown_lines
+from medchain.claims import checks
 from medchain.claims.cases import CaseClient
+from medchain.claims.verdict_words import LINES
 from medchain.errors import ConflictError, UnavailableError
 from medchain.ledger.evidence.verdict import parse_verdict
 from medchain.node.packed import unpack_bundle
@@ -151,9 +154,180 @@ def test_the_page_of_a_claim_has_the_seven_lines_the_graph_and_the_same_as_a_tab
     assert "style=" not in page.text
 
 
-def test_a_claim_that_is_not_judged_says_what_to_do(insurance):
-    case = filed(insurance)
-    assert "There is no verdict yet" in text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+def lines_of(page) -> dict[str, str]:
+    """The lines of what is known before a claim is judged, with their colours."""
+    return {line: colour for colour, line in re.findall(r'data-colour="([a-z]+)" data-line="([a-z]+)"', page.text)}
+
+
+def test_a_claim_that_is_opened_is_not_judged_and_nobody_is_asked_for_it(insurance):
+    browser, before = insurance.desk(), len(insurance.hospitals.audits[RENHE].rows)
+    claim, held = content(identifier=[{"value": "UNASKED-1"}]), row()
+    typed = {f"invoice_{name}": getattr(held, name) for name in FIELDS}
+    place = opened(browser, content=claim.decode(), **typed).headers["Location"]
+    page = browser.get(f"{place}?lang=en")
+    said = text_of(page)
+    assert "State patient not asked yet" in said
+    assert "Next step Ask the patient to permit this claim." in said
+    assert f'action="{place}/ask"' in page.text.partition("What is known so far")[0]
+    # Nothing is held against it for want of a permission that nobody has asked for.
+    assert lines_of(page) == dict.fromkeys(LINES, "amber")
+    assert said.count("! not known yet") == len(LINES) - 1
+    assert len(insurance.hospitals.audits[RENHE].rows) == before
+    assert CaseClient(insurance.hospitals.local(ANXIN)).show(place.rpartition("/")[2])["judged_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("start", "waiting", "colour", "code"),
+    [("2025-01-01", "", "green", "coverage.covered"), ("2025-08-01", "60", "red", "coverage.waiting")],
+)
+def test_what_the_policy_says_of_a_claim_is_known_before_the_patient_is_asked(insurance, start, waiting, colour, code):
+    browser = insurance.desk()
+    typed = {"policy_start": start, "policy_waiting": waiting}
+    claim = content(identifier=[{"value": f"INSURED-{waiting}"}]).decode()
+    page = browser.get(f"{opened(browser, content=claim, **typed).headers['Location']}?lang=en")
+    assert (lines_of(page)["coverage"], CODE.format(code) in page.text) == (colour, True)
+    assert f"Policy {start} to unlimited{f', {waiting} waiting days' if waiting else ''}" in text_of(page)
+
+
+def test_a_case_goes_from_the_ask_to_the_permission_to_the_verdict(insurance, monkeypatch):
+    case, browser = filed(insurance, "ZZ-ONWARD"), insurance.desk()
+    place = f"{PAGE}/{case['id']}"
+
+    def listed(status: str) -> bool:
+        return ">ZZ-ONWARD</a>" in browser.get(f"{PAGE}?status={status}&order=-number").text
+
+    assert listed("new")
+    did(browser, case, "ask", hospital=RENHE, days="7", reason="for your claim")
+    page = browser.get(f"{place}?lang=en")
+    assert "Next step Wait for the patient." in text_of(page)
+    assert "can be answered until" in text_of(page)
+    assert listed("asked")
+    grants = [(RENHE, b"\x07" * 32)]
+    monkeypatch.setattr(insurance.hospitals, "for_claim", lambda claim: grants if claim.hex() == case["digest"] else [])
+    insurance.hospitals.nodes[ANXIN].permissions.round()
+    page = browser.get(f"{place}?lang=en")
+    assert "Next step The patient has permitted this claim" in text_of(page)
+    assert f'action="{place}/judge"' in page.text.partition("What is known so far")[0]
+    assert listed("permitted")
+
+
+def test_a_verdict_from_before_the_permission_says_so(insurance):
+    case, browser = filed(insurance, "ZZ-EARLY"), insurance.desk()
+    did(browser, case, "judge")
+    assert "It was made before any hospital had shown anything" in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    did(browser, case, "ask", hospital=RENHE, days="7", reason="for your claim")
+    assert ">ZZ-EARLY</a>" in browser.get(f"{PAGE}?status=asked&order=-number").text
+
+
+def test_a_claim_that_names_no_patient_of_a_member_says_that_nobody_can_be_asked(insurance):
+    client = CaseClient(insurance.hospitals.local(ANXIN))
+    case = client.take(content(identifier=[{"value": "UNNAMED-1"}], patient={"display": "x"}))
+    page = insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")
+    assert "nobody can be asked" in text_of(page)
+    assert f"{PAGE}/{case['id']}/ask" not in page.text
+
+
+def test_the_invoice_can_be_checked_before_the_patient_is_asked(insurance):
+    case, browser = filed(insurance, row=row().to_json()), insurance.desk()
+    page = browser.get(f"{PAGE}/{case['id']}?lang=en").text
+    form = page.partition('action="/claims/check/one"')[2].partition("</form>")[0]
+    typed = dict(re.findall(r'name="([a-z_]+)" value="([^"]*)"', form))
+    assert "genuine, not claimed" in text_of(browser.post("/claims/check/one?lang=en", typed))
+
+
+def test_policy_and_invoice_are_kept_with_a_case_and_judged(insurance):
+    case, browser = filed(insurance, "TERMS-1"), insurance.desk()
+    held = row()
+    typed = {f"invoice_{name}": getattr(held, name) for name in FIELDS} | {"policy_start": "2025-12-01"}
+    assert did(browser, case, "terms", **typed).headers["Location"] == f"{PAGE}/{case['id']}"
+    page = browser.get(f"{PAGE}/{case['id']}?lang=en")
+    assert f"Invoice {held.number} · {held.date}" in text_of(page)
+    for value in ("2025-12-01", held.number, held.check_code):
+        assert f'value="{value}"' in page.text
+    did(browser, case, "judge")
+    case = CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"])
+    assert (case["row"], case["policy"]) == (held.to_json(), {"end": None, "start": "2025-12-01", "waiting_days": 0})
+    assert "was before the policy began" in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    # What is emptied is given up.
+    did(browser, case, "terms")
+    emptied = CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"])
+    assert (emptied["row"], emptied["policy"], emptied["verdict"]) == (None, None, None)
+
+
+def test_an_invoice_that_is_left_as_it_was_keeps_what_the_form_does_not_show(insurance):
+    held = row(amount="84.20").to_json() | {"currency": "USD"}
+    case, browser = filed(insurance, "TERMS-2", row=held), insurance.desk()
+    typed = {f"invoice_{name}": str(held[name]) for name in FIELDS}
+    did(browser, case, "terms", policy_end="2026-01-01", **typed)
+    kept = CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"])
+    assert (kept["row"], kept["policy"]["end"]) == (held, "2026-01-01")
+
+
+def table_of(*numbers: str) -> tuple[io.BytesIO, str]:
+    """A table of invoices, as a browser sends it."""
+    held = row()
+    rows = [f"{held.issuer},{held.code},{one},{held.date},{held.check_code}" for one in numbers]
+    return io.BytesIO("\n".join(["issuer,code,number,date,check_code", *rows]).encode()), "t.csv"
+
+
+def test_an_invoice_is_taken_from_a_table_the_row_that_is_said(insurance):
+    case, browser = filed(insurance, "TERMS-3"), insurance.desk()
+    client = CaseClient(insurance.hospitals.local(ANXIN))
+    did(browser, case, "terms", invoice_table=table_of("1774778511"))
+    assert client.show(case["id"])["row"]["number"] == "1774778511"
+    did(browser, case, "terms", invoice_table=table_of("1", "22"), invoice_row="2")
+    assert client.show(case["id"])["row"]["number"] == "22"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"policy_start": "1.3.2025"}, "The first day of the policy is not right"),
+        ({"policy_end": "2025-02-30"}, "The last day of the policy is not right"),
+        ({"policy_start": "2025-03-01", "policy_end": "2025-02-28"}, "before its first"),
+        ({"policy_start": "2025-03-01", "policy_waiting": "3651"}, "a whole number from 0 to 3650"),
+        ({"policy_start": "2025-03-01", "policy_waiting": "-1"}, "a whole number from 0 to 3650"),
+        ({"policy_end": "2025-03-01", "policy_waiting": "90"}, "Waiting days run from the first day"),
+        ({"invoice_issuer": "99010001"}, "not right"),
+        ({"invoice_number": "1", "invoice_check_code": "abc"}, "The issuer code is not right"),
+        ({"invoice_table": ("1", "2")}, "Say which row"),
+        ({"invoice_table": ("1",), "invoice_row": "2"}, "Say which row"),
+        ({"invoice_table": ("-",)}, "The invoice number is not right"),
+        ({"invoice_table": ("1",), "invoice_number": "1"}, "not both"),
+        ({"invoice_table": ()}, "There is no row"),
+    ],
+)
+def test_what_is_wrong_with_policy_or_invoice_is_said_and_nothing_is_kept(insurance, typed, said):
+    case, browser = filed(insurance, policy={"end": None, "start": "2024-03-01", "waiting_days": 90}), insurance.desk()
+
+    def form() -> dict:
+        table = {"invoice_table": table_of(*typed["invoice_table"])} if "invoice_table" in typed else {}
+        return typed | table
+
+    answer = did(browser, case, "terms", **form())
+    assert answer.status_code == 400
+    assert said in text_of(answer)
+    assert CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"]) == case
+    number = next(NUMBERS)
+    answer = opened(browser, content=content(identifier=[{"value": number}]).decode(), **form())
+    assert answer.status_code == 400
+    assert said in text_of(answer)
+    assert f">{number}</a>" not in browser.get(PAGE).text
+    # What was typed is there again, in the fields that it was typed into.
+    assert number in answer.text
+    assert all(f'value="{value}"' in answer.text for name, value in typed.items() if name != "invoice_table")
+
+
+def test_a_table_that_is_too_large_is_refused(insurance, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_TABLE_BYTES", 50)
+    answer = did(insurance.desk(), filed(insurance), "terms", invoice_table=table_of("1"))
+    assert (answer.status_code, "larger than 4 MiB" in text_of(answer)) == (400, True)
+
+
+def test_another_invoice_is_not_given_while_a_part_is_reserved(insurance):
+    case, browser = filed(insurance, row=row().to_json()), insurance.desk()
+    insurance.insurer.core.store.change_case(bytes.fromhex(case["id"]), lambda one: replace(one, status="reserved"))
+    assert code_of(did(browser, case, "terms", invoice_table=table_of("22"))) == "case.reserved"
 
 
 def test_a_patient_is_asked_for_exactly_this_claim(insurance):
@@ -246,7 +420,7 @@ def test_a_claim_is_judged_and_its_evidence_is_a_file_that_says_the_same(insuran
     assert packed.headers["Content-Disposition"] == f'attachment; filename="claim-{case["id"][:8]}.proof.zip"'
     verdict = parse_verdict(unpack_bundle(packed.get_data())["verdict.json"])
     assert verdict.colour.value == "red"
-    for line in shown_lines(verdict, "en", str):
+    for line in shown_lines(verdict.findings, "en", str):
         assert f"{line.name} {'✓!✕'[['green', 'amber', 'red'].index(line.colour)]} {line.word}" in said
     assert code_of(insurance.desk(role=Role.AUDITOR).get(f"{place}/bundle")) == "session.role"
 
@@ -282,13 +456,6 @@ def test_in_chinese_records_are_called_as_people_call_them(insurance, case):
     assert "Condition/d1" not in said
 
 
-def test_who_pastes_a_claim_sees_its_verdict_at_once(insurance):
-    browser = insurance.desk()
-    claim = content(identifier=[{"value": "AT-ONCE"}])
-    page = browser.get(f"{opened(browser, content=claim.decode()).headers['Location']}?lang=en")
-    assert "mc-seven" in page.text
-
-
 def test_while_evidence_is_gathered_the_page_says_how_far_it_is(insurance, monkeypatch):
     case = filed(insurance)
     show = insurance.insurer.local.operations["case.show"]
@@ -304,20 +471,18 @@ def test_while_evidence_is_gathered_the_page_says_how_far_it_is(insurance, monke
     assert f"{PAGE}/{case['id']}/judge" not in page.text
 
 
-def test_fault_a_claim_is_opened_also_where_it_cannot_be_judged_now(insurance, monkeypatch):
+def test_fault_a_claim_that_cannot_be_judged_now_says_so(insurance, monkeypatch):
     def busy(_document):
         raise UnavailableError("case.busy")
 
     monkeypatch.setitem(insurance.insurer.local.operations, "case.judge", busy)
-    browser = insurance.desk()
-    claim = content(identifier=[{"value": "BUSY-1"}])
-    place = opened(browser, content=claim.decode()).headers["Location"]
-    assert "There is no verdict yet" in text_of(browser.get(f"{place}?lang=en"))
-    answer = did(browser, {"id": place.rpartition("/")[2]}, "judge")
+    answer = did(insurance.desk(), filed(insurance), "judge")
     assert (answer.status_code, code_of(answer)) == (503, "case.busy")
 
 
-@pytest.mark.parametrize("deed", ["judge", "ask", "reserve", "settle", "release", "refuse", "note", "dispute", "drop"])
+@pytest.mark.parametrize(
+    "deed", ["judge", "ask", "terms", "reserve", "settle", "release", "refuse", "note", "dispute", "drop"]
+)
 def test_attack_an_auditor_reads_and_does_nothing_and_a_form_counts_once(insurance, case, deed):
     auditor = insurance.desk(role=Role.AUDITOR)
     place = f"{PAGE}/{case['id']}"

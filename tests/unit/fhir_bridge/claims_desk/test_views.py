@@ -28,7 +28,7 @@ NAMES = {RENHE: "Renhe Hospital", OTHER: "Tongji Hospital"}
 
 
 def lines(language: str = "en", findings=FINDINGS):
-    return shown_lines(verdict(findings=findings), language, NAMES.get)
+    return shown_lines(verdict(findings=findings).findings, language, NAMES.get)
 
 
 def nodes(hospitals=(RENHE,), findings=FINDINGS):
@@ -52,7 +52,7 @@ def test_lines_are_in_the_readers_language():
 
 
 def test_hours_are_of_the_zone_of_the_page_and_name_it():
-    said = shown_lines(verdict(findings=FINDINGS), "en", NAMES.get, ZoneInfo("Asia/Shanghai"))
+    said = shown_lines(verdict(findings=FINDINGS).findings, "en", NAMES.get, ZoneInfo("Asia/Shanghai"))
     hours = re.findall(
         r"[0-9]{2}:[0-9]{2} (\S+?)[.,]", " ".join(one.sentence for line in said for one in line.findings)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from consent.web.words import PATIENT_WORDS
 from fhir_bridge import claims_desk
 from fhir_bridge.browse.words import BROWSE_WORDS
+from fhir_bridge.claims_desk.before import STEPS
 from fhir_bridge.claims_desk.cases import STATUSES
 from fhir_bridge.claims_desk.check import FIELDS
 from fhir_bridge.claims_desk.graph import KINDS, LANES
@@ -53,6 +54,8 @@ def test_every_page_finds_its_words():
         "claims.known.": KINDS,
         "claims.lane.": LANES,
         "claims.status.": {*STATUSES, *Status, "gathering"},
+        "claims.next.": STEPS,
+        "claims.outlook.": (*STEPS, "invoice", "no_invoice", "unknown"),
         "claims.deed.": (Action.RESERVE, Action.SETTLE, Action.RELEASE),
         "claims.proof.": ANSWERS,
         "claims.proof.fact.": ("answer", "current", "time", "position", "cosigners", "items", "object", "status"),

@@ -11,15 +11,17 @@ import pytest
 
 from medchain.claims.case_judging import MAX_GATHERED
 from medchain.claims.gathering import Gathering
-from medchain.encoding import as_object, as_objects
+from medchain.claims.outlook import known_alone
+from medchain.encoding import as_object, as_objects, unbase64
 from medchain.errors import NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
+from medchain.ledger.evidence.document import InsurancePolicy
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.invoice import amount_of
 from medchain.node.grant_search import Permission
 from medchain.node.packed import unpack_bundle
 from tests.unit.medchain.claims.hospitals import running_hospitals
-from tests.unit.medchain.claims.office import GIVEN, Office
+from tests.unit.medchain.claims.office import GIVEN, POLICY, Office
 from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.disclosing import TYPES
@@ -149,6 +151,10 @@ def test_without_a_permission_it_is_said_that_there_is_none_and_nothing_is_asked
     assert case["failures"] == {RENHE: "case.no_grant"}
     assert {"consent.none", "source.missing"} <= codes(case)
     assert (case["colour"], lines(case)["unclaimed"]) == ("red", "green")
+    # What was known before anybody was asked is among it.
+    before = known_alone(unbase64(case["content"]), InsurancePolicy(**POLICY))
+    assert {one.code for one in before} == {"coverage.covered"}
+    assert {one.code for one in before} <= codes(case)
     assert json.loads(verified(office, cases.bundle(case["id"])).claim.encode()) == case["verdict"]
 
 
