@@ -61,7 +61,7 @@ def _parts(node: DaemonNode) -> DaemonParts:
     facts = FhirClaimFacts(NodeRecords(searches, node.records, service, ZoneInfo(node.config.time_zone)))
     releasing = Releasing(ReleaseRules(), selection, disclosures, emergencies, facts)
     invoices, claims = FhirInvoices(searches, node.records, service), FhirClaims(node.records, service)
-    above = Above(invoices, disclosures, service.patient_token, claims)
+    above = Above(invoices, disclosures, claims)
 
     def claims_on(ground: Ground) -> ClaimNode:
         return claim_node(node, ground, above)

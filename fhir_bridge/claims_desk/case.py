@@ -17,7 +17,7 @@ from consent.web.site import SLOW
 from fhir_bridge.claims_desk.before import hospitals_of, insured, is_of_nobody, next_step, outlook
 from fhir_bridge.claims_desk.cases import CASES, amount_text, case_row
 from fhir_bridge.claims_desk.check import AGAIN_S, FIELDS, OPTIONAL
-from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, read_days, written
+from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, delivery, read_days, written
 from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, graph_of
 from fhir_bridge.claims_desk.ground import Ground, Standing
 from fhir_bridge.claims_desk.terms import read_terms, typed_terms
@@ -25,7 +25,6 @@ from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
 from medchain.claims import disputes
 from medchain.claims.batch import plain_amount
 from medchain.claims.cases import Case, CaseClient
-from medchain.claims.dispute import MAX_RECORDS
 from medchain.claims.verdict_words import COLOURS
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, canonical
 from medchain.errors import AccessDeniedError, InputError
@@ -209,14 +208,11 @@ class CasePage:
         hospital = request.form.get("hospital", "")
         if hospital not in dict(self._asked_hospitals(standing, case)):
             raise InputError("dispute.hospital")
-        claim = str(case.get("claim"))
         asked: Json = {
             "by": standing.author,
             "claim": case["digest"],
             "days": days,
             "hospital": hospital,
-            "patient": self._patient(claim) if claim else "",
-            "records": as_list(as_object(case.get("cited")).get(hospital))[:MAX_RECORDS],
             "text": text,
         }
         with self._ground.handling(standing, name):
@@ -338,19 +334,10 @@ class CasePage:
             "id": str(found.get("id")),
             "state": str(found.get("state")),
             "text": str(steps[0].get("text")),
-            "is_heard": steps[-1].get("heard") is not None,
+            **delivery(self._ground.pages, steps[-1]),
             "is_overdue": found.get("overdue") is True,
             "due": self._ground.pages.moment(due) if isinstance(due, int) else "",
         }
-
-    def _patient(self, claim: str) -> str:
-        """Return the id of the patient of this node whose claim it is; empty for none."""
-        kind, _, name = claim.partition("/")
-        core = self._ground.counter.core
-        found = core.store.get(kind, name)
-        token = "" if found is None else found.patient
-        patients = core.store.by_patient(token, ("Patient",), limit=1) if token else []
-        return patients[0].id if patients else ""
 
 
 def verdict_of(case: Mapping[str, Json]) -> ClaimVerdict | None:

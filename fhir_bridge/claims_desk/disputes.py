@@ -20,7 +20,7 @@ from medchain.encoding import Json, as_list, as_number, as_object, as_objects
 from medchain.errors import InputError
 from medchain.ledger.kinds.content import DAY_S
 from medchain.record_types import record_text
-from medchain.web.pages import language, redirected
+from medchain.web.pages import Pages, language, redirected
 
 DISPUTES: Final = f"{CLAIMS}/disputes"
 """Address of the list."""
@@ -123,14 +123,15 @@ class DisputePages:
             "other": standing.name(str(other)),
             "state": str(found.get("state")),
             "is_overdue": found.get("overdue") is True,
-            "is_heard": last.get("heard") is not None,
+            **delivery(pages, last),
             "due_at": due,
             "due": pages.moment(due) if isinstance(due, int) else "",
             "days": (due - pages.site.clock()) // DAY_S if isinstance(due, int) else 0,
             "opened": pages.moment(as_number(steps[0].get("time"))),
             "text": _shortened(str(steps[0].get("text"))),
             "count": len(steps),
-            "is_ours": (found.get("state") == StepKind.QUESTION) is not standing.is_insurer,
+            "is_ours": last.get("given_up") is True
+            or (found.get("state") == StepKind.QUESTION) is not standing.is_insurer,
         }
 
     def _step(self, standing: Standing, step: Mapping[str, Json]) -> dict[str, object]:
@@ -142,10 +143,23 @@ class DisputePages:
             "by": str(step.get("by")),
             "text": str(step.get("text")),
             "time": pages.moment(as_number(step.get("time"))),
+            **delivery(pages, step),
             "heard": pages.moment(heard) if isinstance(heard, int) else "",
             "days": as_number(step.get("days")),
             "hash": str(step.get("hash")),
         }
+
+
+def delivery(pages: Pages, step: Mapping[str, Json]) -> dict[str, Json]:
+    """Word whether the other side has a step, and why it does not take it.
+
+    Args:
+        pages: of the node.
+        step: as the daemon tells it.
+    """
+    code = step.get("refusal")
+    why = pages.say_or(f"claims.dispute.refusal.{code}", pages.say("claims.dispute.refusal.other")) if code else ""
+    return {"is_heard": step.get("heard") is not None, "is_given_up": step.get("given_up") is True, "refusal": why}
 
 
 def steps_of(standing: Standing, found: Mapping[str, Json]) -> tuple[str, ...]:

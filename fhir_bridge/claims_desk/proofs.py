@@ -81,15 +81,16 @@ class ProofPages:
             return self._list(standing, self._ground.pages.say("claims.proofs.problem"))
         proof_id, found = hashlib.sha256(packed).digest(), self._judged(packed)
         verdict = found.verdict
-        colour = "" if verdict is None or verdict.claim is None else verdict.claim.colour.value
+        claim = None if verdict is None else verdict.claim
         made = ReceivedProof(
             id=proof_id,
             author=standing.author,
             created=self._ground.pages.site.clock(),
             answer="" if verdict is None else verdict.answer,
-            colour=colour,
+            colour="" if claim is None else claim.colour.value,
             failed=found.failed,
             bundle=packed,
+            claim=None if claim is None else claim.claim,
         )
         with self._ground.handling(standing, proof_id.hex()):
             self._ground.counter.core.store.put_proof(made)

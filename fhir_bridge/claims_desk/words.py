@@ -418,6 +418,29 @@ CLAIM_WORDS: Final[Words] = {
         "对方尚未收到，会继续送达",
         "not received by the other side yet; it is being brought",
     ),
+    "claims.dispute.refused": (
+        "对方不接收（{why}），一天之内还会再送",
+        "the other side does not take it ({why}); it is brought again for a day",
+    ),
+    "claims.dispute.given_up": (
+        "对方不接收（{why}），不再送达；可结束后另行提问",
+        "the other side did not take it ({why}), and it is brought no more; you can close it and ask anew",
+    ),
+    "claims.dispute.refusal.dispute.records": (
+        "问题涉及医院没有为此提供的记录",
+        "it names records of which it has told you nothing",
+    ),
+    "claims.dispute.refusal.dispute.sender": (
+        "对方的账本上，本机构不是有效成员",
+        "on its ledger, your organisation is no active member",
+    ),
+    "claims.dispute.refusal.dispute.signature": (
+        "对方的账本上没有本机构的签名密钥",
+        "its ledger does not have the key under which you signed",
+    ),
+    "claims.dispute.refusal.dispute.time": ("两边的时钟相差太大", "your clocks are too far apart"),
+    "claims.dispute.refusal.dispute.head": ("前后步骤对不上", "it does not follow what it has"),
+    "claims.dispute.refusal.other": ("对方没有说明理由", "it does not say why"),
     "claims.dispute.heard": ("对方于 {time} 收到", "received by the other side {time}"),
     "claims.dispute.claim": ("索赔摘要", "Digest of the claim"),
     "claims.dispute.records": ("涉及的医院记录", "Records of the hospital that it is about"),

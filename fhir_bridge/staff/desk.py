@@ -14,12 +14,16 @@ from flask import Blueprint, Response, request
 
 from consent.web.codes import CODE, CODE_S, enrol_url, give_code
 from consent.web.person import Person
+from consent.web.site import QUICK
 from fhir_bridge.browse.reading import RefusedError
 from fhir_bridge.staff.attesting import Attesting, Proposal
 from fhir_bridge.staff.contacts import can_take_contacts
 from fhir_bridge.staff.counter import METHODS, Attended, Counter, Identity
 from fhir_bridge.staff.guardians import may_dispute
 from fhir_bridge.staff.restorations import can_restore
+from medchain.claims.disputes import WAITING
+from medchain.encoding import Json, as_object
+from medchain.errors import NotFoundError, UnavailableError
 from medchain.ledger.kinds.capacity import DEAD
 from medchain.store.accounts import Role
 from medchain.web.deeds import Kind, by
@@ -149,7 +153,16 @@ class DeskPages:
             found=found,
             problem=said,
             waiting=[self._waiting(me, one) for one in self._attesting.waiting()],
+            disputes=self._disputes(),
         )
+
+    def _disputes(self) -> dict[str, Json]:
+        """Count the disputes about claims that wait for this organisation; none where the daemon does not tell."""
+        try:
+            return as_object(self._counter.site.local.call(WAITING, {}, QUICK))
+        except (NotFoundError, UnavailableError):
+            # It is a notice: a daemon that is away, or of before, keeps nobody from the desk.
+            return {}
 
     def _waiting(self, me: SignedIn, one: Proposal) -> dict[str, object]:
         """Word what waits, without whom it is about: whoever opens it is on the audit for that."""

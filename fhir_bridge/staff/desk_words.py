@@ -64,6 +64,8 @@ DESK_WORDS: Final[Words] = {
         ),
     ),
     "desk.code.back": ("返回这位患者", "Back to this patient"),
+    "desk.disputes": ("理赔质询：{count} 件等待本机构", "Disputes about claims that wait for you: {count}"),
+    "desk.disputes.overdue": ("逾期 {count} 件", "{count} overdue"),
     "desk.waiting": ("等待第二位工作人员确认", "Waiting for a second member of the staff"),
     "desk.waiting.none": ("没有待确认的事项。", "Nothing waits."),
     "desk.waiting.by": ("{name}于{time}提出", "proposed by {name}, {time}"),

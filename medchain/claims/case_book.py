@@ -10,9 +10,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from medchain.claims.answers import read_kept
 from medchain.claims.case_content import CaseContent, case_json, full_json
 from medchain.claims.claim_file import ClaimFile, read_claim
-from medchain.claims.disputes import is_disputed
+from medchain.claims.disputes import About, is_disputed
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.members import Members
@@ -59,6 +60,23 @@ class CaseBook:
             return replace(made, document=content.encode())
 
         return self._records.change_case(case_id, changed)
+
+    def about(self, claim: bytes, hospital: str) -> About:
+        """Find what a question about a claim is about: what that hospital has told of, and whose claim it is.
+
+        Args:
+            claim: digest of the claim, 32 bytes.
+            hospital: org_id of who is asked.
+
+        Raises:
+            NotFoundError: ``case.unknown``.
+        """
+        row = self._records.case_of(claim)
+        if row is None:
+            raise NotFoundError("case.unknown")
+        told = read_kept(CaseContent.decode(row.document).gathered).told.get(hospital)
+        rows = () if told is None else told.signed.disclosure.records
+        return About(tuple(one.reference for one in rows), row.patient)
 
     def listed(self, row: CaseRow) -> dict[str, Json]:
         """Write a case for a list."""

@@ -65,7 +65,6 @@ class ClaimSurroundings:
         register: this organisation's invoices.
         questions: the audit.
         ways: to other nodes.
-        patient_token: gives the keyed token of a patient.
         check_restored: raises `UnavailableError` while a restore is under way.
         clock: gives Unix seconds.
         shelf: finds claims among the records.
@@ -84,7 +83,6 @@ class ClaimSurroundings:
     register: InvoiceRegister
     questions: Questions
     ways: Ways
-    patient_token: Callable[[str], str]
     check_restored: Callable[[], None]
     clock: Clock
     shelf: ClaimShelf
@@ -146,7 +144,7 @@ class ClaimNode:
                 ledger=replica.ledger,
                 members=lambda: ledger.members,
                 records=around.records,
-                patient_token=around.patient_token,
+                about=book.about,
                 authentication=around.authentication,
                 ways=around.ways,
                 clock=around.clock,
@@ -310,13 +308,11 @@ class Above:
     Attributes:
         register: its invoices.
         questions: its audit.
-        patient_token: gives the keyed token of a patient.
         shelf: finds claims among the records.
     """
 
     register: InvoiceRegister
     questions: Questions
-    patient_token: Callable[[str], str]
     shelf: ClaimShelf
 
 
@@ -340,7 +336,6 @@ def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
             register=above.register,
             questions=above.questions,
             ways=HttpClaims(node.peers),
-            patient_token=above.patient_token,
             check_restored=ground.check_restored,
             clock=node.clock,
             shelf=above.shelf,

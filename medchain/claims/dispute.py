@@ -35,6 +35,9 @@ MAX_RECORDS: Final = 50
 MAX_DISPUTE_BYTES: Final = 32 * 1024
 """Largest signed step."""
 
+GIVE_UP_S: Final = DAY_S
+"""How long a step is brought to who refuses it, in seconds: the other side's ledger may be behind, or its clock."""
+
 _SHAPE: Final = {
     **dict.fromkeys(("claim", "dispute", "hospital", "insurer", "ledger", "nonce"), str),
     **dict.fromkeys(("previous", "step", "text", "type"), str),
@@ -180,11 +183,19 @@ class Taken:
         step: what is said.
         by: who of this organisation's staff said it; empty for the other side's.
         heard: when the other side had it, Unix seconds; None while it has not.
+        refusal: code with which the other side refuses it; empty where it does not.
+        refused: since when it does, Unix seconds; None where it does not.
     """
 
     step: DisputeStep
     by: str
     heard: int | None
+    refusal: str = ""
+    refused: int | None = None
+
+    def is_given_up(self, now: int) -> bool:
+        """Tell whether it is brought no more, because the other side went on to refuse it; `now` in Unix seconds."""
+        return self.heard is None and self.refused is not None and self.refused <= now - GIVE_UP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +236,16 @@ class Dispute:
     def is_overdue(self, now: int) -> bool:
         """Tell whether an answer is due and has not come; `now` in Unix seconds."""
         return self.due is not None and self.due < now
+
+    def waits_for(self, org_id: str, now: int) -> bool:
+        """Tell whether it waits for an organisation to say something; `now` in Unix seconds.
+
+        That is the hospital after a question, the insurer after an answer, and whose step the other side refused for
+        too long.
+        """
+        if self.last.is_given_up(now):
+            return self.is_open and self.last.step.asker == org_id
+        return self.is_open and self.last.step.receiver == org_id
 
 
 def check_follows(step: DisputeStep, before: Sequence[DisputeStep]) -> None:

@@ -11,17 +11,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Lock
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from medchain.claims.dispute import MAX_DISPUTE_BYTES, Dispute, DisputeStep, StepKind, Taken, check_follows
+from medchain.claims.dispute import (
+    GIVE_UP_S,
+    MAX_DISPUTE_BYTES,
+    MAX_RECORDS,
+    Dispute,
+    DisputeStep,
+    StepKind,
+    Taken,
+    check_follows,
+)
 from medchain.claims.issuing import ASKING_ROLES
 from medchain.crypto.es384 import Es384Signer
-from medchain.encoding import Json, as_list, as_number, members, parse_canonical, unhex
-from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError, VerificationError
+from medchain.encoding import Json, as_list, as_number, as_object, members, parse_canonical, unhex
+from medchain.errors import (
+    AccessDeniedError,
+    InputError,
+    MedchainError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, SignedRequest, read_request, sign_request
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.node.clock import Clock
+from medchain.node.custodian import GIVEN
 from medchain.node.log import Log
 from medchain.node.rounds import work_in_rounds
 from medchain.store.disputes import DisputeRow
@@ -39,11 +56,20 @@ LIST: Final = "dispute.list"
 SHOW: Final = "dispute.show"
 """Local operation: one dispute with all that was said."""
 
+WAITING: Final = "dispute.waiting"
+"""Local operation: how many wait for this organisation."""
+
+NOT_TOLD: Final = "dispute.records"
+"""Code of the refusal of a question that names what was not told to the insurer."""
+
 HOSPITAL: Final = "hospital"
 """Role on the ledger of who is asked."""
 
 PERIOD_S: Final = 2.0
 """How often it is looked whether something is to be brought."""
+
+MAX_ACCESSES: Final = 10_000
+"""Newest releases of a patient's records among which those are found that a question names."""
 
 _AT_ONCE: Final = 100
 _LONGEST_REST_S: Final = 60.0
@@ -51,6 +77,18 @@ _MAX_HEARD_BYTES: Final = 256
 # Codes of a way that is broken; what the other side itself refuses has others.
 _WAY: Final = "peer."
 _LOG: Final = Log("disputes")
+
+
+class About(NamedTuple):
+    """What a question is about, as the insurer's case has it.
+
+    Attributes:
+        records: of those that the hospital has told of for the claim, ``Type/id`` there.
+        patient: keyed token of the patient of this node whose claim it is; empty for none.
+    """
+
+    records: tuple[str, ...]
+    patient: str
 
 
 class DisputeWays(Protocol):
@@ -69,8 +107,9 @@ class DisputeParts:
         org_id: this organisation.
         ledger: ledger id, 32 bytes.
         members: gives those of this moment.
-        records: keeps the steps, and knows whose a record is.
-        patient_token: gives the keyed token of a patient.
+        records: keeps the steps, and knows whose a record is and whom it was given to.
+        about: finds what a question to a hospital is about, by the claim's digest and its org_id; raises
+            `NotFoundError` ``case.unknown`` for a claim of which there is no case.
         authentication: signs steps.
         ways: to the other side.
         clock: gives Unix seconds.
@@ -81,7 +120,7 @@ class DisputeParts:
     ledger: bytes
     members: Callable[[], Members]
     records: RecordStore
-    patient_token: Callable[[str], str]
+    about: Callable[[bytes, str], About]
     authentication: Es384Signer
     ways: DisputeWays
     clock: Clock
@@ -101,7 +140,13 @@ class DisputeDesk:
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
-        return {LIST: self._list, OPEN: self._open, SHOW: self._show, STEP: self._step}
+        return {
+            LIST: self._list,
+            OPEN: self._open,
+            SHOW: self._show,
+            STEP: self._step,
+            WAITING: self._waiting,
+        }
 
     def run(self, stop: Event) -> None:
         """Bring until told to stop; whom nobody reaches is tried again, later each time."""
@@ -116,11 +161,14 @@ class DisputeDesk:
     def round(self) -> int:
         """Bring what the other side has not heard; returns how many steps are still to be brought.
 
-        Whom one step does not reach is tried again in the next round alone: others do not wait for each of its own.
+        Whom one step does not reach is tried again in the next round alone: others do not wait for each of its own. Nor
+        is a step brought before the one that it follows. What the other side has refused for `GIVE_UP_S` is given up.
         """
-        away, left = set[str](), 0
-        for row in self._parts.records.unheard_steps(_AT_ONCE):
-            if row.peer in away or not self._brought(row, away):
+        away, stopped, left = set[str](), set[bytes](), 0
+        given_up = self._parts.clock() - GIVE_UP_S
+        for row in self._parts.records.unheard_steps(_AT_ONCE, refused_after=given_up):
+            if row.peer in away or row.dispute in stopped or not self._brought(row, away):
+                stopped.add(row.dispute)
                 left += 1
         return left
 
@@ -138,7 +186,7 @@ class DisputeDesk:
             InputError: as `DisputeStep.read`.
             AccessDeniedError: ``dispute.sender`` where another one calls, or it is not meant for this organisation;
                 ``dispute.role`` where no insurer asks, or no hospital is asked; ``dispute.signature``,
-                ``dispute.time``.
+                ``dispute.time``; ``dispute.records`` where it names what was not told to the insurer.
             ConflictError: as `check_follows`.
             UnavailableError: ``dispute.quota``.
         """
@@ -161,7 +209,7 @@ class DisputeDesk:
                 number=step.number,
                 peer=peer,
                 claim=step.claim,
-                patient=rows[0].patient if rows else self._whose(step.records),
+                patient=rows[0].patient if rows else self._whose(step),
                 document=document,
                 author="",
                 created=now,
@@ -191,24 +239,41 @@ class DisputeDesk:
             if row.heard is None:
                 self._parts.records.note_heard(row, now)
 
-    def _whose(self, records: Sequence[str]) -> str:
-        """Return the keyed token of the patient whose the first record is that is here; empty for none."""
-        for record in records:
-            type_name, _, record_id = record.partition("/")
-            found = self._parts.records.get(type_name, record_id)
-            if found is not None and found.patient:
-                return found.patient
-        return ""
+    def _whose(self, step: DisputeStep) -> str:
+        """Return the keyed token of the patient whose records a question names; empty for none.
+
+        An insurer could otherwise put its words beside any record whose id it guesses, or learn that there is one: what
+        is not there, another patient's, or was never told to it looks alike.
+        """
+        named = [one.partition("/") for one in step.records]
+        rows = [self._parts.records.get(type_name, record_id) for type_name, _, record_id in named]
+        found = [row for row in rows if row is not None]
+        patients = {row.patient for row in found}
+        if not step.records:
+            return ""
+        if len(found) < len(rows) or len(patients) != 1 or "" in patients:
+            raise AccessDeniedError(NOT_TOLD)
+        [patient] = patients
+        if not {row.object_id.hex() for row in found} <= self._told(patient, step.insurer):
+            raise AccessDeniedError(NOT_TOLD)
+        return patient
+
+    def _told(self, patient: str, insurer: str) -> set[str]:
+        """Tell which of a patient's records were given to an insurer, or told of: their object ids."""
+        details = self._parts.records.access_details(patient, GIVEN, MAX_ACCESSES)
+        given = [as_object(parse_canonical(one, max_bytes=len(one))) for one in details]
+        records = [as_list(one.get("records", [])) for one in given if one.get("recipient") == insurer]
+        return {str(as_list(row)[0]) for rows in records for row in rows}
 
     def _open(self, document: Json) -> Json:
         """Ask a hospital about a claim."""
-        shape = dict.fromkeys(("by", "claim", "hospital", "patient", "text"), str)
-        top = members(document, shape | {"days": int, "records": list})
-        hospital, patient = str(top["hospital"]), str(top["patient"])
+        top = members(document, dict.fromkeys(("by", "claim", "hospital", "text"), str) | {"days": int})
+        hospital, claim = str(top["hospital"]), unhex(top["claim"], HASH_BYTES)
         if self._own().role not in ASKING_ROLES:
             raise AccessDeniedError("dispute.role")
         if hospital not in {one.org_id for one in self._parts.members().active if one.role == HOSPITAL}:
             raise InputError("dispute.hospital")
+        about = self._parts.about(claim, hospital)
         first = DisputeStep(
             ledger=self._parts.ledger,
             nonce=self._parts.random(ID_BYTES),
@@ -219,13 +284,13 @@ class DisputeDesk:
             step=StepKind.QUESTION,
             hospital=hospital,
             insurer=self._parts.org_id,
-            claim=unhex(top["claim"], HASH_BYTES),
-            records=tuple(sorted({str(one) for one in as_list(top["records"])})),
+            claim=claim,
+            records=tuple(sorted(about.records)[:MAX_RECORDS]),
             days=as_number(top["days"]),
             text=str(top["text"]),
         )
         with self._lock:
-            row = self._said(first, str(top["by"]), self._parts.patient_token(patient) if patient else "", [])
+            row = self._said(first, str(top["by"]), about.patient, [])
         self._brought(row)
         return {"id": first.dispute.hex(), "number": 1}
 
@@ -253,12 +318,23 @@ class DisputeDesk:
                 days=as_number(top["days"]),
                 text=str(top["text"]),
             )
-            row = self._said(step, str(top["by"]), rows[0].patient, before)
-        self._brought(row)
+            row = self._said(step, str(top["by"]), rows[0].patient, before, rows[-1])
+        if rows[-1].heard is not None:
+            self._brought(row)
         return {"id": step.dispute.hex(), "number": step.number}
 
-    def _said(self, step: DisputeStep, author: str, patient: str, before: Sequence[DisputeStep]) -> DisputeRow:
-        """Keep a step of this organisation's; it is brought afterwards."""
+    def _said(
+        self,
+        step: DisputeStep,
+        author: str,
+        patient: str,
+        before: Sequence[DisputeStep],
+        newest: DisputeRow | None = None,
+    ) -> DisputeRow:
+        """Keep a step of this organisation's; it is brought afterwards, once the one before it is heard.
+
+        What follows a step that the other side refuses is refused as long as that one.
+        """
         if not step.is_well_formed:
             raise InputError("dispute.malformed")
         if step.asker != self._parts.org_id:
@@ -274,6 +350,8 @@ class DisputeDesk:
             author=author,
             created=self._parts.clock(),
             heard=None,
+            refusal="" if newest is None else newest.refusal,
+            refused=None if newest is None else newest.refused,
         )
         self._parts.records.put_dispute_step(row)
         return row
@@ -293,8 +371,11 @@ class DisputeDesk:
             heard = as_number(members(parse_canonical(answer, max_bytes=_MAX_HEARD_BYTES), {"heard": int})["heard"])
         except MedchainError as error:
             _LOG.warning("disputes.delayed", code=error.code, peer=row.peer)
-            if away is not None and error.code.startswith(_WAY):
-                away.add(row.peer)
+            if error.code.startswith(_WAY):
+                if away is not None:
+                    away.add(row.peer)
+            elif not isinstance(error, UnavailableError):
+                self._parts.records.note_refused(row, error.code, self._parts.clock())
             return False
         # The other side cannot have heard it before it was said, or later than now.
         self._parts.records.note_heard(row, min(max(heard, row.created), self._parts.clock()))
@@ -305,6 +386,16 @@ class DisputeDesk:
         top = members(document, {}, {"claim": str})
         found = self._parts.records.disputes(unhex(top["claim"], HASH_BYTES) if "claim" in top else None)
         return {"disputes": [self._shown(rows) for rows in found], "time": self._parts.clock()}
+
+    def _waiting(self, document: Json) -> Json:
+        """Count those that wait for this organisation: a hospital's for its answer, an insurer's for what follows one.
+
+        What the other side will not take waits for whoever said it.
+        """
+        members(document, {})
+        now, found = self._parts.clock(), [dispute_of(rows) for rows in self._parts.records.disputes()]
+        waiting = [one for one in found if one.waits_for(self._parts.org_id, now)]
+        return {"overdue": sum(one.is_overdue(now) for one in waiting), "waiting": len(waiting)}
 
     def _show(self, document: Json) -> Json:
         """Show one."""
@@ -319,14 +410,16 @@ class DisputeDesk:
 
     def _shown(self, rows: Sequence[DisputeRow]) -> Json:
         """Write a dispute for the node's own pages."""
-        dispute, first = dispute_of(rows), step_of(rows[0])
+        dispute, first, now = dispute_of(rows), step_of(rows[0]), self._parts.clock()
         steps: list[Json] = [
             {
                 "by": one.by,
                 "days": one.step.days,
+                "given_up": one.is_given_up(now),
                 "hash": one.step.hash.hex(),
                 "heard": one.heard,
                 "number": one.step.number,
+                "refusal": one.refusal,
                 "sender": one.step.asker,
                 "step": one.step.step.value,
                 "text": one.step.text,
@@ -340,7 +433,7 @@ class DisputeDesk:
             "hospital": first.hospital,
             "id": first.dispute.hex(),
             "insurer": first.insurer,
-            "overdue": dispute.is_overdue(self._parts.clock()),
+            "overdue": dispute.is_overdue(now),
             "records": [*first.records],
             "state": dispute.last.step.step.value,
             "steps": steps,
@@ -374,4 +467,4 @@ def step_of(row: DisputeRow) -> DisputeStep:
 
 def dispute_of(rows: Sequence[DisputeRow]) -> Dispute:
     """Read a dispute that is kept; raises as `step_of`."""
-    return Dispute(tuple(Taken(step_of(row), row.author, row.heard) for row in rows))
+    return Dispute(tuple(Taken(step_of(row), row.author, row.heard, row.refusal, row.refused) for row in rows))

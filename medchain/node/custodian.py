@@ -373,6 +373,7 @@ class Custodian:
                 **({} if claim is None else {"claim": claim.digest.hex()}),
                 "access": [record.key.hex(), record.version],
                 "grant": release.grant.hex(),
+                "recipient": request.recipient,
                 "records": [[object_id.hex(), version] for object_id, version in release.records],
                 "request_hash": release.request_hash.hex(),
             }

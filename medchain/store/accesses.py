@@ -90,6 +90,19 @@ class AccessTable(OutboxTable):
             rows = connection.execute(chosen.order_by(access.c.time, access.c.seq).limit(min(limit, MAX_PAGE))).all()
         return [Access(row.object_id, row.patient, row.direction, row.time, row.detail, row.position) for row in rows]
 
+    def access_details(self, patient: str, direction: str, limit: int) -> list[bytes]:
+        """Return what was noted of a patient's newest accesses of one direction, the newest first.
+
+        Args:
+            patient: keyed token.
+            direction: ``given``, ``received``, or what else the node calls it.
+            limit: most rows.
+        """
+        chosen = select(access.c.detail).where(access.c.patient == patient, access.c.direction == direction)
+        with self._database.read("access") as connection:
+            newest = chosen.order_by(access.c.time.desc(), access.c.seq.desc()).limit(limit)
+            return [bytes(detail) for detail in connection.execute(newest).scalars()]
+
     def emergencies(self, after: int, *, limit: int = MAX_PAGE) -> list[Access]:
         """Return what was noted of emergencies from a time on (Unix seconds), of all patients, the newest first."""
         # Written out, not bound: only so the index of these few rows is used.

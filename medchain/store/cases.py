@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, ins
 
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.engine import Database
-from medchain.store.tables import claim_case, unrecorded_case
+from medchain.store.tables import claim_case, received_proof, unrecorded_case
 
 MAX_LISTED: Final = 200
 """Most cases of one page."""
@@ -222,12 +222,14 @@ class CaseTable:
             connection.execute(delete(unrecorded_case).where(unrecorded_case.c.id == case_id))
 
     def drop_cases(self, patient: str) -> int:
-        """Destroy all cases of a patient of this node; returns how many there were.
+        """Destroy all cases of a patient of this node, and received proofs of their claims; returns how many cases.
 
         Args:
             patient: keyed token.
         """
         with self._database.erase("claim_case") as connection:
+            claims = select(claim_case.c.digest).where(claim_case.c.patient == patient)
+            connection.execute(delete(received_proof).where(received_proof.c.claim.in_(claims)))
             whose = select(claim_case.c.id).where(claim_case.c.patient == patient)
             connection.execute(delete(unrecorded_case).where(unrecorded_case.c.id.in_(whose)))
             return connection.execute(delete(claim_case).where(claim_case.c.patient == patient)).rowcount

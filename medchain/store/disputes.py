@@ -45,6 +45,8 @@ class DisputeRow:
         created: when it was kept, Unix seconds.
         heard: when the side that is told had it, Unix seconds; None while it has not.
         is_recorded: whether the node has written it as FHIR resources.
+        refusal: code with which the other side refused it last; empty where it did not.
+        refused: since when it does, Unix seconds; None where it did not.
     """
 
     dispute: bytes
@@ -57,6 +59,8 @@ class DisputeRow:
     created: int
     heard: int | None
     is_recorded: bool = False
+    refusal: str = ""
+    refused: int | None = None
 
 
 class DisputeTable:
@@ -113,13 +117,16 @@ class DisputeTable:
             found[row.dispute].append(row)
         return [steps for steps in found.values() if steps]
 
-    def unheard_steps(self, limit: int) -> list[DisputeRow]:
+    def unheard_steps(self, limit: int, *, refused_after: int) -> list[DisputeRow]:
         """Return this organisation's steps that the other side has not heard, the oldest first.
 
         Args:
             limit: most of each other side's, so that one who is away keeps nobody else waiting.
+            refused_after: of those that it refuses, only what it has refused since later than this, Unix seconds.
         """
-        chosen = sorted(self._steps(claim_dispute.c.heard.is_(None)), key=lambda one: (one.created, one.dispute))
+        refused = claim_dispute.c.refused
+        waiting = claim_dispute.c.heard.is_(None) & (refused.is_(None) | (refused > refused_after))
+        chosen = sorted(self._steps(waiting), key=lambda one: (one.created, one.dispute))
         taken = Counter[str]()
         found: list[DisputeRow] = []
         for row in chosen:
@@ -131,7 +138,20 @@ class DisputeTable:
     def note_heard(self, row: DisputeRow, heard: int) -> None:
         """Note when the other side had a step."""
         with self._database.write("claim_dispute") as connection:
-            connection.execute(update(claim_dispute).where(_one(row)).values(heard=heard))
+            connection.execute(update(claim_dispute).where(_one(row)).values(heard=heard, refusal="", refused=None))
+
+    def note_refused(self, row: DisputeRow, code: str, time: int) -> None:
+        """Note that the other side refuses a step that it has not heard.
+
+        Args:
+            row: the step.
+            code: why, at most 64 characters.
+            time: Unix seconds; it counts from the first refusal on.
+        """
+        since = func.coalesce(claim_dispute.c.refused, time)
+        with self._database.write("claim_dispute") as connection:
+            unheard = _one(row) & claim_dispute.c.heard.is_(None)
+            connection.execute(update(claim_dispute).where(unheard).values(refusal=code, refused=since))
 
     def unrecorded_steps(self, limit: int) -> list[DisputeRow]:
         """Return steps that both sides have, and that are not written as FHIR resources yet; in order."""
@@ -176,4 +196,4 @@ def _one(row: DisputeRow) -> ColumnElement[bool]:
 def _row(row: Row[Any]) -> DisputeRow:  # Any: SQLAlchemy's own
     """Read a row."""
     ids, told = (bytes(row.dispute), row.number), (row.peer, bytes(row.claim), row.patient, bytes(row.document))
-    return DisputeRow(*ids, *told, row.author, row.created, row.heard, bool(row.is_recorded))
+    return DisputeRow(*ids, *told, row.author, row.created, row.heard, bool(row.is_recorded), row.refusal, row.refused)

@@ -36,6 +36,7 @@ class ReceivedProof:
         colour: of the verdict of a claim; empty for other answers.
         failed: code of the rule that it breaks; empty where it holds.
         bundle: the zip; empty in lists.
+        claim: digest of the claim that it is about, 32 bytes; None for another or broken proof, and in lists.
     """
 
     id: bytes
@@ -45,6 +46,7 @@ class ReceivedProof:
     colour: str
     failed: str
     bundle: bytes = b""
+    claim: bytes | None = None
 
 
 class ReceivedTable:
@@ -87,7 +89,7 @@ class ReceivedTable:
         if row is None:
             raise NotFoundError("proofs.unknown")
         told = (row.author, row.created, row.answer, row.colour, row.failed)
-        return ReceivedProof(bytes(row.id), *told, bytes(row.bundle))
+        return ReceivedProof(bytes(row.id), *told, bytes(row.bundle), None if row.claim is None else bytes(row.claim))
 
     def drop_proof(self, proof_id: bytes) -> None:
         """Destroy one; one that is not there is none."""

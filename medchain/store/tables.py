@@ -480,6 +480,8 @@ claim_dispute: Final = Table(
     Column("created", BigInteger, nullable=False),
     Column("heard", BigInteger, nullable=True),
     Column("is_recorded", Integer, nullable=False),
+    Column("refusal", String(64), nullable=False, server_default=""),
+    Column("refused", BigInteger, nullable=True),
     sqlite_with_rowid=False,
 )
 
@@ -488,6 +490,7 @@ claim_dispute_by_peer: Final = Index(
 )
 claim_dispute_by_heard: Final = Index("claim_dispute_by_heard", claim_dispute.c.heard)
 claim_dispute_by_recorded: Final = Index("claim_dispute_by_recorded", claim_dispute.c.is_recorded)
+claim_dispute_by_claim: Final = Index("claim_dispute_by_claim", claim_dispute.c.claim)
 claim_dispute_by_patient: Final = Index("claim_dispute_by_patient", claim_dispute.c.patient)
 claim_case: Final = Table(
     "claim_case",
@@ -531,6 +534,7 @@ received_proof: Final = Table(
     Column("colour", String(8), nullable=False),
     Column("failed", String(64), nullable=False),
     Column("bundle", LargeBinary, nullable=False),
+    Column("claim", LargeBinary, nullable=True),
     sqlite_with_rowid=False,
 )
 

@@ -77,8 +77,9 @@ class Pages:
 
     def disputed(self, **changes: object) -> str:
         """Ask the hospital about a claim; returns the address of it."""
-        asked = {"by": "Practitioner/w1", "claim": "c1" * 32, "days": 7, "hospital": RENHE, "patient": ""}
-        asked |= {"records": ["Encounter/e1", "Invoice/i1"], "text": "住院天数与发票不符，请核对。Why?"}
+        case = CaseClient(self.hospitals.local(ANXIN)).take(content())
+        asked = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+        asked |= {"text": "住院天数与发票不符，请核对。Why?"}
         return f"/claims/disputes/{self.hospitals.local(ANXIN).call('dispute.open', asked | changes)['id']}"
 
 

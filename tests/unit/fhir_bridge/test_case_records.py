@@ -102,9 +102,8 @@ def test_an_open_dispute_is_told_and_so_is_its_end(office):
     case = desk.cases.judge(desk.case["id"])
     assert desk.told("ClaimResponse", case["id"])[1]["disposition"] == f"{case['colour']}; judged"
     local = office.hospitals.local(ANXIN)
-    about = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE, "patient": ""}
-    records = case["cited"][RENHE][:1]
-    dispute = local.call("dispute.open", about | {"records": records, "text": "why?"})["id"]
+    about = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+    dispute = local.call("dispute.open", about | {"text": "why?"})["id"]
     version, response = desk.told("ClaimResponse", case["id"])
     assert (version, response["disposition"]) == (2, f"{case['colour']}; judged; disputed")
     step = {"by": "Practitioner/w1", "days": 0, "id": dispute, "step": "close", "text": ""}

@@ -18,7 +18,7 @@ from tests.unit.fhir_bridge.conftest import NOW
 from tests.unit.medchain.claims.disputing import signed, step
 from tests.unit.medchain.ledger.world import ANXIN, RENHE
 
-FIRST = step(time=NOW - 50)
+FIRST = step(time=NOW - 50, records=("Encounter/e1",))
 ANSWER = step(time=NOW - 20, number=2, previous=FIRST.hash, step=StepKind.ANSWER, days=0, records=(), text="because")
 CLOSE = step(time=NOW - 10, number=3, previous=ANSWER.hash, step=StepKind.CLOSE, days=0, records=(), text="")
 TASK = f"/fhir/Task/{FIRST.dispute.hex()}"

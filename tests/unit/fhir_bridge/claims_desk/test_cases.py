@@ -381,7 +381,8 @@ def test_the_hospital_is_asked_about_a_claim_on_the_record(insurance, case):
     place = answer.headers["Location"]
     assert place.startswith("/claims/disputes/")
     shown = insurance.hospitals.local(RENHE).call("dispute.show", {"id": place[-32:]})
-    assert (shown["claim"], shown["records"]) == (case["digest"], case["cited"][RENHE])
+    # The hospital has told nothing for this claim: it is led to no record.
+    assert (shown["claim"], shown["records"]) == (case["digest"], [])
     page = text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
     assert "why so late?" in page
     assert "judged · ! disputed" in page

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
+from medchain.claims.cases import CaseClient
+from medchain.encoding import canonical
+from medchain.errors import AccessDeniedError, UnavailableError
+from medchain.node.records import NewRecord
+from medchain.store.accesses import Access
 from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
+from tests.unit.medchain.claims.disputing import signed, step
+from tests.unit.medchain.claims.filed import content
 from tests.unit.medchain.node.federation import ANXIN, RENHE
 
 PAGE = "/claims/disputes"
@@ -19,8 +29,9 @@ def dispute(insurance) -> str:
 
 
 def opened(insurance, **changes: object) -> str:
-    asked = {"by": "Practitioner/w1", "claim": "c1" * 32, "days": 7, "hospital": RENHE, "patient": ""}
-    asked |= {"records": ["Encounter/e1"], "text": "住院天数<b>不符</b>"}
+    case = CaseClient(insurance.hospitals.local(ANXIN)).take(content())
+    asked = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+    asked |= {"text": "住院天数<b>不符</b>"}
     name = insurance.hospitals.local(ANXIN).call("dispute.open", asked | changes)["id"]
     insurance.hospitals.nodes[ANXIN].disputes.round()
     return f"{PAGE}/{name}"
@@ -35,7 +46,6 @@ def test_a_hospitals_desk_answers_and_both_see_it(insurance, dispute):
     page = hospital.get(f"{dispute}?lang=en")
     assert "Waiting for the hospital's answer" in text_of(page)
     assert "&lt;b&gt;" in page.text
-    assert '<a href="/browse/Encounter/e1">' in page.text
     assert 'value="answer"' in page.text
     assert 'value="close"' not in page.text
     answer = said(hospital, dispute, "answer", text="出院日\r\n更正过")
@@ -44,7 +54,6 @@ def test_a_hospitals_desk_answers_and_both_see_it(insurance, dispute):
         page = browser.get(f"{dispute}?lang=en")
         assert "Answered by the hospital" in text_of(page)
         assert "出院日\n更正过" in page.text
-    assert "/browse/Encounter/e1" not in insurer.get(dispute).text
     assert 'value="answer"' not in hospital.get(dispute).text
     said(insurer, dispute, "question", text="哪一天？", days="3")
     said(hospital, dispute, "answer", text="9 月 6 日")
@@ -53,6 +62,69 @@ def test_a_hospitals_desk_answers_and_both_see_it(insurance, dispute):
         page = browser.get(f"{dispute}?lang=en")
         assert "Closed" in text_of(page)
         assert "<textarea" not in page.text
+
+
+def test_a_hospitals_desk_is_led_to_the_records_that_it_has_told_of(insurance):
+    world = insurance.hospital
+    patient = world.patient("asked-about")
+    encounter = {"resourceType": "Encounter", "id": "asked-about", "status": "finished"}
+    world.core.service.create(NewRecord("Encounter", "asked-about", json.dumps(encounter).encode(), patient))
+    row = world.core.store.get("Encounter", "asked-about")
+    detail = canonical({"recipient": ANXIN, "records": [[row.object_id.hex(), 1]]})
+    world.core.store.put_accesses([Access(b"\x77" * 16, row.patient, "given", 1, detail)])
+    question = step(records=("Encounter/asked-about",), time=insurance.federation.time)
+    insurance.hospitals.nodes[RENHE].dispute(signed(question), ANXIN)
+    page = insurance.desk("hospital").get(f"{PAGE}/{question.dispute.hex()}")
+    assert '<a href="/browse/Encounter/asked-about">' in page.text
+
+
+def test_a_new_dispute_is_told_on_the_desks_first_page_until_it_is_answered(insurance):
+    def told() -> str:
+        return text_of(insurance.desk("hospital").get("/desk?lang=en"))
+
+    def count() -> int:
+        found = re.search(r"Disputes about claims that wait for you: (\d+)", told())
+        return int(found[1]) if found else 0
+
+    before = count()
+    place = opened(insurance)
+    assert count() == before + 1
+    insurance.federation.time += 8 * DAY
+    try:
+        assert "overdue" in told()
+    finally:
+        insurance.federation.time -= 8 * DAY
+    said(insurance.desk("hospital"), place, "answer", text="so")
+    assert count() == before
+    assert "Disputes about claims that wait for you: 1" in text_of(insurance.desk().get("/desk?lang=en"))
+
+
+def test_fault_a_daemon_that_is_away_keeps_nobody_from_the_desk(insurance, monkeypatch):
+    def away(_document):
+        raise UnavailableError("daemon.not_running")
+
+    monkeypatch.setitem(insurance.hospital.local.operations, "dispute.waiting", away)
+    page = insurance.desk("hospital").get("/desk?lang=en")
+    assert (page.status_code, "Disputes about claims" in text_of(page)) == (200, False)
+
+
+def test_what_the_hospital_refuses_says_why_and_in_the_end_that_it_is_brought_no_more(insurance, monkeypatch):
+    def refuses(_document, _peer):
+        raise AccessDeniedError("dispute.signature")
+
+    monkeypatch.setattr(insurance.hospitals.nodes[RENHE], "dispute", refuses)
+    place = opened(insurance)
+    for path in (place, PAGE):
+        page = text_of(insurance.desk().get(f"{path}?lang=en"))
+        assert "does not take it (its ledger does not have the key under which you signed)" in page
+    insurance.federation.time += DAY
+    try:
+        page = text_of(insurance.desk().get(f"{place}?lang=en"))
+        assert "and it is brought no more" in page
+        assert said(insurance.desk(), place, "close", text="").status_code == 303
+        assert "Closed" in text_of(insurance.desk().get(f"{place}?lang=en"))
+    finally:
+        insurance.federation.time -= DAY
 
 
 def test_what_is_overdue_says_so_at_both_and_comes_first(insurance):

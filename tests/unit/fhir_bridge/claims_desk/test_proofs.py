@@ -50,7 +50,12 @@ def test_the_evidence_for_a_claim_is_verified_and_its_lines_are_shown(insurance,
     assert "No hospital has given any record under a permission for this insurer." in said
     assert f"{PAGE}/{place[-64:]}" in browser.get(PAGE).text
     assert browser.get(f"{place}/file").get_data() == evidence
-    assert insurance.insurer.core.store.proofs(insurance.federation.time)[0].answer == "claim"
+    store, now = insurance.insurer.core.store, insurance.federation.time
+    assert store.proofs(now)[0].answer == "claim"
+    # By it an erasure finds the proof, once the claim is a patient's of this node.
+    kept = store.proof(bytes.fromhex(place[-64:]), now)
+    assert kept.claim is not None
+    assert store.case_of(kept.claim).number == "PROVEN"
 
 
 @pytest.mark.parametrize(

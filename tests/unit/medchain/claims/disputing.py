@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medchain.claims.dispute import DisputeStep, StepKind
-from medchain.claims.disputes import LIST, OPEN, SHOW, STEP, DisputeDesk, DisputeParts
+from medchain.claims.disputes import LIST, OPEN, SHOW, STEP, WAITING, About, DisputeDesk, DisputeParts
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import canonical
-from medchain.errors import UnavailableError
+from medchain.errors import MedchainError, UnavailableError
 from medchain.ledger.machine import apply_genesis
 from medchain.ledger.signed_request import sign_request
 from medchain.store.engine import FileKind, open_database
@@ -19,8 +19,7 @@ from tests.unit.medchain.ledger.world import ANXIN, RENHE, genesis, seed
 
 NOW = 1_796_083_200
 CLAIM = "c1" * 32
-QUESTION = {"by": "Practitioner/w1", "claim": CLAIM, "hospital": RENHE, "patient": "", "text": "why?", "days": 7}
-QUESTION |= {"records": ["Encounter/e1"]}
+QUESTION = {"by": "Practitioner/w1", "claim": CLAIM, "hospital": RENHE, "text": "why?", "days": 7}
 
 
 def step(**changes: object) -> DisputeStep:
@@ -36,7 +35,7 @@ def step(**changes: object) -> DisputeStep:
         "hospital": RENHE,
         "insurer": ANXIN,
         "claim": bytes.fromhex(CLAIM),
-        "records": ("Encounter/e1",),
+        "records": (),
         "days": 7,
         "text": "why?",
     }
@@ -59,6 +58,8 @@ class Dispute:
     tried: list[str] = field(default_factory=list)
     records: dict[str, RecordStore] = field(default_factory=dict)
     desks: dict[str, DisputeDesk] = field(default_factory=dict)
+    about: dict[str, About] = field(default_factory=dict)
+    refusals: dict[str, MedchainError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Open the files."""
@@ -81,13 +82,17 @@ class Dispute:
                 ledger=genesis().ledger,
                 members=lambda: known,
                 records=self.records[org_id],
-                patient_token=lambda patient: f"token-of-{patient}",
+                about=self.finds,
                 authentication=Es384Signer(seed(org_id, "authentication", 1)),
                 ways=Way(self, org_id),
                 clock=lambda: self.time,
                 random=draw,
             )
         )
+
+    def finds(self, claim: bytes, _hospital: str) -> About:
+        """Find what a case has of a claim; by default nothing was told of it."""
+        return self.about.get(claim.hex(), About((), ""))
 
     def call(self, org_id: str, operation: str, **document: object) -> dict:
         return self.desks[org_id].operations()[operation](document)
@@ -100,6 +105,10 @@ class Dispute:
 
     def shown(self, org_id: str, dispute: str) -> dict:
         return self.call(org_id, SHOW, id=dispute)
+
+    def waiting(self, org_id: str) -> tuple[int, int]:
+        told = self.call(org_id, WAITING)
+        return told["waiting"], told["overdue"]
 
     def listed(self, org_id: str, **claim: str) -> list[dict]:
         return self.call(org_id, LIST, **claim)["disputes"]
@@ -116,6 +125,8 @@ class Way:
         self.case.tried.append(org_id)
         if org_id in self.case.down:
             raise UnavailableError("peer.unreachable")
+        if org_id in self.case.refusals:
+            raise self.case.refusals[org_id]
         answer = canonical(self.case.desks[org_id].receive(document, self.sender))
         if org_id in self.case.lost:
             raise UnavailableError("peer.timeout")

@@ -134,7 +134,6 @@ class Hospitals:
                 register=self.registers[org_id],
                 questions=self.audits.setdefault(org_id, Audit()),
                 ways=Ways(self, org_id),
-                patient_token=site.service.patient_token,
                 check_restored=self.restoring.check,
                 clock=clock,
                 shelf=FhirClaims(site.records, site.service),

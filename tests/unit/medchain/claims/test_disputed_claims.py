@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from medchain.claims.counter import Counter, Done, Step, Wanted
-from medchain.claims.disputes import OPEN, STEP
+from medchain.claims.disputes import OPEN, SHOW, STEP
 from medchain.encoding import Json
 from medchain.errors import ConflictError
 from medchain.node.exchange_client import FOR_CLAIM
@@ -52,7 +52,7 @@ def said(office, org_id: str, operation: str, **document: Json) -> dict:
 def asked(office, case: dict) -> str:
     """Have the insurer's desk ask the hospital about a claim; returns the dispute's id."""
     about: dict[str, Json] = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
-    return said(office, ANXIN, OPEN, **about, patient="", records=case["cited"][RENHE][:1], text="why?")["id"]
+    return said(office, ANXIN, OPEN, **about, text="why?")["id"]
 
 
 def stepped(office, org_id: str, dispute: str, kind: str, text: str = "") -> None:
@@ -105,6 +105,22 @@ def test_attack_a_dispute_that_is_opened_between_the_verdict_and_the_payment_cou
     assert [step for step, _ in done.steps][-1] is after
     assert (done.case["status"], done.case["disputed"]) == (status, True)
     assert not done.is_settled
+
+
+def test_a_question_is_about_what_was_told_for_the_claim_and_its_patients_at_the_hospital(office):
+    cases = office.cases()
+    case = cases.take(office.claim(), GIVEN)
+    before = said(office, RENHE, SHOW, id=asked(office, case))
+    cases.judge(case["id"])
+    shown = said(office, RENHE, SHOW, id=asked(office, case))
+    # Before anything was told the hospital is not led to any record by it.
+    assert (before["records"], shown["records"]) == ([], sorted(office.stay.cited))
+    whose = {
+        tuple(said(office, RENHE, SHOW, id=rows[0].dispute.hex())["records"]): rows[0].patient
+        for rows in office.hospitals.federation.sites[RENHE].records.disputes(bytes.fromhex(case["digest"]))
+    }
+    token = office.hospitals.federation.sites[RENHE].service.patient_token(office.stay.local)
+    assert whose == {(): "", tuple(shown["records"]): token}
 
 
 def test_a_question_that_the_hospital_has_not_heard_counts_already(office):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from threading import Event
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from medchain.claims import dispute as dispute_format
 from medchain.claims import disputes
 from medchain.claims.dispute import StepKind
-from medchain.claims.disputes import OPEN
+from medchain.claims.disputes import OPEN, About
+from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -20,10 +22,15 @@ from medchain.errors import (
 )
 from medchain.ledger.transaction import ID_BYTES
 from medchain.store import disputes as store_disputes
+from medchain.store.accesses import Access
+from medchain.store.epochs import Epoch
+from medchain.store.records import RecordVersion
 from tests.unit.medchain.claims.disputing import CLAIM, NOW, QUESTION, Dispute, signed, step
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TAIPING, TONGJI
 
 DAY = 86400
+E1, I1 = b"\xe1" * 16, b"\x11" * 16
+NAMES = itertools.count(1)
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def test_a_question_an_answer_another_question_and_the_end_are_the_same_at_both(
         shown = case.shown(org_id, name)
         assert (shown["state"], shown["due"], shown["overdue"]) == ("close", None, False)
         assert (shown["claim"], shown["hospital"], shown["insurer"]) == (CLAIM, RENHE, ANXIN)
-        assert shown["records"] == ["Encounter/e1"]
+        assert shown["records"] == []
     ours, theirs = (case.shown(org_id, name)["steps"] for org_id in (ANXIN, RENHE))
     assert [one["hash"] for one in ours] == [one["hash"] for one in theirs]
     # Who of the staff spoke is each side's own.
@@ -130,6 +137,131 @@ def test_a_close_that_crosses_an_answer_gives_way_to_it(case):
     assert case.shown(RENHE, name)["state"] == "close"
 
 
+def put(case: Dispute, org_id: str, name: str, patient: str, object_id: bytes) -> None:
+    """Store a record at a node, of which only the place and the patient are looked at."""
+    kind, _, record_id = name.partition("/")
+    number = next(NAMES)
+    epoch = Epoch(number.to_bytes(16, "big"), patient, number, NOW, b"key")
+    row = RecordVersion(kind, record_id, 1, object_id, patient, epoch.id, NOW, object_id * 2, b"dek", b"sealed")
+    case.records[org_id].put_versions([row], epochs=[epoch])
+
+
+def given(case: Dispute, recipient: str, patient: str, *objects: bytes) -> None:
+    """Have the hospital note, as its releases do, that it gave records to somebody."""
+    rows: Json = [[one.hex(), 1] for one in objects]
+    detail = canonical({"recipient": recipient, "records": rows})
+    case.records[RENHE].put_accesses([Access(next(NAMES).to_bytes(16, "big"), patient, "given", NOW, detail)])
+
+
+def test_a_question_names_what_the_hospital_has_told_for_the_claim_and_is_its_patients_there(case):
+    put(case, RENHE, "Encounter/e1", "token-1", E1)
+    put(case, RENHE, "Invoice/i1", "token-1", I1)
+    given(case, ANXIN, "token-1", I1)
+    given(case, ANXIN, "token-1", E1)
+    case.about[CLAIM] = About(("Invoice/i1", "Encounter/e1"), "token-of-ours")
+    name = case.open()
+    for org_id, patient in ((RENHE, "token-1"), (ANXIN, "token-of-ours")):
+        assert case.shown(org_id, name)["records"] == ["Encounter/e1", "Invoice/i1"]
+        [row] = case.records[org_id].dispute_steps(bytes.fromhex(name))
+        assert row.patient == patient
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("Encounter/e1", "Encounter/other"),
+        ("Encounter/untold",),
+        ("Encounter/told-another",),
+        ("Encounter/none",),
+        ("Practitioner/d1",),
+    ],
+)
+def test_attack_a_record_that_was_not_told_to_that_insurer_is_not_named_nor_seen_to_be_there(case, named):
+    put(case, RENHE, "Encounter/e1", "token-1", E1)
+    put(case, RENHE, "Encounter/untold", "token-1", b"\x02" * 16)
+    put(case, RENHE, "Encounter/told-another", "token-1", b"\x03" * 16)
+    put(case, RENHE, "Encounter/other", "token-2", b"\x04" * 16)
+    put(case, RENHE, "Practitioner/d1", "", b"\x05" * 16)
+    given(case, ANXIN, "token-1", E1)
+    given(case, TAIPING, "token-1", b"\x03" * 16)
+    given(case, ANXIN, "token-2", b"\x04" * 16)
+    with pytest.raises(AccessDeniedError) as caught:
+        case.desks[RENHE].receive(signed(step(records=named)), ANXIN)
+    assert (caught.value.code, case.listed(RENHE)) == ("dispute.records", [])
+    case.desks[RENHE].receive(signed(step(records=("Encounter/e1",))), ANXIN)
+
+
+def test_about_a_claim_that_this_insurer_does_not_look_into_nobody_is_asked(case):
+    def unknown(_claim, _hospital):
+        raise NotFoundError("case.unknown")
+
+    case.finds = unknown
+    case.desks[ANXIN] = case.desk(ANXIN)
+    with pytest.raises(NotFoundError, match=r"case\.unknown"):
+        case.open()
+    assert case.listed(ANXIN) == []
+
+
+def test_what_the_other_side_refuses_for_a_day_is_brought_no_more_and_waits_for_who_said_it(case):
+    case.refusals[RENHE] = AccessDeniedError("dispute.signature")
+    name = case.open()
+    [one] = case.shown(ANXIN, name)["steps"]
+    assert (one["refusal"], one["given_up"], one["heard"]) == ("dispute.signature", False, None)
+    case.time += DAY - 1
+    assert (case.desks[ANXIN].round(), case.waiting(ANXIN)) == (1, (0, 0))
+    case.time += 1
+    case.tried.clear()
+    assert (case.desks[ANXIN].round(), case.tried) == (0, [])
+    assert case.shown(ANXIN, name)["steps"][0]["given_up"] is True
+    assert case.waiting(ANXIN) == (1, 0)
+    # What is closed is over, and is not brought either: it would follow what the hospital never took.
+    case.say(ANXIN, name, "close", "")
+    assert (case.desks[ANXIN].round(), case.tried, case.waiting(ANXIN)) == (0, [], (0, 0))
+    assert case.shown(ANXIN, name)["state"] == "close"
+
+
+def test_what_was_refused_while_a_ledger_was_behind_is_taken_the_next_time(case):
+    case.refusals[RENHE] = AccessDeniedError("dispute.signature")
+    name = case.open()
+    case.refusals.clear()
+    assert case.desks[ANXIN].round() == 0
+    [one] = case.shown(ANXIN, name)["steps"]
+    assert (one["refusal"], one["given_up"], one["heard"]) == ("", False, NOW)
+
+
+@pytest.mark.parametrize("code", ["peer.unreachable", "dispute.quota", "restore.catching_up"])
+def test_who_is_away_or_busy_is_tried_for_as_long_as_it_takes(case, code):
+    case.refusals[RENHE] = UnavailableError(code)
+    name = case.open()
+    case.time += 40 * DAY
+    assert case.desks[ANXIN].round() == 1
+    assert case.shown(ANXIN, name)["steps"][0]["given_up"] is False
+    case.refusals.clear()
+    assert case.desks[ANXIN].round() == 0
+
+
+def test_no_step_is_brought_before_the_one_that_it_follows(case):
+    case.refusals[RENHE] = UnavailableError("dispute.quota")
+    name = case.open()
+    case.tried.clear()
+    case.say(ANXIN, name, "close", "")
+    assert (case.desks[ANXIN].round(), case.tried) == (2, [RENHE])
+    case.refusals.clear()
+    assert case.desks[ANXIN].round() == 0
+    assert texts(case, RENHE, name) == ["why?", ""]
+
+
+def test_the_side_whose_turn_it_is_has_it_waiting(case):
+    name = case.open(days=2)
+    assert (case.waiting(RENHE), case.waiting(ANXIN)) == ((1, 0), (0, 0))
+    case.time += 2 * DAY + 1
+    assert (case.waiting(RENHE), case.waiting(ANXIN)) == ((1, 1), (0, 0))
+    case.say(RENHE, name, "answer")
+    assert (case.waiting(RENHE), case.waiting(ANXIN)) == ((0, 0), (1, 0))
+    case.say(ANXIN, name, "close", "")
+    assert (case.waiting(RENHE), case.waiting(ANXIN)) == ((0, 0), (0, 0))
+
+
 def test_disputes_are_listed_by_claim(case):
     first, second = case.open(), case.open(claim="c2" * 32)
     assert {one["id"] for one in case.listed(ANXIN)} == {first, second}
@@ -152,7 +284,6 @@ def test_the_side_that_is_not_there_keeps_no_job_from_going_on(case):
         ({"hospital": COMMISSION}, InputError, "dispute.hospital"),
         ({"days": 0}, InputError, "dispute.malformed"),
         ({"text": " "}, InputError, "dispute.malformed"),
-        ({"records": ["x"]}, InputError, "dispute.malformed"),
         ({"claim": "c1"}, InputError, "encoding.hex"),
     ],
 )

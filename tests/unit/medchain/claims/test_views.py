@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 
+from fhir_bridge.case_records import CaseRecords
+from fhir_bridge.dispute_records import DisputeRecords
 from medchain.claims.wishes import RESERVE, SETTLE
 from medchain.encoding import canonical, unhex
-from medchain.errors import NotFoundError
+from medchain.errors import AccessDeniedError, NotFoundError
 from medchain.ledger.invoice import amount_of
 from medchain.ledger.kinds.claim_content import read_shown
 from medchain.node.missing import WANTED_TYPE
+from medchain.node.records import NewRecord
+from tests.unit.fhir_bridge.claims_desk.judged import judge
+from tests.unit.medchain.claims.filed import claim as filed
 from tests.unit.medchain.claims.hospitals import Hospitals, running_hospitals
 from tests.unit.medchain.claims.questions import CODE, issued, row
 from tests.unit.medchain.ledger.world import COMMISSION, TAIPING, key
 from tests.unit.medchain.node.federation import ANXIN, RENHE, ROLES, TONGJI
+from tests.waiting import eventually
 
 # Long enough that no hash holds them by chance.
 TOTAL, PART = "84228013.57", "61234567.89"
@@ -262,3 +269,126 @@ def test_the_drawn_endorser_sees_both_versions_whole_and_so_the_threat_model_say
             body = hospitals.federation.sites[org_id].node.shelf.at(unhex(one.key, 32), version)
             [share] = [share for share in read_shown(body.content).shares.rows if share is not None]
             assert (share.insurer, share.claim) == (one.story.insurer, one.story.claim)
+
+
+@dataclass
+class Looked:
+    """A claim that an insurer looked into and asked about, and what it changed at each node."""
+
+    secrets: list[bytes]
+    payloads: list[dict]
+    came: dict[str, dict[str, list]]
+    views: dict[str, View]
+    written: dict[str, int]
+
+
+def anchored(hospitals: Hospitals, org_id: str) -> list[dict]:
+    """Have a node's records anchored; returns the payloads that all members read of it."""
+    site = hospitals.federation.sites[org_id]
+    before = {path for path, _ in leaves(hospitals, COMMISSION)}
+    for _ in range(5000):
+        site.node.anchor.round()
+        if not site.records.pending(1, kind="anchor"):
+            break
+        time.sleep(0.01)
+    height = site.replica.height
+    assert eventually(lambda: all(one.replica.height >= height for one in hospitals.federation.sites.values()))
+    found = [json.loads(leaf) for path, leaf in leaves(hospitals, COMMISSION) if path not in before]
+    return [json.loads(base64.b64decode(leaf["payload"])) for leaf in found if "payload" in leaf]
+
+
+def leaves(hospitals: Hospitals, org_id: str) -> list[tuple[int, bytes]]:
+    """List the leaves that a node has."""
+    return sorted(tables(hospitals.federation.sites[org_id].ledger._database)["leaf"])  # noqa: SLF001  # as `view`
+
+
+@pytest.fixture(scope="module")
+def looked(told) -> Looked:
+    """A case of a customer's claim with a note, a refusal and a dispute, all of it written as records and anchored."""
+    hospitals, _ = told
+    insurer, hospital = hospitals.federation.sites[ANXIN], hospitals.federation.sites[RENHE]
+    claim = filed(patient={"reference": "Patient/own-9"}, id="own-claim", identifier=[{"value": "AX-7000000031"}])
+    for type_name, made in (("Patient", {"resourceType": "Patient", "id": "own-9"}), ("Claim", claim)):
+        insurer.service.create(NewRecord(type_name, made["id"], json.dumps(made).encode(), "own-9"))
+    anchored(hospitals, ANXIN)
+    before = {org_id: view(hospitals, org_id) for org_id in ROLES}
+    ours, theirs = hospitals.local(ANXIN), hospitals.local(RENHE)
+    held = row("7000000031", check_code="PLMOKN", amount=TOTAL).to_json()
+    case = ours.call("case.open", {"claim": "Claim/own-claim", "row": held})
+    ours.call("case.note", {"by": "Practitioner/w1", "id": case["id"], "text": "the note of the desk"})
+    judge(insurer.records, case)
+    about = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+    dispute = ours.call("dispute.open", about | {"text": "the question of the insurer"})["id"]
+    said = {"by": "Practitioner/x", "days": 0, "id": dispute}
+    theirs.call("dispute.step", said | {"step": "answer", "text": "the answer of the hospital"})
+    ours.call("dispute.step", said | {"step": "close", "text": "the end of it"})
+    ours.call("case.refuse", {"by": "Practitioner/w1", "id": case["id"], "reason": "the reason of the refusal"})
+    known = {one.org_id: one.records.count() for one in (insurer, hospital)}
+    CaseRecords(ANXIN, insurer.records, insurer.service, hospitals.federation.clock).round()
+    for one in (insurer, hospital):
+        DisputeRecords(one.org_id, one.records, one.service, hospitals.federation.clock).round()
+    payloads = [*anchored(hospitals, ANXIN), *anchored(hospitals, RENHE)]
+    after = {org_id: view(hospitals, org_id) for org_id in ROLES}
+    texts = [case["digest"], case["id"], dispute, "AX-7000000031", "7000000031", "PLMOKN", "own-9", "own-claim"]
+    texts += ["the note of", "the question of", "the answer of", "the end of", "the reason of", TOTAL]
+    secrets = [*(one.encode() for one in texts), *(bytes.fromhex(one) for one in texts[:3])]
+    written = {one.org_id: one.records.count() - known[one.org_id] for one in (insurer, hospital)}
+    return Looked(secrets, payloads, {org: after[org].since(before[org]) for org in ROLES}, after, written)
+
+
+def test_of_a_case_and_a_dispute_all_that_others_see_is_that_two_members_anchored_records(looked):
+    """At the insurer a ClaimResponse, at both three versions of a Task and three Communications: nothing says so."""
+    assert looked.written == {ANXIN: 7, RENHE: 6}
+    assert {made["creator"] for made in looked.payloads} == {ANXIN, RENHE}
+    for made in looked.payloads:
+        assert {change["kind"] for change in made["changes"]} == {"record"}
+        assert (made["bodies"], made["draw"], [role for _, role in made["signers"]]) == ([], None, ["creator"])
+    counts = Counter(
+        made["creator"] for made in looked.payloads for change in made["changes"] for _ in change["objects"]
+    )
+    assert counts == Counter(looked.written)
+
+
+def test_at_all_others_a_case_and_a_dispute_change_the_ledgers_tables_alone_and_tell_nothing(looked):
+    for org_id in set(ROLES) - {ANXIN, RENHE}:
+        assert set(looked.came[org_id]) <= LEDGER_TABLES, org_id
+        cells = [cells for rows in looked.came[org_id].values() for cells in rows]
+        texts = [
+            *(repr(one).encode() for one in cells),
+            *(cell for one in cells for cell in one if type(cell) is bytes),
+        ]
+        texts += [json.dumps(made).encode() for made in looked.payloads]
+        for secret in looked.secrets:
+            assert not any(secret in text for text in texts), (org_id, secret)
+            assert not any(secret in content for content in looked.views[org_id].files.values()), (org_id, secret)
+
+
+def test_the_same_search_finds_the_dispute_at_both_sides_and_the_case_at_the_insurer_alone(looked):
+    def found(org_id: str, secret: bytes) -> bool:
+        cells = [cell for rows in looked.came[org_id].values() for one in rows for cell in one]
+        return any(secret in (cell if type(cell) is bytes else str(cell).encode()) for cell in cells)
+
+    digest, note, question, answer = (looked.secrets[at] for at in (0, 8, 9, 10))
+    for org_id in (ANXIN, RENHE):
+        assert [found(org_id, one) for one in (digest, question, answer)] == [True, True, True]
+    # What the desk noted lies in base-64 in the case's document, which the insurer alone has.
+    assert "claim_case" in looked.came[ANXIN]
+    assert "claim_case" not in looked.came[RENHE]
+    assert (found(ANXIN, note), found(RENHE, note)) == (True, False)
+
+
+@pytest.mark.usefixtures("looked")
+def test_others_operations_know_of_no_case_and_no_dispute(told):
+    hospitals, _ = told
+    for org_id in set(ROLES) - {ANXIN, RENHE}:
+        assert hospitals.local(org_id).call("dispute.list", {})["disputes"] == []
+    assert hospitals.local(TAIPING).call("case.list", {"limit": 9, "offset": 0})["cases"] == []
+    with pytest.raises(AccessDeniedError, match=r"case\.role"):
+        hospitals.local(RENHE).call("case.list", {"limit": 9, "offset": 0})
+
+
+def test_attack_another_insurer_that_knows_the_claims_digest_asks_about_it_in_vain(told, looked):
+    hospitals, _ = told
+    asked = {"by": "Practitioner/y", "claim": looked.secrets[0].decode(), "days": 7, "hospital": RENHE, "text": "?"}
+    with pytest.raises(NotFoundError, match=r"case\.unknown"):
+        hospitals.local(TAIPING).call("dispute.open", asked)

@@ -30,6 +30,9 @@ _LATER = {
     33: "DROP TABLE claim_case",
     34: "DROP TABLE received_proof",
     35: "DROP TABLE unrecorded_case",
+    36: "DROP INDEX claim_dispute_by_claim;"
+    "ALTER TABLE claim_dispute DROP COLUMN refusal; ALTER TABLE claim_dispute DROP COLUMN refused;"
+    "ALTER TABLE received_proof DROP COLUMN claim",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 
@@ -40,7 +43,8 @@ def set_back(database: Database, number: int) -> None:
     with database.write("alembic_version") as connection:
         for later in sorted(_LATER, reverse=True):
             if later > number:
-                connection.exec_driver_sql(_LATER[later])
+                for statement in _LATER[later].split(";"):
+                    connection.exec_driver_sql(statement)
         connection.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": f"records_{number:04}"})
 
 

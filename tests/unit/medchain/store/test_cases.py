@@ -11,6 +11,7 @@ from sqlalchemy import String, select
 from medchain.errors import ConflictError, NotFoundError
 from medchain.store.cases import CaseFilter, CaseRow
 from medchain.store.engine import FileKind, open_database
+from medchain.store.received import ReceivedProof
 from medchain.store.records import RecordStore
 from medchain.store.tables import claim_case, unrecorded_case
 from tests.unit.medchain.store.conftest import set_back
@@ -171,6 +172,17 @@ def test_an_erasure_destroys_the_cases_of_the_patient_alone(store):
     store.put_case(case(2, patient="token-2"))
     assert store.drop_cases("token-1") == 1
     assert listed(store) == [2]
+
+
+def test_an_erasure_destroys_received_proofs_of_the_patients_claims_and_no_other(store):
+    store.put_case(case(1))
+    store.put_case(case(2, patient="token-2"))
+    for number, claim in ((1, case(1).digest), (2, case(2).digest), (3, None), (4, b"\x09" * 32)):
+        store.put_proof(
+            ReceivedProof(bytes([number]) * 32, "Practitioner/a", NOW, "claim", "red", "", b"zip", claim=claim)
+        )
+    store.drop_cases("token-1")
+    assert sorted(one.id[0] for one in store.proofs(NOW)) == [2, 3, 4]
 
 
 def test_texts_fit_their_columns(store):

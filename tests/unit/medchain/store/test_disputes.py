@@ -61,16 +61,40 @@ def test_disputes_are_listed_the_newest_first_and_by_claim(store, monkeypatch):
 def test_what_is_to_be_brought_and_to_be_written_is_found(store):
     store.put_dispute_step(STEP)
     store.put_dispute_step(other(2, created=NOW - 1))
-    assert [row.dispute[0] for row in store.unheard_steps(9)] == [2, 1]
+    assert [row.dispute[0] for row in store.unheard_steps(9, refused_after=NOW)] == [2, 1]
     store.put_dispute_step(other(3, created=NOW + 1, peer="tongji"))
     # So many of each other side's.
-    assert [row.dispute[0] for row in store.unheard_steps(1)] == [2, 3]
+    assert [row.dispute[0] for row in store.unheard_steps(1, refused_after=NOW)] == [2, 3]
     assert store.unrecorded_steps(9) == []
     store.note_heard(STEP, NOW + 5)
     assert [row.heard for row in store.unrecorded_steps(9)] == [NOW + 5]
     store.note_recorded(STEP)
     assert store.unrecorded_steps(9) == []
     assert store.dispute_steps(STEP.dispute)[0].is_recorded
+
+
+def test_what_the_other_side_refuses_counts_from_the_first_time_and_is_left_out_in_the_end(store):
+    store.put_dispute_step(STEP)
+    store.note_refused(STEP, "dispute.time", NOW + 10)
+    store.note_refused(STEP, "dispute.head", NOW + 20)
+    [row] = store.dispute_steps(STEP.dispute)
+    assert (row.refusal, row.refused) == ("dispute.head", NOW + 10)
+    assert [one.dispute for one in store.unheard_steps(9, refused_after=NOW + 9)] == [STEP.dispute]
+    assert store.unheard_steps(9, refused_after=NOW + 10) == []
+    store.note_heard(row, NOW + 30)
+    assert store.dispute_steps(STEP.dispute) == [replace(STEP, heard=NOW + 30)]
+    store.note_refused(row, "dispute.head", NOW + 40)
+    assert store.dispute_steps(STEP.dispute)[0].refused is None
+
+
+def test_a_file_of_before_learns_of_refusals(tmp_path):
+    path, key = tmp_path / "records.db", b"\x05" * 32
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
+        store.put_dispute_step(STEP)
+    with closing(open_database(path, key, kind=FileKind.RECORDS)) as database:
+        set_back(database, 35)
+    with closing(RecordStore(open_database(path, key, kind=FileKind.RECORDS))) as store:
+        assert store.dispute_steps(STEP.dispute) == [STEP]
 
 
 def test_one_organisation_opens_a_bounded_number_in_a_year(store, monkeypatch):
@@ -95,7 +119,7 @@ def test_an_erasure_destroys_what_is_about_the_patient_and_nothing_else(store):
 def test_no_text_is_longer_than_its_column_allows():
     """SQLite keeps texts of any length; other databases refuse them."""
     texts = {one.name: one.type.length for one in claim_dispute.columns if isinstance(one.type, String)}
-    assert texts == {"author": 128, "patient": 128, "peer": 40}
+    assert texts == {"author": 128, "patient": 128, "peer": 40, "refusal": 64}
 
 
 def test_a_file_of_before_gets_the_table(tmp_path):
