@@ -564,6 +564,31 @@ def items_that_do_not_make_the_total(ledger: Ledger) -> Made:
     )
 
 
+def _items(name: str, *nets: dict[str, object] | None, **codes: set[str]) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay().register()
+        items = [{"sequence": 1 + at, **({} if net is None else {"net": net})} for at, net in enumerate(nets)]
+        return made(s.claimed(item=items).permitted().given(), **codes)
+
+    make.__name__ = name
+    case(make)
+
+
+_TOTAL = {"currency": "CNY", "value": 8422.8}
+_MORE = {"currency": "CNY", "value": 8422.81}
+_PART = {"currency": "CNY", "value": 22.8}
+_REST = {"currency": "CNY", "value": 8400}
+_items("items_that_make_the_total", _PART, _REST, green={"complete.total"})
+_items("items_without_amounts", None, None, green={"complete.total"})
+_items("item_whose_amount_cannot_be_read", _TOTAL, {"currency": "CNY", "value": 10**30}, amber={"complete.unknown"})
+_items("item_whose_amount_has_no_currency", _TOTAL, {"value": 1}, amber={"complete.unknown"})
+_items("item_whose_amount_is_not_given", _TOTAL, {"extension": [{"url": "x"}]}, amber={"complete.unknown"})
+_items("items_of_two_currencies", _PART, {"currency": "USD", "value": 1}, amber={"complete.unknown"})
+_items("items_of_another_currency", {"currency": "USD", "value": 8422.8}, red={"complete.items_differ"})
+_items("items_of_which_some_have_an_amount", _PART, None, green={"complete.total"})
+_items("items_of_which_some_come_to_more_than_the_total", _MORE, None, red={"complete.items_differ"})
+
+
 @case
 def invoice_whose_lines_do_not_make_its_total(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
@@ -956,7 +981,8 @@ _covered("end_of_the_calendar", "coverage.before", lambda _: InsurancePolicy("99
 def no_day_of_a_service(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     s.paper("Encounter").opened = ("/class",)
-    return made(s.register().claimed(billablePeriod={}).permitted().given(), amber={"coverage.unknown"})
+    s.register().claimed(billablePeriod={}).permitted().given()
+    return made(s, amber={"coverage.unknown", "flags.unknown"})
 
 
 @case
@@ -1140,7 +1166,42 @@ def after_discharge(ledger: Ledger) -> Made:
 def stay_that_goes_on(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     s.paper("Encounter").content["period"] = {"start": instant(s.began)}
+    s.paper("Encounter").event = Period(s.began, None)
     return made(s.register().claimed().permitted().given(), green={"flags.none"})
+
+
+def _left_out(name: str, *opened: str) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = genuine(ledger)
+        s.paper("Encounter").opened = opened
+        return made(s, amber={"flags.unknown"})
+
+    make.__name__ = name
+    case(make)
+
+
+_left_out("class_that_is_left_out", "/period")
+_left_out("end_of_a_stay_that_is_left_out", "/class", "/period/start")
+
+
+@case
+def class_that_is_left_out_where_nothing_was_done(ledger: Ledger) -> Made:
+    """What says nothing of the patient's being there cannot have been after a discharge."""
+    s = scene(ledger).stay()
+    done = ("DiagnosticReport", "Observation", "Procedure")
+    s.papers = [one for one in s.papers if one.content["resourceType"] not in done]
+    s.register().claimed().permitted().given()
+    s.paper("Encounter").opened = ("/period",)
+    return made(s, green={"flags.none"})
+
+
+@case
+def class_that_is_left_out_beside_a_visit(ledger: Ledger) -> Made:
+    s = scene(ledger).stay()
+    s.papers.append(_certificate(s, Period(s.began, s.began + 900), "185349003"))
+    s.register().claimed().permitted().given()
+    s.paper("Encounter").opened = ("/period",)
+    return made(s, green={"flags.none"})
 
 
 @case

@@ -149,8 +149,11 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "complete.no_invoice": ("没有出示医院票据的金额。", "No invoice of a hospital with a total is shown."),
     "complete.nothing_cited": ("索赔没有引用任何记录。", "The claim cites no record."),
     "complete.unknown": (
-        "索赔没有写明金额，或医院没有说明就诊共有多少记录。",
-        "The claim names no total, or the hospital does not say how many records there are.",
+        "索赔没有写明金额，其中有金额无法读出，或医院没有说明就诊共有多少记录。",
+        (
+            "The claim names no total, an amount of its items cannot be read, or the hospital does not say how many "
+            "records there are."
+        ),
     ),
     "complete.total_differs": (
         "索赔金额 {amount} 与医院票据 {total} 不符。",
@@ -341,6 +344,7 @@ BETWEEN: Final = ("、", ", ")
 """What stands between the words of a list."""
 
 VALUES: Final[Mapping[str, tuple[str, str]]] = {
+    "after_discharge": ("出院后是否仍有诊疗", "whether something was done after the discharge"),
     "alive_on": ("患者是否在世", "whether the patient lived"),
     "delegate": ("由代理人签署", "signed by a delegate"),
     "emergency_accesses": ("急诊调阅", "emergency accesses"),

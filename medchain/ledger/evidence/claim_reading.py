@@ -8,7 +8,7 @@ Source: `docs/spec/claim-verdict.md` 2, 3; FHIR R4 Claim, ExplanationOfBenefit; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -62,7 +62,9 @@ class ReadClaim:
         services: days of which its items are, or else it as a whole, as written; sorted.
         cited: records that it names, in the order of their references.
         total: what is claimed; None where that cannot be read.
-        items: net of each item, where every one has one of the same currency; else None.
+        items: what its items come to; None where none has a net, or one cannot be read.
+        is_whole: whether every item has a net.
+        is_unread: whether the net of an item is there and cannot be read, or is of another currency than others.
         provider: org_id of who provided it, where it is named by its identifier.
     """
 
@@ -70,7 +72,9 @@ class ReadClaim:
     services: tuple[str, ...]
     cited: tuple[Cited, ...]
     total: Amount | None
-    items: tuple[Amount, ...] | None
+    items: Amount | None
+    is_whole: bool
+    is_unread: bool
     provider: str | None
 
 
@@ -91,13 +95,17 @@ def read_claim(content: bytes) -> ReadClaim:
         raise InputError("evidence.claim")
     created = span_of(text_of(told, "/created") or "")
     provider = text_of(told, "/provider/identifier/value")
+    nets, is_whole = _nets(told)
+    items = _sum(nets)
     is_member = text_of(told, "/provider/identifier/system") == ORGANISATION_SYSTEM
     return ReadClaim(
         created=None if created is None else max((created.high - 1) // _SECOND_US, 0),
         services=tuple(sorted(_services(told))),
         cited=tuple(sorted(set(_cited(told)), key=lambda one: (one.reference, one.base))),
-        total=_total(told),
-        items=_items(told),
+        total=_total(told, items if is_whole else None),
+        items=items,
+        is_whole=is_whole,
+        is_unread=bool(nets) and items is None,
         provider=provider if is_member else None,
     )
 
@@ -140,17 +148,24 @@ def _services(told: Mapping[str, str]) -> set[str]:
     return {day for day in days if day is not None}
 
 
-def _items(told: Mapping[str, str]) -> tuple[Amount, ...] | None:
-    """Read the net of each item."""
-    numbers = sorted({match[1] for match in map(_ITEM.fullmatch, told) if match is not None})
-    found = [money_of(told, f"/item/{number}/net") for number in numbers]
-    amounts = tuple(one for one in found if one is not None)
-    if not amounts or len(amounts) != len(found) or len({one.currency for one in amounts}) > 1:
+def _nets(told: Mapping[str, str]) -> tuple[list[Amount | None], bool]:
+    """Read the net of each item that has one, None for one that cannot be read; and whether every item has one."""
+    matches = [match for match in map(_ITEM.fullmatch, told) if match is not None]
+    having = {match[1] for match in matches if match[2].partition("/")[0] == "net"}
+    return [money_of(told, f"/item/{number}/net") for number in sorted(having)], len(having) == len(
+        {match[1] for match in matches}
+    )
+
+
+def _sum(nets: Sequence[Amount | None]) -> Amount | None:
+    """Add amounts; None for none, for one that is not known, and for several currencies."""
+    known = [one for one in nets if one is not None]
+    if not known or len(known) < len(nets) or len({one.currency for one in known}) > 1:
         return None
-    return amounts
+    return Amount(sum(one.minor for one in known), known[0].currency)
 
 
-def _total(told: Mapping[str, str]) -> Amount | None:
+def _total(told: Mapping[str, str], items: Amount | None) -> Amount | None:
     """Read what is claimed: a Claim's total, what another document says was submitted, or else the items' sum."""
     submitted = [
         f"/total/{match[1]}/amount"
@@ -160,7 +175,4 @@ def _total(told: Mapping[str, str]) -> Amount | None:
     # One that is there and cannot be read is not known: the items' sum may be another.
     if told.keys() & {"/total/currency", "/total/value"}:
         return money_of(told, "/total")
-    if submitted:
-        return money_of(told, submitted[0])
-    items = _items(told)
-    return None if items is None else Amount(sum(one.minor for one in items), items[0].currency)
+    return money_of(told, submitted[0]) if submitted else items

@@ -55,10 +55,10 @@ def _counts(case: Checked) -> Iterator[Finding]:
 def _amounts(case: Checked) -> Iterator[Finding]:
     """Compare the claim with its items, and with the invoices of hospitals."""
     total, items = case.claim.total, case.claim.items
-    if total is None:
+    if total is None or case.claim.is_unread:
         yield Finding("complete.unknown", {})
-    elif items is not None and (sum(one.minor for one in items), items[0].currency) != (total.minor, total.currency):
-        yield _differs("complete.items_differ", sum(one.minor for one in items), total)
+    if total is not None and items is not None and not _is_total(items, total, is_whole=case.claim.is_whole):
+        yield _differs("complete.items_differ", items.minor, total)
     bills = [(one, bill) for one in _invoices(case) if (bill := _bill(one.fields)) is not None]
     for record, bill in bills:
         came = _lines(record.fields)
@@ -68,6 +68,12 @@ def _amounts(case: Checked) -> Iterator[Finding]:
         yield Finding("complete.no_invoice", {})
     elif total is not None:
         yield _compared(total, bills)
+
+
+def _is_total(items: Amount, total: Amount, *, is_whole: bool) -> bool:
+    """Tell whether items come to a total; of items that do not all have a net, that they come to no more."""
+    is_so = items.minor == total.minor if is_whole else items.minor <= total.minor
+    return is_so and items.currency == total.currency
 
 
 def _compared(total: Amount, bills: list[tuple[ShownRecord, Amount]]) -> Finding:

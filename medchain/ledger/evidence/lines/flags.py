@@ -85,6 +85,8 @@ def _stated(case: Checked, given: Given) -> Iterator[Finding]:
     unknown = [one for one, facts in found.items() if not facts]
     if len(stated(case, given, "alive_on")) < len(given.facts("alive_on")):
         unknown.append("alive_on")
+    if _done(given) and None in _discharges(given):
+        unknown.append("after_discharge")
     if unknown:
         yield Finding("flags.unknown", name | {"names": listed(unknown)})
     for count in _numbers(found["overlapping_stays"]):
@@ -112,14 +114,35 @@ def _is_ahead(record: ShownRecord) -> bool:
 
 def _after_discharge(given: Given) -> Iterator[Finding]:
     """Find what was done to a patient more than a day after the last stay had ended."""
-    stays = given.of(As.ENCOUNTER)
-    if not stays or any(text_of(one.fields, "/class/code") != STAY for one in stays):
+    ends = _discharges(given)
+    known = [one for one in ends if one is not None]
+    if not known or len(known) < len(ends):
         return
-    spans = [span_of(text_of(one.fields, "/period/end") or "") for one in stays]
-    ends = [span.high // _SECOND_US for span in spans if span is not None]
-    if len(ends) < len(spans):
-        return
-    for record in given.of(As.CITED):
+    for record in _done(given):
         event = None if record.edition is None else record.edition.event
-        if record.row.type in DONE and event is not None and event.start > max(ends) + DAY_S:
+        if event is not None and event.start > max(known) + DAY_S:
             yield Finding("flags.after_discharge", record.name, record.items)
+
+
+def _done(given: Given) -> list[ShownRecord]:
+    """List the records of what is done to a patient who is there."""
+    return [one for one in given.of(As.CITED) if one.row.type in DONE]
+
+
+def _discharges(given: Given) -> list[int | None]:
+    """Tell when each stay ended, None where that is left out; nothing where not all encounters are stays that ended."""
+    encounters = given.of(As.ENCOUNTER)
+    classes = [text_of(one.fields, "/class/code") for one in encounters]
+    if any(code not in {STAY, None} for code in classes) or any(map(_goes_on, encounters)):
+        return []
+    spans = [span_of(text_of(one.fields, "/period/end") or "") for one in encounters]
+    return [
+        None if span is None or code is None else span.high // _SECOND_US
+        for span, code in zip(spans, classes, strict=True)
+    ]
+
+
+def _goes_on(encounter: ShownRecord) -> bool:
+    """Tell whether an encounter has no end, by what its hospital signs: one that is not opened could be left out."""
+    event = None if encounter.edition is None else encounter.edition.event
+    return "/period/end" not in encounter.fields and event is not None and event.end is None

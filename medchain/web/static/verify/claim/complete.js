@@ -31,10 +31,9 @@ function* counts({ given, records }) {
   if (others.length) yield finding("complete.others", { types: listed(others) });
 }
 
-function* amounts({ claim: { items, total }, given }) {
-  const sum = itemsSum(items);
-  if (total === null) yield finding("complete.unknown");
-  else if (sum !== null && !isSame(sum, total)) yield differs("complete.items_differ", sum.minor, total);
+function* amounts({ claim: { isUnread, isWhole, items, total }, given }) {
+  if (total === null || isUnread) yield finding("complete.unknown");
+  if (total !== null && items !== null && !isTotal(items, total, isWhole)) yield differs("complete.items_differ", items.minor, total);
   const invoices = given.flatMap((one) => one.of("invoice")).filter(({ head }) => head !== null);
   const bills = invoices.map((record) => [record, billOf(record.fields)]).filter(([, bill]) => bill !== null);
   for (const [record, bill] of bills) {
@@ -46,9 +45,12 @@ function* amounts({ claim: { items, total }, given }) {
   else if (total !== null) yield compared(total, bills);
 }
 
+// Whether items come to a total; of items that do not all have a net, that they come to no more.
+const isTotal = (items, total, isWhole) => items.currency === total.currency && (isWhole ? items.minor === total.minor : items.minor <= total.minor);
+
 function compared(total, bills) {
   const numbers = itemsOf(bills.map(([record]) => record));
-  const billed = itemsSum(bills.map(([, bill]) => bill));
+  const billed = { currency: bills[0][1].currency, minor: bills.reduce((sum, [, { minor }]) => sum + minor, 0) };
   if (bills.some(([, bill]) => bill.currency !== total.currency) || total.minor > billed.minor) return differs("complete.total_differs", total.minor, billed, numbers);
   if (total.minor < billed.minor) return differs("complete.part", total.minor, billed, numbers);
   return finding("complete.total", { amount: total.minor, currency: total.currency }, numbers);

@@ -52,6 +52,7 @@ function* statedBy(checked, given) {
   const numbers = (name) => stated(checked, given, name).map(({ value }) => value);
   const unknown = STATED.filter((name) => !numbers(name).length);
   if (stated(checked, given, "alive_on").length < facts("alive_on").length) unknown.push("alive_on");
+  if (done(given).length && discharges(given).includes(null)) unknown.push("after_discharge");
   if (unknown.length) yield finding("flags.unknown", { hospital, names: listed(unknown) });
   for (const count of numbers("overlapping_stays")) if (count > 0) yield finding("flags.overlap", { count, hospital });
   const last = Math.max(0, ...numbers("last_emergency_access"));
@@ -65,14 +66,28 @@ function isAhead({ edition, registered }) {
 }
 
 // What was done to a patient more than a day after the last stay had ended.
-function* afterDischarge({ of }) {
-  const stays = of("encounter");
-  if (!stays.length || stays.some(({ fields }) => textOf(fields, "/class/code") !== STAY)) return;
-  const spans = stays.map(({ fields }) => spanOf(textOf(fields, "/period/end") ?? ""));
-  if (spans.includes(null)) return;
-  const last = Math.max(...spans.map(([, high]) => floorSeconds(high)));
-  for (const { edition, items, name, row } of of("cited")) {
+function* afterDischarge(given) {
+  const ends = discharges(given);
+  if (!ends.length || ends.includes(null)) return;
+  const last = Math.max(...ends);
+  for (const { edition, items, name } of done(given)) {
     const start = edition?.event?.start;
-    if (DONE.includes(row.type) && start !== undefined && start > last + DAY_S) yield finding("flags.after_discharge", name, items);
+    if (start !== undefined && start > last + DAY_S) yield finding("flags.after_discharge", name, items);
   }
 }
+
+const done = ({ of }) => of("cited").filter(({ row }) => DONE.includes(row.type));
+
+// When each stay ended, null where that is left out; nothing where not all encounters are stays that ended.
+function discharges({ of }) {
+  const encounters = of("encounter");
+  const classes = encounters.map(({ fields }) => textOf(fields, "/class/code"));
+  if (classes.some((code) => code !== STAY && code !== null) || encounters.some(goesOn)) return [];
+  return encounters.map(({ fields }, at) => {
+    const span = spanOf(textOf(fields, "/period/end") ?? "");
+    return span === null || classes[at] === null ? null : floorSeconds(span[1]);
+  });
+}
+
+// Whether an encounter has no end, by what its hospital signs: one that is not opened could be left out.
+const goesOn = ({ edition, fields }) => !fields.has("/period/end") && edition?.event?.end === null;

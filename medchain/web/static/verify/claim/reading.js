@@ -44,13 +44,17 @@ export function readClaim(content) {
   const created = spanOf(textOf(told, "/created") ?? "");
   const last = created === null ? null : floorSeconds(created[1] - 1n);
   const isMember = textOf(told, "/provider/identifier/system") === ORGANISATION_SYSTEM;
+  const { isWhole, nets } = netsOf(told);
+  const items = itemsSum(nets);
   return {
     cited: citedBy(told),
     created: last === null ? null : Math.max(last, 0),
-    items: itemsOf(told),
+    isUnread: nets.length > 0 && items === null,
+    isWhole,
+    items,
     provider: isMember ? textOf(told, "/provider/identifier/value") : null,
     services: servicesOf(told),
-    total: totalOf(told),
+    total: totalOf(told, isWhole ? items : null),
   };
 }
 
@@ -70,23 +74,24 @@ function servicesOf(told) {
   return [...new Set(days.length ? days : daysOf(["/billablePeriod/start", "/billablePeriod/end"]))].sort();
 }
 
-function itemsOf(told) {
-  const written = [...told.keys()].map((pointer) => ITEM.exec(pointer)?.[1]).filter((one) => one !== undefined);
-  const found = [...new Set(written)].map((number) => moneyOf(told, `/item/${number}/net`));
-  const amounts = found.filter((one) => one !== null);
-  const isWhole = amounts.length > 0 && amounts.length === found.length && new Set(amounts.map(({ currency }) => currency)).size === 1;
-  return isWhole ? amounts : null;
+// The net of each item that has one, null for one that cannot be read; and whether every item has one.
+function netsOf(told) {
+  const matches = [...told.keys()].map((pointer) => ITEM.exec(pointer)).filter((one) => one !== null);
+  const having = new Set(matches.filter(([, , name]) => name.split("/")[0] === "net").map(([, number]) => number));
+  const nets = [...having].map((number) => moneyOf(told, `/item/${number}/net`));
+  return { isWhole: having.size === new Set(matches.map(([, number]) => number)).size, nets };
 }
 
-function totalOf(told) {
+function totalOf(told, items) {
   const submitted = [...told.keys()].filter((pointer) => SUBMITTED.test(pointer) && textOf(told, pointer) === "submitted");
   // One that is there and cannot be read is not known: the items' sum may be another.
   if (told.has("/total/currency") || told.has("/total/value")) return moneyOf(told, "/total");
   if (submitted.length) return moneyOf(told, `/total/${SUBMITTED.exec(submitted[0])[1]}/amount`);
-  return itemsSum(itemsOf(told));
+  return items;
 }
 
-/** The sum of amounts of one currency; null of none. */
-export function itemsSum(items) {
-  return items === null ? null : { currency: items[0].currency, minor: items.reduce((sum, { minor }) => sum + minor, 0) };
+/** The sum of amounts; null of none, where one is not known, and of several currencies. */
+export function itemsSum(amounts) {
+  const isKnown = amounts.length > 0 && !amounts.includes(null) && new Set(amounts.map(({ currency }) => currency)).size === 1;
+  return isKnown ? { currency: amounts[0].currency, minor: amounts.reduce((sum, { minor }) => sum + minor, 0) } : null;
 }

@@ -27,7 +27,7 @@ def test_a_claim_says_when_it_was_made_for_what_days_and_how_much():
     assert claim.created == 1_790_380_799
     assert claim.services == ("2026-08-31", "2026-09-06")
     assert claim.total == Amount(842_280, "CNY")
-    assert claim.items == (Amount(42_280, "CNY"), Amount(800_000, "CNY"))
+    assert (claim.items, claim.is_whole, claim.is_unread) == (Amount(842_280, "CNY"), True, False)
     assert claim.provider == "renhe-hospital"
 
 
@@ -68,11 +68,19 @@ def test_of_an_explanation_what_was_submitted_counts():
     assert claim.total == Amount(1250, "USD")
 
 
-def test_items_are_compared_only_where_all_have_an_amount_of_one_currency():
-    cny, usd = {"value": 5, "currency": "CNY"}, {"value": 5, "currency": "USD"}
-    assert read(item=[{"net": cny}, {"sequence": 2}]).items is None
-    assert read(item=[{"net": cny}, {"net": usd}]).items is None
-    assert read(item=[{"net": cny}, {"net": cny}]).total == Amount(1000, "CNY")
+def test_items_come_to_what_those_have_that_have_an_amount():
+    cny = {"value": 5, "currency": "CNY"}
+    some, every = read(item=[{"net": cny}, {"sequence": 2}]), read(item=[{"net": cny}, {"net": cny}])
+    assert (some.items, some.is_whole, some.is_unread, some.total) == (Amount(500, "CNY"), False, False, None)
+    assert (every.items, every.is_whole, every.total) == (Amount(1000, "CNY"), True, Amount(1000, "CNY"))
+    none = read(item=[{"sequence": 1}])
+    assert (none.items, none.is_unread) == (None, False)
+
+
+@pytest.mark.parametrize("net", [{"value": 5, "currency": "USD"}, {"value": 5}, "5", {"extension": [{"url": "x"}]}])
+def test_of_items_of_which_one_cannot_be_read_or_is_of_another_currency_nothing_is_known(net):
+    claim = read(item=[{"net": {"value": 5, "currency": "CNY"}}, {"sequence": 2, "net": net}])
+    assert (claim.items, claim.is_unread, claim.total) == (None, True, None)
 
 
 @pytest.mark.parametrize("money", [{"value": -1, "currency": "CNY"}, {"value": 1}, {"value": 1.234, "currency": "CNY"}])
