@@ -18,13 +18,10 @@ from fhir_bridge.document import Resource, member, object_of, objects_of
 from medchain.crypto.commitment import NO_FIELDS
 from medchain.crypto.fields import record_fields
 from medchain.ledger.citation import type_of
-from medchain.ledger.evidence.disclosure import Edition, Row, role_of
+from medchain.ledger.evidence.disclosure import MAX_CHANGED, MAX_POINTER_BYTES, Edition, Row, role_of
 from medchain.node.proofs import show_fields
 from medchain.node.records import OpenedRecord
 from medchain.node.release_ports import ClaimCase, ClaimSaid
-
-MAX_CHANGED: Final = 200
-"""Most fields of one version that are named as changed."""
 
 _MAX_TEXT: Final = 200
 _UNCOUNTED: Final = frozenset({"/meta/lastUpdated", "/meta/versionId"})
@@ -127,7 +124,14 @@ def _changed(before: OpenedRecord | None, after: OpenedRecord | None) -> tuple[s
         return ()
     one, other = dict(_fields(before)), dict(_fields(after))
     names = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-    return tuple(sorted(names - _UNCOUNTED)[:MAX_CHANGED])
+    return tuple(sorted({*map(_short, names - _UNCOUNTED)} - {""})[:MAX_CHANGED])
+
+
+def _short(name: str) -> str:
+    """Name what holds a field, where its own name is too long; empty where nothing does."""
+    while len(name.encode()) > MAX_POINTER_BYTES:
+        name = name.rpartition("/")[0]
+    return name
 
 
 def _fields(opened: OpenedRecord) -> Iterator[tuple[str, bytes]]:

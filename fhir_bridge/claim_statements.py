@@ -75,7 +75,10 @@ class CaseStatements:
         """Answer a statement that was asked for; nothing of a record that is not told of."""
         arguments = dict(ask.arguments)
         if ask.name == AGE:
-            yield Fact(AGE, arguments, self._is_so_old(str(arguments["day"]), int(arguments["years"])))
+            day, records = str(arguments["day"]), [*told.values()]
+            # Of a day of the asker's choice an age tells the birthday: only of one on which something was done.
+            is_of_services = day in {*self._visits, *self._days_of_deeds(records)}
+            yield Fact(AGE, arguments, self._is_so_old(day, int(arguments["years"])) if is_of_services else None)
             return
         one = told.get(str(ask.about[1]))
         if one is None:

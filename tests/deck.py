@@ -1263,6 +1263,23 @@ _lie("disclosure_of_another_ledger", "evidence.claim", ledger=seed("another ledg
 _lie("disclosure_of_another_request", "evidence.access", request=seed("another request"))
 
 
+def _named(name: str, *fields: str) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay().register()
+        condition = s.paper("Condition")
+        s.revise(condition, recordedDate=instant(s.began + 3600)).claimed().permitted().given()
+        condition.told[1] = replace(condition.told[1], changed=fields)
+        s.disclosed()
+        return made(s, _unjudged(s), refused="disclosure.malformed")
+
+    make.__name__ = name
+    case(make)
+
+
+_named("name_of_a_changed_field_that_is_too_long", "/" + "一" * 86)
+_named("names_of_changed_fields_that_are_too_many", *(f"/{at:03}" for at in range(201)))
+
+
 @case
 def claim_that_was_changed(ledger: Ledger) -> Made:
     s = genuine(ledger)

@@ -28,8 +28,8 @@ MAX_CITED: Final = 400
 MAX_ASKS: Final = 40
 """Most statements that are asked for."""
 
-MAX_YEARS: Final = 150
-"""Highest age that can be asked for."""
+AGES: Final = frozenset({18, 50, 55, 60, 65, 70, 75, 80})
+"""Ages that can be asked for: of age, and up to which insurers take customers. Among few a birth year is not found."""
 
 MAX_DAYS: Final = 3650
 """Longest stay that can be asked for."""
@@ -141,12 +141,16 @@ class Citation:
         return made
 
     def check_asks(self) -> None:
-        """Refuse statements that are not of what is cited, or two of a kind; raises `InputError`."""
+        """Refuse statements that are not of what is cited, or two of a kind; raises `InputError`.
+
+        An age is that of the first day of the services: with days of one's choice one finds a birthday.
+        """
         orders, about = [one.order for one in self.asks], [one.about for one in self.asks]
         named = {what for name, what in about if name != AGE}
+        days = {value for one in self.asks if one.name == AGE for name, value in one.arguments if name == "day"}
         # Of two ages, or two lists for one record, the answers narrow down what neither says.
         is_sorted = orders == sorted(set(orders)) and len(set(about)) == len(about)
-        if len(self.asks) > MAX_ASKS or not is_sorted or not named <= set(self.cited):
+        if len(self.asks) > MAX_ASKS or not is_sorted or not (named <= set(self.cited) and days <= {self.first_day}):
             raise InputError("release.malformed", member="asks")
 
     def to_json(self) -> dict[str, Json]:
@@ -266,7 +270,9 @@ def _ask(value: Json) -> Ask:
     match top["name"]:
         case "age_at_least":
             given = members(top["arguments"], {"day": str, "years": int})
-            return Ask.age(_day(given["day"]), _within(given["years"], MAX_YEARS))
+            if given["years"] not in AGES:
+                raise InputError("release.malformed", member="years")
+            return Ask.age(_day(given["day"]), natural(given["years"]))
         case "stay_at_most":
             given = members(top["arguments"], {"days": int, "encounter": str})
             return Ask.stay(str(given["encounter"]), _within(given["days"], MAX_DAYS))

@@ -35,9 +35,14 @@ MAX_DISCLOSURE_BYTES: Final = 2 * 1024 * 1024
 MAX_ROWS: Final = 480
 """Most records of a disclosure: 400 that are cited, their invoices and encounters."""
 
+MAX_CHANGED: Final = 200
+"""Most fields of one version that are named as changed."""
+
+MAX_POINTER_BYTES: Final = 256
+"""Longest name of a field in UTF-8: a verdict names some of each record, and must be read itself."""
+
 _MALFORMED: Final = "disclosure.malformed"
 _REFERENCE: Final = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64}")
-_MAX_POINTER: Final = 1024
 _VERSION: Final = frozenset({"author", "changed", "entered", "event", "system", "version"})
 _ROW: Final = {"as": str, "object": str, "reference": str, "versions": list}
 _DISCLOSURE: Final = {
@@ -298,7 +303,7 @@ def _edition(value: Json) -> Edition:
         raise InputError("encoding.members", member="versions")
     changed = _listed(value["changed"], _pointer)
     number, entered, event = count(value["version"]), value["entered"], value["event"]
-    if list(changed) != sorted(set(changed)) or (changed and number == 1):
+    if list(changed) != sorted(set(changed)) or len(changed) > (0 if number == 1 else MAX_CHANGED):
         raise InputError(_MALFORMED, member="changed")
     return Edition(
         number=number,
@@ -312,7 +317,7 @@ def _edition(value: Json) -> Edition:
 
 def _pointer(value: Json) -> str:
     """Read a JSON pointer."""
-    if type(value) is not str or not value.startswith("/") or len(value) > _MAX_POINTER:
+    if type(value) is not str or not value.startswith("/") or len(value.encode()) > MAX_POINTER_BYTES:
         raise InputError(_MALFORMED, member="changed")
     return value
 

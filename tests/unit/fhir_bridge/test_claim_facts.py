@@ -12,12 +12,12 @@ import pytest
 import sample_data
 from fhir_bridge import claim_case
 from fhir_bridge.claim_case import NodeRecords
-from fhir_bridge.claim_facts import MAX_CHANGED, FhirClaimFacts
+from fhir_bridge.claim_facts import FhirClaimFacts
 from fhir_bridge.claim_profile import category_of, is_in, is_surgery, opened_kind, opened_numbers, pattern_of
 from fhir_bridge.smart.scopes import parse_scopes
 from medchain.encoding import canonical
 from medchain.ledger.citation import Ask, citation_of
-from medchain.ledger.evidence.disclosure import As
+from medchain.ledger.evidence.disclosure import MAX_CHANGED, MAX_POINTER_BYTES, As
 from medchain.node.emergency import EmergencyDesk
 from medchain.node.records import NewRecord
 from medchain.node.release_ports import CitedRecord, ClaimCase, ClaimSaid
@@ -208,6 +208,18 @@ def test_of_very_many_changed_fields_the_first_are_named(hospital):
     assert len(tell(hospital, condition).rows[0].versions[1].changed) == MAX_CHANGED
 
 
+def test_of_a_field_that_lies_very_deep_what_holds_it_is_named(hospital):
+    """A verdict names fields of each record, and must be short enough to be read."""
+    deep: dict = {"url": "urn:x", "valueString": "1"}
+    for _ in range(20):
+        deep = {"url": "urn:x", "extension": [deep]}
+    condition = put(hospital, "Condition", "c1", **ABOUT, extension=[deep])
+    put(hospital, "Condition", "c1", **ABOUT, recordedDate="2026-11-10")
+    names = tell(hospital, condition).rows[0].versions[1].changed
+    assert max(len(one) for one in names) == len("/extension/0" * 21 + "/url") == MAX_POINTER_BYTES
+    assert "/extension/0" * 21 in names
+
+
 def test_of_a_version_that_was_a_deletion_nothing_is_told_but_that_it_was(hospital):
     condition = put(hospital, "Condition", "c1", **ABOUT, recordedDate="2026-11-10")
     hospital.call("DELETE", f"/fhir/{condition}")
@@ -233,8 +245,19 @@ def test_of_a_version_that_was_a_deletion_nothing_is_told_but_that_it_was(hospit
 )
 def test_an_age_is_told_by_the_day_or_not_at_all(hospital, born, day, years, value):
     put(hospital, "Patient", "p1", **({} if born is None else {"birthDate": born}))
-    condition = put(hospital, "Condition", "c1", **ABOUT)
-    assert value_of(tell(hospital, condition, asks=(Ask.age(day, years),)), "age_at_least") is value
+    seen = visit(hospital, "e1", f"{day}T09:00:00Z", f"{day}T10:00:00Z", code="AMB")
+    assert value_of(tell(hospital, seen, asks=(Ask.age(day, years),), services=(day, day)), "age_at_least") is value
+
+
+def test_attack_an_insurer_moves_the_day_of_an_age_until_it_has_the_birthday(hospital):
+    """Of a day on which nothing was done that is told of, no age is told: the hospital's records say which days are."""
+    put(hospital, "Patient", "p1", birthDate="2008-11-05")
+    seen = visit(hospital, "e1", "2026-11-10T09:00:00Z", "2026-11-10T10:00:00Z", code="AMB")
+    for day in ("2026-11-04", "2026-11-05", "2026-11-09", "2026-11-11"):
+        said = tell(hospital, seen, asks=(Ask.age(day, 18),), services=(day, "2026-11-14"))
+        assert value_of(said, "age_at_least") is None
+    said = tell(hospital, seen, asks=(Ask.age("2026-11-10", 18),), services=("2026-11-10", "2026-11-14"))
+    assert value_of(said, "age_at_least") is True
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ export const refused = (code) => new ProofError(code, true);
 
 export const HASH_BYTES = 32;
 const MAX_DEPTH = 32;
+// Of opening brackets, in texts or not: each array and object costs more than it is long.
+const MAX_BRACKETS = 1_000_000;
+const BRACKETS = [..."[{"].map((sign) => sign.charCodeAt(0));
 
 const encoder = new TextEncoder();
 // A byte order mark is kept, and refused by what reads the text.
@@ -131,6 +134,7 @@ export function parsed(bytes, code) {
 /** Reads canonical JSON, and refuses every other spelling of the same value. */
 export function parseCanonical(bytes, maxBytes) {
   if (bytes.length > maxBytes) throw malformed("encoding.too_large");
+  if (bytes.length > MAX_BRACKETS && bytes.reduce((count, byte) => count + BRACKETS.includes(byte), 0) > MAX_BRACKETS) throw malformed("encoding.too_many");
   const value = parsed(bytes, "encoding.not_json");
   if (!same(canonical(value), bytes)) throw malformed("encoding.not_canonical");
   return value;

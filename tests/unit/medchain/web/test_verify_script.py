@@ -92,6 +92,19 @@ def test_attack_documents_that_readers_could_take_for_others_are_refused_by_both
     assert compared(tmp_path, bundles) == []
 
 
+def test_attack_a_document_of_a_million_arrays_is_refused_before_it_is_parsed(tmp_path, cases):
+    """Each costs some hundred times its two bytes, in the browser of whoever is handed the bundle."""
+    made = cases["genuine_claim"]
+    arrays, text = b"[" + b"[]," * 999_999 + b"[]]", canonical("[{" * 500_001)
+    bundles = {
+        name: ({**made.files, "evidence.json": document}, made.policy, made.now)
+        for name, document in (("arrays", arrays), ("text", text))
+    }
+    asked = [(pack(tmp_path / f"{name}.zip", one[0]), *one[1:]) for name, one in bundles.items()]
+    refused = {"code": "encoding.too_many", "refused": False}
+    assert judged(tmp_path, asked) == [said(one) for one in bundles.values()] == [refused, refused]
+
+
 def test_attack_a_type_that_every_object_of_javascript_has_opens_nothing(tmp_path, cases):
     """Looked up in an object, `constructor` is found, and calls what is in the document what is registered."""
     made = cases["genuine_claim"]

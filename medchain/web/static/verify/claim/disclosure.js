@@ -1,11 +1,12 @@
 // A disclosure for a claim: what a hospital says, over its signature: docs/spec/claim-evidence.md 1 to 6.
-import { byBytes, byText, canonical, digest, hasExactly, hex, isObject, malformed, member, members, unbase64, unhex } from "../encoding.js";
+import { byBytes, byText, canonical, digest, hasExactly, hex, isObject, malformed, member, members, unbase64, unhex, utf8 } from "../encoding.js";
 import { mapKey } from "../object.js";
 import { count, exactly, lengthOf, orNull, period, shortText } from "./content.js";
 
 const MAX_ROWS = 480;
 const MAX_TEXT = 200;
-const MAX_POINTER = 1024;
+const MAX_CHANGED = 200;
+const MAX_POINTER_BYTES = 256;
 // What a record is to a claim that cites it says its type.
 const ROLES = new Map([["Encounter", "encounter"], ["Invoice", "invoice"]]);
 const REFERENCE = /^[A-Z][A-Za-z]{0,63}\/[A-Za-z0-9.-]{1,64}$/;
@@ -91,10 +92,10 @@ function readEdition(value) {
   if (!Array.isArray(changed)) throw malformed("disclosure.malformed");
   changed.forEach(checkPointer);
   const number = count(version);
-  if (!isAscending(changed, byText) || (changed.length && number === 1)) throw malformed("disclosure.malformed");
+  if (!isAscending(changed, byText) || changed.length > (number === 1 ? 0 : MAX_CHANGED)) throw malformed("disclosure.malformed");
   return { author: orNull(author, shortText), changed, entered: orNull(entered, count), event: orNull(event, period), number, system: orNull(system, shortText) };
 }
 
 function checkPointer(value) {
-  if (typeof value !== "string" || !value.startsWith("/") || lengthOf(value) > MAX_POINTER) throw malformed("disclosure.malformed");
+  if (typeof value !== "string" || !value.startsWith("/") || utf8(value).length > MAX_POINTER_BYTES) throw malformed("disclosure.malformed");
 }

@@ -67,6 +67,12 @@ def test_a_disclosure_without_decision_is_read():
     assert parse_disclosure(said).disclosure.decision is None
 
 
+def test_names_of_changed_fields_are_as_many_and_as_long_as_is_said():
+    names = [f"/{at:03}" for at in range(199)] + ["/" + "\u4e00" * 85]
+    said = changed(lambda document: version(document, 1).update(changed=names))
+    assert parse_disclosure(said).disclosure.records[0].versions[1].changed == tuple(names)
+
+
 def test_a_changed_word_is_not_what_was_signed():
     said = changed(lambda document: document["disclosure"]["records"][0]["versions"][0].update(author="another"))
     assert not parse_disclosure(said).is_signed_by(SIGNER.public)
@@ -110,7 +116,9 @@ def version(document, place=0):
         lambda d: version(d).update(changed=["/a"]),
         lambda d: version(d, 1).update(changed=["/b", "/a"]),
         lambda d: version(d, 1).update(changed=["a"]),
-        lambda d: version(d, 1).update(changed=["/" + "a" * 1024]),
+        lambda d: version(d, 1).update(changed=["/" + "a" * 256]),
+        lambda d: version(d, 1).update(changed=["/" + "\u4e00" * 86]),
+        lambda d: version(d, 1).update(changed=[f"/{at:03}" for at in range(201)]),
         lambda d: version(d, 1).update(changed=7),
     ],
 )
