@@ -34,6 +34,7 @@ GROUPS = {
         "test_browse_browser",
         "test_browser_of_claims",
         "test_browser_of_patients",
+        "test_browser_of_visitors",
         "test_c2sp_tools",
         "test_counter",
         "test_demo",

@@ -40,8 +40,16 @@ from medchain.commands.demo_load import Loader, Source, sample_sources, sources
 from medchain.commands.demo_person import Person
 from medchain.commands.demo_rates import Client, Rate
 from medchain.commands.demo_statements import PHARMACY, Statements
-from medchain.commands.demo_story import CUSTODIAN, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
-from medchain.commands.demo_summary import Told, document, lines, medchain_command, name_of
+from medchain.commands.demo_story import CUSTODIAN, RECIPIENT, RESOURCE_TYPES, STRANGER, Placed, Story
+from medchain.commands.demo_summary import (
+    Told,
+    document,
+    lines,
+    medchain_command,
+    name_of,
+    passed,
+    person_lines,
+)
 from medchain.encoding import Json, unhex
 from medchain.errors import VerificationError
 from medchain.ledger.object import ACTIVE, map_key
@@ -49,6 +57,7 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.log import open_log
 from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
+from medchain.record_types import TYPES
 
 FOLDER: Final = Path("var") / "demo"
 """Where the demo lives unless told otherwise."""
@@ -164,9 +173,7 @@ class Demo:
         told = Told(consortium, count, names, *found, time.monotonic() - self._began)
         shown, said = document(told), list(lines(told, self._context.say, self._context.language))
         person = self._person.invite()
-        if person:
-            said.append(self._context.say(texts.PERSON, url=person["url"], sign_in=person["sign_in"]))
-        return {**shown, "person": person}, said
+        return {**shown, "person": person}, [*said, *person_lines(consortium, person, self._context.say)]
 
     def stay(self) -> None:
         """Run until Ctrl-C or SIGTERM; tell of nodes that end or come back.
@@ -203,13 +210,12 @@ class Demo:
             loader = self._post(files, may_refuse=data is not None)
             patients = loader.loaded[CUSTODIAN].patients
             self._expect("load.patient", is_true=bool(patients))
-            stories = loader.planted() if data is None else []
-            # The glass is broken for the person: that would be a flag on each claim that is made on the hospital.
-            taken = {row["patient"] for row in stories} | set(loader.loaded[CUSTODIAN].claimants if stories else [])
-            free = [one for one in patients[1:] if one not in taken]
-            if free:
-                self._consortium.remember(person=free[0])
-            self._consortium.remember(stories=[*stories])
+            self._consortium.remember(stories=[*(loader.planted() if data is None else [])])
+            claim = loader.left_open()
+            if claim is not None:
+                self._consortium.remember(claim=claim, person=claim["patient"])
+            elif patients[1:]:
+                self._consortium.remember(person=patients[1])
             held = {org_id: item.records for org_id, item in loader.loaded.items()}
             self._consortium.remember(patient=patients[0], records=loader.records, held=dict[str, Json](held))
         self._wait_anchored(held)
@@ -289,7 +295,7 @@ class Demo:
         for judged, answer in zip(self._judged, _ANSWERS, strict=True):
             name, verdict = judged.name, judged.verdict
             self._expect(f"bundle.{name}", is_true=judged.is_verified and verdict.get("answer") == answer)
-            self.tell(texts.VERIFIED, name=name, answer=answer, cosigners=len(_listed(verdict, "cosigners")))
+            self.tell(texts.VERIFIED, name=name, cosigners=len(_listed(verdict, "cosigners")))
         self._expect("bundle.status", is_true=self._judged[_WITHDRAWN].verdict.get("status") == "stopped")
         self._expect("bundle.tampered", is_true=tampered.code == Exit.REFUSED)
         self.tell(texts.TAMPERED, name="record", code=tampered.reason)
@@ -305,7 +311,7 @@ class Demo:
         self.tell(texts.DISPENSED, pharmacy=self._name(PHARMACY), **told)
         report = statements.report()
         self._statements = {"prescription": paper.states, "carbon-report": report.states}
-        self.tell(texts.REPORTED, states=" → ".join(report.states), own=report.own, second=report.second)
+        self.tell(texts.REPORTED, states=passed(report.states, self._context.say), own=report.own, second=report.second)
         folder = self._consortium.folder / BUNDLES_NAME / "carbon-report"
         write_bundle(folder, report.files)
         judged = judge(folder, self._consortium.policy_path)
@@ -362,13 +368,13 @@ class Demo:
 
     def _told(self, placed: Placed, text: Text) -> Placed:
         """Tell of an object that became final."""
+        language = self._context.language
         self.tell(
             text,
             endorser=self._name(placed.endorser),
             seconds=placed.seconds,
             recipient=self._name(RECIPIENT),
-            purpose=PURPOSE,
-            types=", ".join(RESOURCE_TYPES),
+            types="、".join(TYPES[one] for one in RESOURCE_TYPES) if language == "zh" else " and ".join(RESOURCE_TYPES),
         )
         # The next step's endorser may be the node that is behind; it would wait a second, and a busy machine longer.
         self._story.wait_status(placed.key, ACTIVE, list(self._consortium.nodes))

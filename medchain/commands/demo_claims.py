@@ -232,7 +232,9 @@ class Claims:
         home, patient = self._consortium.nodes[planted.hospital], planted.patient
         subject, phone = self._enrolled(planted)
         rows = as_objects(self._call(home, asking.LIST, {"patient": patient})["asks"])
-        ask = next((row for row in rows if row["answer"] is None and row["asker"] == planted.insurer), None)
+        # The insurer may have asked for more than a claim, too.
+        open_asks = (row for row in rows if row["answer"] is None and row["claim"] is not None)
+        ask = next((row for row in open_asks if row["asker"] == planted.insurer), None)
         if ask is None:
             raise VerificationError("demo.expected", check=f"claim.{planted.name}.asked")
         claim, now = as_object(ask["claim"]), self._clock()

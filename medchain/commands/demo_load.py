@@ -30,6 +30,9 @@ from medchain.node.peer_auth import PeerRequest
 from medchain.node.peers import HttpPool, Limits
 
 _SUFFIXES: Final = (".json", ".json.gz", ".json.xz")
+OPEN: Final = "open-claim"
+"""Story of a claim with nothing wrong, which is left to who tries the demo."""
+
 _STORIES: Final = "stories"
 _NAMED: Final = ("Claim/", "Patient/")
 _STORY: Final = 2
@@ -69,14 +72,12 @@ class Loaded:
         files: bundles taken.
         records: records that they made.
         patients: ids of patients, in the order in which they came.
-        claimants: those of them with whom a claim came.
         refused: file name and reason of what was refused.
     """
 
     files: int = 0
     records: int = 0
     patients: list[str] = field(default_factory=list)
-    claimants: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -257,9 +258,7 @@ class Loader:
         made = [str(row["location"]) for row in rows if str(row["status"]).startswith(_CREATED)]
         item.files += 1
         item.records += len(made)
-        patients = [place.split("/")[1] for place in made if place.startswith("Patient/")]
-        item.patients += patients
-        item.claimants += patients if any(place.startswith("Claim/") for place in made) else []
+        item.patients += [place.split("/")[1] for place in made if place.startswith("Patient/")]
         if path.name.startswith(HOSPITALS + INSURERS) or path.parent.name == _STORIES:
             self._keep_places(org_id, bundle, rows)
 
@@ -285,24 +284,33 @@ class Loader:
 
         Returns:
             ``name`` of the story; ``claim`` at ``insurer``; ``patient`` at ``hospital``, whose records it cites.
-            References alone: what else the story tells is in `sample_story`.
+            References alone: what else the story tells is in `sample_story`. Without the claim that is left open.
         """
-        found: list[dict[str, Json]] = []
-        for story in _stories():
-            at = story.get("reader", {}).get("organization", story["hospital"])
-            patient = story.get("patientAtReader", story["patient"]["mrn"])
-            numbers = [one["identifier"] for one in story["resources"] if one["type"] == "Claim"]
-            found += [
-                {
-                    "claim": self._named[insurer, number["system"], number["value"]],
-                    "hospital": at,
-                    "insurer": insurer,
-                    "name": story["name"],
-                    "patient": self._named[at, patient["system"], patient["value"]].partition("/")[2],
-                }
-                for insurer, number in zip(story["insurers"], numbers, strict=True)
-            ]
-        return found
+        return [row for story in _stories() if story["name"] != OPEN for row in self._claims(story)]
+
+    def left_open(self) -> dict[str, Json] | None:
+        """Tell where the nodes have the claim that is left open, as `planted` does; None for data without it."""
+        try:
+            [row] = self._claims(sample_story(OPEN))
+        except KeyError:
+            return None
+        return row
+
+    def _claims(self, story: Mapping[str, Any]) -> list[dict[str, Json]]:
+        """Tell where the nodes have the claims of a story; raises `KeyError` where they do not."""
+        at = story.get("reader", {}).get("organization", story["hospital"])
+        patient = story.get("patientAtReader", story["patient"]["mrn"])
+        numbers = [one["identifier"] for one in story["resources"] if one["type"] == "Claim"]
+        return [
+            {
+                "claim": self._named[insurer, number["system"], number["value"]],
+                "hospital": at,
+                "insurer": insurer,
+                "name": story["name"],
+                "patient": self._named[at, patient["system"], patient["value"]].partition("/")[2],
+            }
+            for insurer, number in zip(story["insurers"], numbers, strict=True)
+        ]
 
 
 def sample_story(name: str) -> dict[str, Any]:

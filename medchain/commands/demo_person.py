@@ -1,7 +1,8 @@
-"""The demo's other patient: a person with a link and a passkey of the own, an ask, a correction and an emergency.
+"""The demo's other patient: a person with a link and a passkey of the own, an ask, a correction, an emergency, a claim.
 
 Keeps true: the passkey is the person's own; the insurer reads once when it is let in, and once more when the person has
-stopped that; another insurer tries the same and is refused. All of it goes through the nodes. Trusts the consortium.
+stopped that; another insurer tries the same and is refused; of the claim the desk asks nobody by itself. All of it goes
+through the nodes. Trusts the consortium.
 Source: `docs/spec/patient-pages.md`.
 """
 
@@ -12,13 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from medchain.claims.case_content import Status
+from medchain.claims.cases import CaseClient
 from medchain.commands import account as accounts
 from medchain.commands import demo_texts as texts
 from medchain.commands import messages
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import Consortium, call
 from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Story
-from medchain.encoding import Json, as_list, as_object, unhex
+from medchain.encoding import Json, as_list, as_object, as_objects, unhex
 from medchain.errors import MedchainError, NotFoundError
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking, concerns
@@ -26,6 +29,7 @@ from medchain.node.assembly import open_web_node
 from medchain.node.concern import ConcernKind
 from medchain.node.config import load_config
 from medchain.node.emergency import EmergencyDesk
+from medchain.node.exchange_client import FOR_CLAIM
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
 
@@ -50,12 +54,14 @@ class Person:
     tell: Callable[..., None]
     _read: dict[str, str] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
+    _digest: str = ""
 
     def invite(self) -> dict[str, Json]:
         """Have the insurer ask the person, and the desk give the person a link.
 
         Returns:
-            ``patient`` and ``url``; nothing where the data have only one patient.
+            ``patient``, ``url`` to enrol at and ``sign_in``; ``claim`` with its ``case`` and ``number`` at the insurer
+            while nothing was paid for it, else None. Nothing where the data have only one patient.
         """
         patient = self.consortium.facts.get("person")
         if not isinstance(patient, str):
@@ -83,20 +89,32 @@ class Person:
             self.consortium.remember(opened=patient)
         answer = call(("account", "invite"), [patient, f"--config={home.config_path}"], self.context, accounts.COMMANDS)
         url = str(answer["url"]) if isinstance(answer, dict) else ""
-        return {"patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
+        return {"claim": self._claim(), "patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
 
     def step(self) -> None:
         """Do what the insurers do next: called again and again; a node that is away is asked again later."""
         try:
             for grant, consent in self._grants():
                 if grant not in self._known:
+                    is_for_claim = self._is_for_claim(grant)
                     self._known.add(grant)
-                    self._look(grant, consent)
+                    if not is_for_claim:
+                        self._look(grant, consent)
                 elif grant in self._read and self._is_stopped(consent):
                     del self._read[grant]
                     self._look_again(grant)
         except MedchainError:
             return
+
+    def _claim(self) -> Json:
+        """Have the insurer's desk take the person's claim up, as its system would when a claim comes in."""
+        claim = as_object(self.consortium.facts.get("claim") or {}).get("claim")
+        if claim is None:
+            return None
+        case = CaseClient(self.consortium.nodes[RECIPIENT].local).open(str(claim))
+        self._digest = str(case["digest"])
+        is_paid = case["status"] in (Status.SETTLED, Status.REFUSED)
+        return None if is_paid else {"case": case["id"], "claim": claim, "number": case["number"]}
 
     def _correct(self, patient: str) -> None:
         """Ask for a correction in the person's name; the hospital has not answered it yet."""
@@ -149,6 +167,14 @@ class Person:
             for row in as_list(as_object(answer).get("grants"))
             if isinstance(row, dict) and row.get("final") is True
         ]
+
+    def _is_for_claim(self, grant: str) -> bool:
+        """Tell whether a grant is for the person's claim alone: it opens no record, and the desk asks under it."""
+        if not self._digest:
+            return False
+        asked: Json = {"claim": self._digest}
+        answer = as_object(self.consortium.nodes[RECIPIENT].local.call(FOR_CLAIM, asked, _QUICK))
+        return any(row.get("grant") == grant for row in as_objects(answer["grants"]))
 
     def _is_stopped(self, consent: str) -> bool:
         """Tell whether the insurer's node has heard of a stop."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from medchain.claims.verdict_words import LINES
 from medchain.commands import demo_texts as texts
 from medchain.commands.command import Text
 from medchain.commands.demo_bundles import BUNDLES_NAME, Judged
@@ -21,6 +22,7 @@ from medchain.commands.demo_ledger import Count
 from medchain.commands.demo_rates import Rate
 from medchain.commands.demo_story import CUSTODIAN, RECIPIENT
 from medchain.encoding import Json
+from medchain.ledger.evidence.verdict import Line
 
 _MS: Final = 1000
 
@@ -114,9 +116,28 @@ def lines(told: Told, say: Say, language: str) -> Iterator[str]:
     yield say(texts.TOKEN, command=command, config=node.config_path, web=node.web_url, patient=patient)
     yield say(texts.BROWSE, command=command, config=node.config_path, web=node.web_url)
     yield say(texts.DESK, command=command, config=node.config_path, web=node.web_url)
-    if consortium.facts.get("stories"):
-        insurer = consortium.nodes[RECIPIENT]
-        yield say(texts.CLAIMS_DESK, command=command, config=insurer.config_path, web=insurer.web_url)
+
+
+def person_lines(consortium: Consortium, person: Mapping[str, Json], say: Say) -> Iterator[str]:
+    """Word what waits for who wants to be the patient, and the way of the patient's claim to the money.
+
+    Args:
+        consortium: its nodes run.
+        person: as `medchain.commands.demo_person.Person.invite` gives it.
+        say: words it.
+
+    Returns:
+        Lines, some of them several. Where the claim is paid, or was never there, how to get to the desk's list.
+    """
+    insurer, claim = consortium.nodes[RECIPIENT], person.get("claim")
+    desk = {"command": medchain_command(), "config": insurer.config_path}
+    if person:
+        yield say(texts.PERSON, url=person["url"], sign_in=person["sign_in"])
+    if isinstance(claim, dict):
+        place = f"{insurer.web_url}/claims/cases/{claim['case']}"
+        yield say(texts.CLAIM_TO_TRY, home=person["sign_in"], number=claim["number"], place=place, **desk)
+    elif consortium.facts.get("stories"):
+        yield say(texts.CLAIMS_DESK, web=insurer.web_url, **desk)
 
 
 def _claim(found: Found) -> Json:
@@ -179,7 +200,12 @@ def _statements(told: Told, say: Say) -> Iterator[str]:
     if told.statements:
         yield say(texts.STATEMENTS)
     for name, states in told.statements.items():
-        yield say(texts.STATEMENT, name=say(texts.STATEMENT_NAMES[name]), states=" → ".join(states))
+        yield say(texts.STATEMENT, name=say(texts.STATEMENT_NAMES[name]), states=passed(states, say))
+
+
+def passed(states: Sequence[str], say: Say) -> str:
+    """Word the states that a statement passed, in order."""
+    return " → ".join(say(texts.STATES[state]) for state in states)
 
 
 def _claims(told: Told, say: Say, language: str) -> Iterator[str]:
@@ -188,8 +214,10 @@ def _claims(told: Told, say: Say, language: str) -> Iterator[str]:
         yield say(texts.CLAIMS)
     for found in told.claims:
         hospital, insurer = (name_of(name, language) for name in (found.planted.hospital, found.planted.insurer))
-        codes = ", ".join(sorted({one.code for one in found.odd})) or say(texts.CLAIM_PLAIN)
-        named = {"codes": codes, "hospital": hospital, "insurer": insurer}
+        at = 0 if language == "zh" else 1
+        odd = {one.line for one in found.odd}
+        why = ("、", ", ")[at].join(LINES[line.value][at] for line in Line if line in odd) or say(texts.CLAIM_PLAIN)
+        named = {"hospital": hospital, "insurer": insurer, "why": why}
         yield say(texts.CLAIM, colour=say(texts.COLOURS[found.verdict.colour]), seconds=found.seconds, **named)
     if "claim_paid_s" in told.measured:
         yield say(texts.PAID, seconds=told.measured["claim_paid_s"])

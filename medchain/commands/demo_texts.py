@@ -42,7 +42,8 @@ BEGUN_ANEW: Final = Text(
 )
 REUSED: Final = Text("沿用 {folder} 中的联盟", "Using the consortium in {folder}")
 STARTING: Final = Text(
-    "启动五个节点，各有自己的进程、密钥与数据库", "Starting five nodes, each with its own processes, keys and databases"
+    "启动五个节点，各有自己的进程、密钥与数据库（约半分钟）",
+    "Starting five nodes, each with its own processes, keys and databases (about half a minute)",
 )
 STARTED: Final = Text("五个节点均已就绪", "All five nodes are ready")
 LOADING: Final = Text(
@@ -72,9 +73,9 @@ ENROLLED: Final = Text(
 )
 ENROLLED_BEFORE: Final = Text("患者已在上次登记", "The patient was enrolled before")
 CONSENTED: Final = Text(
-    "患者用通行密钥签署同意：{recipient} 可为 {purpose} 读取 {types}；{endorser} 背书（{seconds:.2f} 秒）",
-    "The patient signs a consent with the passkey: {recipient} may read {types} for {purpose}; endorsed by {endorser} "
-    "({seconds:.2f} s)",
+    "患者用通行密钥签署同意：{recipient}可为理赔读取{types}；{endorser}背书（{seconds:.2f} 秒）",
+    "The patient signs a consent with the passkey: {recipient} may read {types} to settle claims; endorsed by "
+    "{endorser} ({seconds:.2f} s)",
 )
 GRANTED: Final = Text(
     "仁和医院在同意范围内授权（{endorser} 背书，{seconds:.2f} 秒）",
@@ -98,10 +99,12 @@ ACCESSES: Final = Text(
     "The access entry is the same on both sides' ledgers: version {version}, listing {count} release(s)",
 )
 VERIFIED: Final = Text(
-    "离线核验 {name}：通过（{answer}，{cosigners} 个联署）",
-    "Offline, {name}: verified ({answer}, {cosigners} cosignatures)",
+    "证明包 {name}：离线核验通过（{cosigners} 个联署）",
+    "Proof bundle {name}: verified offline ({cosigners} cosignatures)",
 )
-TAMPERED: Final = Text("改动一个比特的 {name}：被拒绝（{code}）", "{name} with one bit flipped: refused ({code})")
+TAMPERED: Final = Text(
+    "证明包 {name} 改动一个比特：被拒绝（{code}）", "Proof bundle {name} with one bit flipped: refused ({code})"
+)
 DISPENSED: Final = Text(
     "仁和医院的处方凭条在{pharmacy}配药，{seconds:.2f} 秒内终局；没有凭条被拒（{stranger}），再次配药被拒（{again}）",
     "A prescription of Renhe Hospital is dispensed at {pharmacy} with its ticket, final in {seconds:.2f} s; without "
@@ -142,8 +145,8 @@ CLAIM_PAID: Final = Text(
 )
 CLAIMS: Final = Text("\n理赔台的结论：", "\nWhat the insurers' desks found:")
 CLAIM: Final = Text(
-    "  {insurer}，{hospital}的一笔理赔：{colour}（{codes}；{seconds:.2f} 秒，含患者点按）",
-    "  {insurer}, a claim on {hospital}: {colour} ({codes}; {seconds:.2f} s with the patient's tap)",
+    "  {insurer}，{hospital}的一笔理赔：{colour}（{why}；{seconds:.2f} 秒，含患者点按）",
+    "  {insurer}, a claim on {hospital}: {colour} ({why}; {seconds:.2f} s with the patient's tap)",
 )
 CLAIM_PLAIN: Final = Text("无异常", "nothing wrong")
 PAID: Final = Text("  第一笔从收到理赔到付款共 {seconds} 秒", "  the first took {seconds} s from the claim to paid")
@@ -187,6 +190,17 @@ PROOFS: Final = Text(
 )
 STATEMENTS: Final = Text("\n声明的各个状态：", "\nStatements, and the states that they passed:")
 STATEMENT: Final = Text("  {name}：{states}", "  {name}: {states}")
+STATES: Final[Mapping[str, Text]] = {
+    "cancelled": Text("已取消", "cancelled"),
+    "dispensed": Text("已配药", "dispensed"),
+    "issued": Text("已开具", "issued"),
+    "published": Text("已公布", "published"),
+    "rejected": Text("已退回", "rejected"),
+    "reported": Text("已报告", "reported"),
+    "settled": Text("已结清", "settled"),
+    "verified": Text("已核查", "verified"),
+}
+"""State of a statement → its words."""
 STATEMENT_NAMES: Final[Mapping[str, Text]] = {
     "carbon-report": Text(
         "医院的碳排放报告（证明包 carbon-report 只公开三项）",
@@ -271,6 +285,26 @@ PERSON: Final = Text(
     "  you can object to it.\n"
     "  {url}\n"
     "  to sign in later: {sign_in}",
+)
+CLAIM_TO_TRY: Final = Text(
+    "\n走一遍理赔：这位患者的理赔 {number} 在安心健康保险等待核查。\n"
+    "  1. 在理赔台建账号，打开其给出的网址登记通行密钥：\n"
+    "     {command} account add claims-1 --role desk --config {config}\n"
+    "  2. 打开 {place}\n"
+    "     在“下一步”写明事由，点“请患者授权”。\n"
+    "  3. 作为患者（上一段）打开 {home}：打开这项请求，点“同意，只为这一笔”，再点“用通行密钥确认”。\n"
+    "  4. 回到第 2 步的页面，点“收集证据并核查”：七项均为绿色。\n"
+    "  5. 在同一页展开“预留”并点“预留”，再展开“赔付”并点“登记赔付”：已付。",
+    "\nTry a claim from the insurer's question to the money: claim {number} of this patient waits at Anxin Health\n"
+    "Insurance.\n"
+    "  1. At the claims desk make yourself an account, and open the address that it gives to enrol a passkey:\n"
+    "     {command} account add claims-1 --role desk --config {config}\n"
+    "  2. Open {place}\n"
+    '     and under "Next step" say why, and press "Ask the patient".\n'
+    '  3. As the patient (above) open {home}, then the request; press "Allow, for this claim only",\n'
+    '     and "Confirm with your passkey".\n'
+    '  4. Back on the page of 2 press "Gather the evidence and judge": all seven lines are green.\n'
+    '  5. There unfold and press "Reserve", then "Settle": paid.',
 )
 PERSON_READ: Final = Text(
     "患者已许可：安心健康保险读取了 {count} 条记录",

@@ -1,6 +1,6 @@
 """Who falls ill of what, where and when; and from that everything that the two hospitals hold.
 
-Keeps true: patient ``n`` is the same whatever the number of patients. The first four belong to the planted stories.
+Keeps true: patient ``n`` is the same whatever the number of patients. The first five belong to the planted stories.
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ PLANTED: Final = {
         (Episode(_RENHE, "hiv", date(2024, 9, 3)),),
         (Policy(directory.ANXIN.slug, "AX202200063520", date(2022, 4, 1)),),
     ),
+    # So near the last day that the visit's only claim is the one that the story makes.
+    5: (
+        (Episode(_RENHE, "hypertension", date(2026, 10, 23)),),
+        (Policy(directory.ANXIN.slug, "AX202500071268", date(2025, 6, 1)),),
+    ),
 }
 """Episodes and policies of the patients of the planted stories, by number."""
 
@@ -71,7 +76,7 @@ def build(root: Stream, patients: int) -> Consortium:
 
     Args:
         root: stream of the seed.
-        patients: how many, at least four.
+        patients: how many, at least five.
 
     Returns:
         Staffed hospitals and finished charts.

@@ -23,6 +23,7 @@ _ALTERED_AT: Final = datetime(2025, 4, 11, 17, 46, tzinfo=fhir.CHINA)
 _LATE_EVENT: Final = date(2024, 1, 18)
 _LATE_ENTERED: Final = datetime(2024, 12, 3, 16, 41, tzinfo=fhir.CHINA)
 _LATE_FILED: Final = datetime(2024, 12, 5, 9, 30, tzinfo=fhir.CHINA)
+_OPEN_FILED: Final = datetime(2026, 10, 25, 10, 40, tzinfo=fhir.CHINA)
 _EMERGENCY: Final = date(2026, 5, 17)
 _EMERGENCY_FILED: Final = datetime(2026, 5, 21, 10, 5, tzinfo=fhir.CHINA)
 
@@ -45,10 +46,10 @@ class Story:
 
 
 def plant(world: Consortium, root: Stream) -> tuple[Story, ...]:
-    """Plant all stories; the first adds to a chart, so this comes before the charts are written out.
+    """Plant all stories; the first and the last add to a chart, so this comes before the charts are written out.
 
     Args:
-        world: the consortium; patients 1 to 4 are those of the stories.
+        world: the consortium; patients 1 to 5 are those of the stories.
         root: stream of the seed.
 
     Returns:
@@ -59,6 +60,7 @@ def plant(world: Consortium, root: Stream) -> tuple[Story, ...]:
         _altered(world.charts[2, BINHAI.slug], root.child("story", "altered")),
         _late(world.charts[3, RENHE.slug], root.child("story", "late")),
         _emergency(world, root.child("story", "emergency")),
+        _open(world.charts[5, RENHE.slug]),
     )
 
 
@@ -213,6 +215,28 @@ def _emergency(world: Consortium, stream: Stream) -> Story:
         ],
     }
     return Story("emergency-access", description, chart.bundle, chart)
+
+
+def _open(chart: Chart) -> Story:
+    record, policy = chart.records[-1], chart.policies[0]
+    claim = billing.add_claim(chart, record, policy, _OPEN_FILED, settle=False)
+    description: fhir.Element = {
+        "kind": "open-claim",
+        "title": {
+            "zh": "一笔无异常、尚无人核查的理赔",
+            "en": "A claim with nothing wrong that nobody has looked into yet",
+        },
+        "hospital": RENHE.slug,
+        "insurers": [policy.insurer],
+        "patient": _patient(chart),
+        "file": f"bundles/{file_name(chart)}",
+        "claimFiles": [_claim_file(policy.insurer, chart)],
+        "resources": [
+            _resource("Encounter", chart.hospital.system("encounter"), record.visit_number),
+            _resource("Claim", billing.claim_system(policy.insurer), claim),
+        ],
+    }
+    return Story("open-claim", description)
 
 
 def file_name(chart: Chart) -> str:

@@ -293,7 +293,7 @@ ROSTER: Final = (
     "hepatitis_b", "stroke", "aids_pcp", "thyroid", "kidney", "severe_depression", "hip", "appendicitis", "asthma", "caesarean",
     "knee", "bipolar", "gout", "hypertension", "checkup", "schizophrenia", "diabetes", "anaemia", "coronary",
 )  # fmt: skip
-"""Main illness of each patient in turn; the first four are those of the planted stories."""
+"""Main illness of each patient in turn; the first five are those of the planted stories."""
 
 MINOR: Final = ("cold", "gastroenteritis", "gastritis", "checkup", "anaemia", "anxiety", "pneumonia", "child_cold")
 """Illnesses that any fitting patient may have as well."""

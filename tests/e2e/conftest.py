@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import sample_data
 from medchain.commands.demo_consortium import Consortium
+from tests.e2e.browser import Browser
 from tests.e2e.outside import install_clients
 from tests.e2e.running_demo import RunningDemo
 from tests.e2e.running_node import RunningNode, running_node
@@ -52,3 +54,30 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
 def clients() -> None:
     """Install clients of others, or find that they are."""
     install_clients()
+
+
+@pytest.fixture(scope="session")
+def phone(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A phone-sized browser of a person who has opened the link that the terminal shows, once, and enrolled."""
+    made = Browser(tmp_path_factory.mktemp("phone"), language="zh-CN")
+    try:
+        made.resize(390, 844)
+        made.own = made.add_authenticator()
+        made.open(demo.said["person"]["url"])
+        made.click("[data-passkey=enrol] button")
+        made.wait_until("您好")
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def home(demo: RunningDemo) -> str:
+    """Where that person signs in."""
+    return demo.said["person"]["sign_in"]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of pages go, for who wants to look at them."""
+    return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))

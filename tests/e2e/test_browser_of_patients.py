@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 import zipfile
@@ -50,31 +49,6 @@ SAYS = {
         "refused": "refused",
     },
 }
-
-
-@pytest.fixture(scope="module")
-def phone(demo: RunningDemo, tmp_path_factory) -> Iterator[Browser]:
-    """A phone-sized browser of a person who has opened the link that the terminal shows, and enrolled."""
-    made = Browser(tmp_path_factory.mktemp("phone"), language="zh-CN")
-    try:
-        made.resize(390, 844)
-        made.own = made.add_authenticator()
-        made.open(demo.said["person"]["url"])
-        made.click("[data-passkey=enrol] button")
-        made.wait_until("您好")
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="module")
-def home(demo: RunningDemo) -> str:
-    return demo.said["person"]["sign_in"]
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    return Path(os.environ.get("MEDCHAIN_PICTURES", tmp_path_factory.mktemp("pictures")))
 
 
 def follow(browser: Browser, href: str) -> None:

@@ -167,7 +167,7 @@ def claims_by_number(bundles, members):
 def test_each_insurer_holds_its_own_claims_as_the_hospitals_hold_them(bundles):
     ours, theirs = claims_by_number(bundles, INSURERS), claims_by_number(bundles, HOSPITALS)
     assert ours.keys() == theirs.keys()
-    assert len(ours) == 100
+    assert len(ours) == 101
     for number, (_, claim) in ours.items():
         _, original = theirs[number]
         assert RECORD.sub("", str(claim["provider"])) == str(

@@ -47,7 +47,7 @@ def test_the_committed_output_is_at_most_five_mebibytes():
 
 
 def test_another_seed_makes_other_people(made):
-    other = dict(generate.files(seed=generate.SEED + 1, patients=4))
+    other = dict(generate.files(seed=generate.SEED + 1, patients=5))
     assert other.keys() <= made.keys()
     assert all(other[name] != made[name] for name in other)
 
@@ -67,16 +67,16 @@ def test_file_names_tell_the_member_and_a_number_and_no_name(made):
 
 
 def test_the_command_writes_the_files(tmp_path, capsys, made):
-    assert generate.main(["--out", str(tmp_path), "--patients", "4"]) == 0
+    assert generate.main(["--out", str(tmp_path), "--patients", "5"]) == 0
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.is_file()}
-    assert written == dict(generate.files(patients=4)).keys()
+    assert written == dict(generate.files(patients=5)).keys()
     assert (tmp_path / "stories.json").read_bytes() == made["stories.json"]
     assert str(tmp_path) in capsys.readouterr().out
 
 
 def test_the_command_refuses_fewer_patients_than_the_stories_need(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        generate.main(["--out", str(tmp_path), "--patients", "3"])
+        generate.main(["--out", str(tmp_path), "--patients", "4"])
     assert stopped.value.code == 2
-    assert "at least 4" in capsys.readouterr().err
+    assert "at least 5" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -125,4 +125,5 @@ def test_the_stories_are_readable_as_data():
         "altered-record",
         "late-entry",
         "emergency-access",
+        "open-claim",
     ]

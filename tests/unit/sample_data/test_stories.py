@@ -31,7 +31,7 @@ def claims(story, bundle):
 
 
 def test_every_story_names_things_that_exist(stories, bundles):
-    assert set(stories) == {"duplicate-invoice", "altered-record", "late-entry", "emergency-access"}
+    assert set(stories) == {"duplicate-invoice", "altered-record", "late-entry", "emergency-access", "open-claim"}
     for story in stories.values():
         patient = find(bundles[story["file"]], "Patient", {"type": mr(), **story["patient"]["mrn"]})
         assert patient["name"][0]["text"] == story["patient"]["name"]
@@ -178,3 +178,16 @@ def test_the_emergency_patient_has_an_allergy_and_an_hiv_record_at_the_other_hos
     assert "bundles/binhai-hospital.p004.json.gz" not in bundles
     (arrived,) = [e["resource"] for e in bundles[story["later"]]["entry"] if e["resource"]["resourceType"] == "Patient"]
     assert arrived["identifier"][1]["value"] == story["patient"]["nationalId"]["value"]
+
+
+def test_the_open_claim_is_the_patients_only_one_and_its_insurer_has_not_answered(stories, bundles):
+    story = stories["open-claim"]
+    resources = [entry["resource"] for entry in bundles[story["file"]]["entry"]]
+    assert [each["resourceType"] for each in resources].count("Claim") == 1
+    assert "ExplanationOfBenefit" not in [each["resourceType"] for each in resources]
+    (claim,) = claims(story, bundles[story["claimFiles"][0]])
+    (coverage,) = [each for each in resources if each["resourceType"] == "Coverage"]
+    # Made while the policy runs, two days after the visit.
+    assert coverage["period"]["start"] < claim["billablePeriod"]["start"] < claim["created"] < "2026-10-26"
+    assert "end" not in coverage["period"]
+    assert story["insurers"] == ["anxin-insurance"]

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import socket
 import string
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from contextlib import suppress
 
 import pytest
 
-from medchain.commands import demo_consortium, demo_ports, demo_texts
+from consent.web.one_claim_words import ONE_CLAIM_WORDS
+from consent.web.sign_words import SIGN_WORDS
+from fhir_bridge.claims_desk.words import CLAIM_WORDS
+from medchain.commands import demo_consortium, demo_ports, demo_predicates, demo_texts
 from medchain.commands.command import Context, Text
 from medchain.commands.demo_consortium import (
     FOUNDERS,
@@ -22,9 +26,20 @@ from medchain.commands.demo_consortium import (
     Consortium,
     open_consortium,
 )
-from medchain.commands.demo_load import as_transaction, cited, moved, sample_folder, sample_sources, sources, unpack
+from medchain.commands.demo_load import (
+    Loader,
+    as_transaction,
+    cited,
+    moved,
+    sample_folder,
+    sample_sources,
+    sources,
+    unpack,
+)
 from medchain.commands.demo_ports import take_again, take_ports
 from medchain.commands.demo_story import Phone
+from medchain.commands.demo_summary import person_lines
+from medchain.encoding import as_object
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import trusted_policy_text, verify_genesis
 from medchain.node.assembly import read_genesis
@@ -166,6 +181,51 @@ def test_a_transaction_keeps_its_bytes_and_a_collection_becomes_one():
 def test_what_is_no_bundle_is_refused(content):
     with pytest.raises(InputError, match=r"demo\.file"):
         as_transaction(content)
+
+
+def test_data_without_the_claim_that_is_left_open_have_none(founded):
+    assert Loader(founded, str, print, NOW).left_open() is None
+
+
+def said(text: Text, /, **fields: object) -> str:
+    return text.en.format(**fields)
+
+
+def test_the_summary_leads_from_the_patients_link_to_the_claim_and_to_the_desk_alone_where_that_is_paid(founded):
+    insurer = founded.nodes["anxin-insurance"]
+    person = {"claim": {"case": "ca5e", "claim": "Claim/1", "number": "AX1"}, "patient": "p1"}
+    person |= {"sign_in": "http://localhost:1/my", "url": "http://localhost:1/my/enrol#x"}
+    who, way = person_lines(founded, person, said)
+    assert person["url"] in who
+    in_order = ["AX1", f"--role desk --config {insurer.config_path}", f"{insurer.web_url}/claims/cases/ca5e", "/my"]
+    places = [way.index(part) for part in in_order]
+    assert places == sorted(places)
+    founded.facts["stories"] = [{}]
+    try:
+        who, desk = person_lines(founded, person | {"claim": None}, said)
+        assert f"{insurer.web_url}/claims" in desk
+        assert "cases" not in desk
+        assert list(person_lines(founded, {}, said)) == [desk]
+    finally:
+        del founded.facts["stories"]
+    assert list(person_lines(founded, {}, said)) == []
+
+
+def test_what_the_summary_says_to_press_are_words_of_the_pages():
+    words = [*CLAIM_WORDS.values(), *ONE_CLAIM_WORDS.values(), *SIGN_WORDS.values()]
+    pressed = {
+        0: re.findall("“([^”]+)”", demo_texts.CLAIM_TO_TRY.zh),
+        1: re.findall('"([^"]+)"', demo_texts.CLAIM_TO_TRY.en),
+    }
+    for at, found in pressed.items():
+        assert len(found) > 5
+        assert [one for one in found if one not in {word[at] for word in words}] == []
+
+
+def test_each_state_that_a_statement_of_the_demo_can_have_has_words():
+    types = [as_object(one) for one in demo_predicates.TYPES.values()]
+    reached = {step["to"] for one in types for step in as_object(one["steps"]).values()}
+    assert reached | {one["state"] for one in types} == demo_texts.STATES.keys()
 
 
 def test_founding_gives_each_organisation_keys_of_its_own_and_all_the_same_verified_genesis(founded):
