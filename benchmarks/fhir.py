@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import tomllib
+from collections.abc import Collection
 from contextlib import closing, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -34,6 +35,8 @@ HOSPITAL = "renhe-hospital"
 TOKEN_SECONDS = 3600
 SAMPLE_S = 0.5
 SETTLE_S = 120.0
+# Processes that do one thing cannot be told apart from outside: all were forked from the web workers' parent.
+GENERATIONS = ("supervisor", "daemon and web workers' parent", "web workers, fork server and writer", "jobs")
 MIB = 1 << 20
 
 
@@ -61,14 +64,33 @@ def token_of(node: Node) -> str:
     return ran.stdout.strip()
 
 
+def generation(pid: int, pids: Collection[int]) -> int:
+    """Tell how many of a node's processes are above one of them."""
+    count = 0
+    with suppress(OSError):
+        while (pid := int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])) in pids:
+            count += 1
+    return count
+
+
 class Memory:
-    """The largest memory of a node's processes, resident and proportional, in MiB."""
+    """The largest memory of a node's processes, resident and proportional, in MiB.
+
+    Attributes:
+        resident: pages counted in each process that maps them.
+        proportional: shared pages counted once.
+        processes: how many there were at most.
+        most_s: when `proportional` was reached, seconds after the first look.
+        shares: proportional memory of each process then, those above each other in order.
+    """
 
     def __init__(self, node: Node) -> None:
         """Begin to look."""
-        self.resident = self.proportional = 0.0
+        self.resident = self.proportional = self.most_s = 0.0
         self.processes = 0
+        self.shares: list[list[float]] = []
         self._node = node
+        self._began = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -83,8 +105,18 @@ class Memory:
         while not self._ended.wait(SAMPLE_S):
             found = self._node.memory_mib()
             self.resident = max(self.resident, sum(one for one, _ in found.values()))
-            self.proportional = max(self.proportional, sum(one for _, one in found.values()))
             self.processes = max(self.processes, len(found))
+            proportional = sum(one for _, one in found.values())
+            if proportional > self.proportional:
+                self.proportional, self.most_s = proportional, time.monotonic() - self._began
+                self.shares = [[] for _ in GENERATIONS]
+                for pid, (_, share) in found.items():
+                    self.shares[min(generation(pid, found), len(GENERATIONS) - 1)].append(share)
+
+    def told(self) -> str:
+        """Say who had how much when it was most."""
+        shares = (", ".join(f"{share:.0f}" for share in sorted(group, reverse=True)) for group in self.shares)
+        return "; ".join(f"{name} {mib or '-'}" for name, mib in zip(GENERATIONS, shares, strict=False))
 
 
 def started(nodes: Consortium, node: Node) -> float:
@@ -152,6 +184,7 @@ def main() -> int:
                 f"memory: resident {memory.resident:.0f} MiB, shared pages counted once {memory.proportional:.0f} MiB,"
                 f" {memory.processes} processes"
             )
+            print(f"        after {memory.most_s:.0f} s: {memory.told()}")
         disk(node)
     return status
 
