@@ -48,5 +48,7 @@ def main(arguments: list[str]) -> int:
     genesis, _ = read_genesis(Layout(config.folder))
     with open_web_node(config, halves, system_clock) as node:
         core = make_core(node, genesis, make_parts(node, genesis))
-        serve(lambda document, content: done_in_job(core, attempt, document, content))
+        serve(
+            lambda document, content: done_in_job(core, attempt, document, content), node.records.database.forget_pages
+        )
     return 0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Final
 
 from flask import Flask
@@ -24,7 +25,7 @@ from medchain.encoding import Json
 from medchain.node.assembly import WebNode, open_web_node, read_genesis
 from medchain.node.clock import system_clock
 from medchain.node.config import read_metrics_token
-from medchain.node.garbage import settle
+from medchain.node.garbage import keep_trimmed, settle
 from medchain.node.jobs import JobPool
 from medchain.node.keystore import Layout, Unlock
 from medchain.node.peers import Limits
@@ -104,6 +105,9 @@ def open_worker() -> Worker:
     # Held by the application: a generator that nobody holds is closed, and the files with it.
     app.extensions["medchain-opened"] = opened
     settle()
+    ended = Event()
+    Thread(target=keep_trimmed, args=(ended,), name="trim", daemon=True).start()
+    opened.callback(ended.set)
     return Worker(app, Gateway(fronts[0], config.web_threads))
 
 

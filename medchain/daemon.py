@@ -34,7 +34,7 @@ from medchain.claims.claim_node import Above, ClaimNode, claim_node
 from medchain.ledger.looks import roots_key
 from medchain.node.assembly import DaemonNode, DaemonParts, Ground, daemon_parts
 from medchain.node.daemon import Job
-from medchain.node.garbage import settle
+from medchain.node.garbage import keep_trimmed, settle
 from medchain.node.look_book import LookBook
 from medchain.node.records import RecordService
 from medchain.node.releasing import Releasing
@@ -77,8 +77,9 @@ def _parts(node: DaemonNode) -> DaemonParts:
 
     looks = LookBook(org_id, node.records, service, node.clock, newest_root)
     jobs = Job("audit", audit.run), Job("search", search.run), Job("consents", consents.run), Job("looks", looks.run)
+    trim = Job("trim", keep_trimmed)
     disputes = Job("dispute-records", DisputeRecords(org_id, node.records, service, node.clock).run)
     cases = Job("case-records", CaseRecords(org_id, node.records, service, node.clock).run)
-    parts = replace(parts, jobs=(*parts.jobs, *jobs, disputes, cases), close=(*parts.close, kept.close))
+    parts = replace(parts, jobs=(*parts.jobs, *jobs, disputes, cases, trim), close=(*parts.close, kept.close))
     settle()
     return parts

@@ -91,7 +91,7 @@ class Forked:
                     _leave(asked)
                     return serve(asked)
 
-                _exit_with(run)
+                exit_with(run)
             return pid
 
         made = cls(asking, begin())
@@ -298,7 +298,8 @@ class _Serving:
         """Load what the processes do; the arguments are those of `ForkServer.forked`."""
         loaded = load(module)
         self._main: Callable[[list[str]], int] = loaded.main
-        self._steps: Iterator[None] = getattr(loaded, "prepare", lambda: iter(()))()
+        prepare: Callable[[], Iterator[None]] | None = getattr(loaded, "prepare", None)
+        self._steps = iter(()) if prepare is None else prepare()
         self._asked = asked
         self._arguments = list(arguments)
         self._waiting: deque[_Asked] = deque()
@@ -307,7 +308,8 @@ class _Serving:
         self._events = select.poll()
         self._events.register(asked, select.POLLIN)
         # Not before the first: a node that needs none starts sooner. Then in the time in which nobody asks.
-        self._may_prepare = False
+        self._may_prepare, self._is_prepared = False, prepare is None
+        self._unprepared: set[int] = set()
 
     def run(self) -> int:
         """Serve until nobody is left who could ask."""
@@ -337,6 +339,7 @@ class _Serving:
         """Make a step of what each process would make for itself: kept for ever, and shared by all forked from now."""
         if self._may_prepare:
             self._may_prepare = next(self._steps, _DONE) is not _DONE
+            self._is_prepared = not self._may_prepare
             gc.freeze()
 
     def _hear(self, descriptor: int) -> None:
@@ -345,6 +348,10 @@ class _Serving:
             is_free = self._living[descriptor].recv(len(_FREE)) == _FREE
         except OSError:
             is_free = False
+        if is_free and self._is_prepared and descriptor in self._unprepared:
+            # It has made for itself what the next will share.
+            self._end(descriptor)
+            return
         if is_free:
             self._free[descriptor] = time.monotonic()
             return
@@ -354,6 +361,7 @@ class _Serving:
     def _forget(self, descriptor: int) -> None:
         """Count no longer a process that has ended."""
         self._events.unregister(descriptor)
+        self._unprepared.discard(descriptor)
         self._living.pop(descriptor).close()
 
     def _take(self) -> bool:
@@ -403,10 +411,12 @@ class _Serving:
                 ours.close()
                 return
             if is_child:
-                _exit_with(partial(self._be, its, one.descriptors))
+                exit_with(partial(self._be, its, one.descriptors))
         self._living[ours.fileno()] = ours
         self._events.register(ours, select.POLLIN)
-        self._may_prepare = True
+        self._may_prepare = not self._is_prepared
+        if self._may_prepare:
+            self._unprepared.add(ours.fileno())
 
     def _be(self, control: socket.socket, descriptors: list[int]) -> int:
         """Be a process: with the pipes of who asked and the way to the server, and nothing else of the server's."""
@@ -422,9 +432,12 @@ class _Serving:
         now = time.monotonic()
         for descriptor in [one for one, since in self._free.items() if now - since >= IDLE_S]:
             del self._free[descriptor]
-            # Not closed: it counts until it has ended, as it may have already.
-            with suppress(OSError):
-                self._living[descriptor].shutdown(socket.SHUT_WR)
+            self._end(descriptor)
+
+    def _end(self, descriptor: int) -> None:
+        """Have a process end that waits for who asks next; it counts until it has ended, as it may have already."""
+        with suppress(OSError):
+            self._living[descriptor].shutdown(socket.SHUT_WR)
 
 
 def _leave(asked: socket.socket) -> None:
@@ -445,8 +458,12 @@ def _have(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def _exit_with(run: Callable[[], int]) -> NoReturn:
-    """Run to the end of this process, and do nothing of what the one that it was forked from does at its own."""
+def exit_with(run: Callable[[], int]) -> NoReturn:
+    """Run to the end of this process, and do nothing of what the one that it was forked from does at its own.
+
+    Args:
+        run: called once in the process that was forked; returns its exit status, which is 1 where it raises.
+    """
     status = 1
     try:
         log_uncaught()

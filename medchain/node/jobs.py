@@ -140,17 +140,19 @@ def _is_ready(pipe: IO[bytes]) -> bool:
     return comes(pipe, START_S) and os.read(pipe.fileno(), len(_READY)) == _READY
 
 
-def serve(handler: Handler) -> None:
+def serve(handler: Handler, forget: Callable[[], None] = lambda: None) -> None:
     """Do jobs until the server has none for long; called by the module that a server runs, after it read its secret.
 
     Args:
         handler: does a job. What it raises is answered; so is a lack of memory, ``job.memory``.
+        forget: called between jobs, when nobody waits: lets go of what the last one has left.
     """
     settle()
     # What a job makes goes as soon as nobody holds it; what is in cycles goes between jobs, when nobody waits.
     gc.disable()
     while _serve_one(handler):
         tell_free()
+        forget()
         give_back()
         if not wait_for_next():
             return

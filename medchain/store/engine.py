@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -38,7 +38,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 from sqlcipher3 import dbapi2
@@ -190,6 +190,17 @@ class _Kept:
         finally:
             self._turn.release()
 
+    @contextmanager
+    def at_rest(self) -> Iterator[Any]:  # sqlcipher3 has no types
+        """Take it where it is open and nobody has it; None otherwise."""
+        if not self._turn.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._connection
+        finally:
+            self._turn.release()
+
     def close(self) -> None:
         """Close it, once nobody has it."""
         with self._turn:
@@ -293,7 +304,11 @@ def insert_into(table: Table, dialect: Dialect) -> Statement:
 
 def put_into(table: Table, dialect: Dialect) -> Statement:
     """Make the statement that inserts rows of all columns, or replaces those of the same primary key."""
-    make = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    make: Callable[[Table], Any] = sqlite.insert
+    if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # 2 MiB in each program, of use to none with SQLite
+
+        make = postgresql.insert
     statement = make(table)
     rest = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
     return Statement(
@@ -428,6 +443,22 @@ class Database:
         """Return a connection for single queries on the newest state, for the caller to keep and close."""
         with translated("file"):
             return self.engine.connect().execution_options(**{_MODE: _PLAIN})
+
+    def forget_pages(self) -> None:
+        """Give back the memory of page caches that nobody uses just now, after large work, which fills them.
+
+        Most of it is void by then: SQLite drops a connection's cache when another one has written.
+        """
+        with translated("file"):
+            with self._kept.at_rest() as looking:
+                if looking is not None:
+                    _shrink(looking)
+            with self._writer.at_rest() as writing:
+                if writing is not None:
+                    _shrink(writing.connection)
+            if isinstance(self.engine.pool, QueuePool) and self.engine.pool.checkedin():
+                with closing(self.engine.raw_connection()) as pooled:
+                    _shrink(pooled)
 
     def checkpoint(self) -> bool:
         """Move the WAL's content into the file and cut the WAL, as far as readers let it.
@@ -730,6 +761,25 @@ def open_database(
     return database
 
 
+def is_current(path: Path, key: bytes, kind: FileKind) -> bool:
+    """Tell whether a file is there and needs no migration; also of one that cannot be read, which opening it tells.
+
+    Args:
+        path: the file.
+        key: its key.
+        kind: which of the two files.
+    """
+    if not path.exists():
+        return False
+    try:
+        open_database(path, key, kind=kind, migrate=False).close()
+    except ConflictError:
+        return False
+    except MedchainError:
+        return True
+    return True
+
+
 def mark_path(path: Path) -> Path:
     """Return where the counter of a file's write transactions stands."""
     return _sibling(path, "-mark")
@@ -792,6 +842,12 @@ def connect(path: Path, key: bytes, cache_bytes: int) -> Any:  # noqa: ANN401  #
         connection.close()
         raise
     return connection
+
+
+def _shrink(connection: Any) -> None:  # noqa: ANN401  # sqlcipher3 has no types
+    """Give back what a connection of the driver has no need of."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("PRAGMA shrink_memory")
 
 
 def _cache_size(cache_bytes: int) -> str:

@@ -1,7 +1,8 @@
 """The tables of both files, as SQLAlchemy Core sees them; `docs/spec/store.md` says who writes each.
 
 Keeps true: what is authoritative is append-only (leaves, state records, blocks, record versions); what can be computed
-again from it (heads, map pages) is marked so and may lag behind. Trusts that migrations made the tables.
+again from it (heads, map pages) is marked so and may lag behind. Trusts that migrations made the tables; what
+PostgreSQL needs to be told of them stands there alone: to name it here has each process load its dialect.
 Source: `docs/spec/store.md`.
 """
 
@@ -227,7 +228,6 @@ record_by_blob: Final = Index(
     record.c.blob,
     unique=True,
     sqlite_where=record.c.blob.is_not(None),
-    postgresql_where=record.c.blob.is_not(None),
 )
 
 segment: Final = Table(
@@ -255,7 +255,6 @@ resource_replaced: Final = Index(
     "resource_replaced",
     resource.c.replaced,
     sqlite_where=resource.c.replaced < text("140737488355327"),
-    postgresql_where=resource.c.replaced < text("140737488355327"),
 )
 
 parameter: Final = Table(
@@ -386,7 +385,6 @@ access_in_emergency: Final = Index(
     "access_in_emergency",
     access.c.time,
     sqlite_where=access.c.direction == text("'emergency'"),
-    postgresql_where=access.c.direction == text("'emergency'"),
 )
 
 erasure: Final = Table(

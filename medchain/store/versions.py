@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BindParameter, Dialect, Select, bindparam, func, literal_column, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import registry, sqlite
 
 from medchain.store.engine import ONE, ZERO, Statement
 from medchain.store.epochs import Epoch
@@ -28,7 +28,6 @@ _SIZES: Final = (1, 8, 24, 64, _AT_ONCE)
 _NO_NUMBER: Final = -1
 _KEY_COLUMNS: Final = 4
 _FOREVER: Final = 1 << 62
-_DIALECTS: Final = {one.name: one for one in (postgresql.dialect, sqlite.dialect)}
 
 
 class Found(NamedTuple):
@@ -263,7 +262,8 @@ def _questions(name: str, style: str) -> _Questions:
         name: of SQLAlchemy's dialect.
         style: how its parameters are written.
     """
-    dialect: Dialect = _DIALECTS[name](paramstyle=style)
+    # By its name, so that only one that is used is loaded.
+    dialect: Dialect = registry.load(name)(paramstyle=style)
     of_record = _with_keys().where(record.c.type == bindparam("type"), record.c.id == bindparam("id"))
     newest = of_record.order_by(record.c.version.desc()).limit(ONE).offset(ZERO)
     return _Questions(

@@ -22,6 +22,7 @@ from medchain.node.config import Address, load_config
 from medchain.node.daemon import Plan, new_secret, run_daemon
 from medchain.node.keystore import Layout
 from medchain.node.log import Log, log_uncaught, open_log
+from medchain.node.migrating import migrate_apart
 from medchain.node.peer_auth import PeerVerifier
 from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
@@ -69,6 +70,7 @@ def run(config_path: Path, parts_of: Callable[[DaemonNode], DaemonParts]) -> int
     open_log(layout.logs, "daemon", config.log_level)
     log_uncaught()
     try:
+        migrate_apart(config, halves)
         with open_daemon_node(config, halves, system_clock) as node:
             plan = make_plan(node, parts_of(node))
             scheme = "http" if config.peer_tls is None else "https"

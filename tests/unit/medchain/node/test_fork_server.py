@@ -60,6 +60,24 @@ def main(arguments):
     return 0
 """
 
+STAYING = """
+import json, os
+from medchain.node.fork_server import tell_free, wait_for_next
+made = []
+
+def prepare():
+    made.append(1)
+    yield
+
+def main(arguments):
+    while True:
+        os.write(1, json.dumps({"made": len(made), "pid": os.getpid()}).encode() + b"\\n")
+        os.read(0, 100)
+        tell_free()
+        if not wait_for_next():
+            return 0
+"""
+
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
@@ -388,3 +406,30 @@ def test_a_server_makes_in_its_spare_time_what_each_process_would_make_for_itsel
                 break
             time.sleep(0.05)
         assert made == 3
+
+
+def test_a_process_older_than_what_is_shared_is_not_given_again_and_its_followers_are(program, tmp_path):
+    """It holds by itself what all others share with their server."""
+    (tmp_path / f"{program}.py").write_text(STAYING)
+    with closing(ForkServer.spawned(program)) as server:
+        asker = Asker(server)
+        first = asker.seen()
+        assert first["made"] == 0
+        # What is shared is there once a process beside it has it: the server makes it while nobody asks.
+        deadline = time.monotonic() + 60
+        while True:
+            beside = Asker(server, most=2)
+            other = beside.seen()
+            if other["made"] == 1 or time.monotonic() > deadline:
+                break
+            os.kill(other["pid"], signal.SIGKILL)
+            beside.close()
+        assert other["made"] == 1
+        asker.free()
+        assert ends(first["pid"])
+        beside.free()
+        asker.close()
+        beside.close()
+        last = Asker(server)
+        assert last.seen()["pid"] == other["pid"]
+        last.close()

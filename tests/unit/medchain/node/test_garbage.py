@@ -7,10 +7,13 @@ import resource
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
-from medchain.node.garbage import give_back, settle
+from medchain.node import garbage
+from medchain.node.garbage import give_back, keep_trimmed, settle
+from tests.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,22 @@ def test_memory_below_what_is_still_held_is_given_back() -> None:
     held.clear()
     give_back()
     assert full - resident_bytes() > 40_000 * 2000 // 2
+    assert len(last) == 2000
+
+
+def test_memory_below_what_is_still_held_is_given_back_while_the_process_serves(monkeypatch) -> None:
+    monkeypatch.setattr(garbage, "TRIM_S", 0.01)
+    held = [bytearray(2000) for _ in range(40_000)]
+    last = bytearray(2000)
+    full = resident_bytes()
+    held.clear()
+    stop = Event()
+    thread = Thread(target=keep_trimmed, args=(stop,))
+    thread.start()
+    assert eventually(lambda: full - resident_bytes() > 40_000 * 2000 // 2)
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
     assert len(last) == 2000
 
 

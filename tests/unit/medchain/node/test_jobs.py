@@ -33,6 +33,8 @@ def handle(document, content):
     do = document["do"]
     if do == "echo":
         return {"pid": os.getpid(), "secret": secret.decode(), "size": len(content)}, content[::-1]
+    if do == "forgotten":
+        return {"times": len(forgotten)}, b""
     if do == "conflict":
         raise ConflictError("record.version", newest=7, none=None)
     if do == "die":
@@ -53,8 +55,10 @@ def main(arguments):
     global secret
     bound()
     secret = read_secret()
-    serve(handle)
+    serve(handle, lambda: forgotten.append(1))
     return 0
+
+forgotten = []
 """
 
 
@@ -83,6 +87,10 @@ def test_a_job_gets_its_content_and_its_secret_and_answers(pool):
 
 def test_jobs_one_after_the_other_share_a_process(pool):
     assert len({echo(pool).document["pid"] for _ in range(3)}) == 1
+
+
+def test_what_a_job_leaves_is_let_go_of_after_each(pool):
+    assert [pool.run({"do": "forgotten"}).document["times"] for _ in range(3)] == [0, 1, 2]
 
 
 def test_what_a_job_raises_is_raised_and_its_process_lives_on(pool):

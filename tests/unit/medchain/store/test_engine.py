@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import shutil
@@ -15,12 +16,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Integer, bindparam, event, literal_column, select, text
-from sqlcipher3 import dbapi2
+from sqlcipher3 import _sqlite3, dbapi2
 
 from medchain.errors import ConflictError, InputError, UnavailableError, VerificationError
 from medchain.store import engine as module
 from medchain.store import tables
-from medchain.store.engine import Database, FileKind, Statement, connect, mark_path, open_database, room
+from medchain.store.engine import Database, FileKind, Statement, connect, is_current, mark_path, open_database, room
 from medchain.store.faults import fault
 from tests.new_databases import made_anew
 from tests.unit.medchain.store.conftest import KEY
@@ -39,6 +40,13 @@ def _files_as_a_node_makes_them() -> Iterator[None]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "file.db"
+
+
+def sqlite_bytes() -> int:
+    """Return how much memory SQLite has, all connections of this process together."""
+    used = ctypes.CDLL(_sqlite3.__file__).sqlite3_memory_used
+    used.restype = ctypes.c_int64
+    return used()
 
 
 def leave_wal(database, rows: int = 3, first: int = 0) -> None:
@@ -139,6 +147,54 @@ def test_who_writes_has_room_for_twice_as_many_pages_as_who_reads(path):
         rooms = [one.exec_driver_sql("PRAGMA cache_size").scalar_one() for one in (reading, writing)]
     # In KiB, as SQLite has it where the number is negative (sqlite.org/pragma.html#pragma_cache_size).
     assert rooms == [-8 << 10, -16 << 10]
+
+
+def test_page_caches_are_given_back_and_filled_again_by_who_is_next(path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database:
+        with database.write("leaf") as connection:
+            rows = [{"position": position, "data": bytes(3000)} for position in range(500)]
+            connection.execute(tables.leaf.insert(), rows)
+        with database.look("leaf") as look:
+            assert len(look.rows("SELECT position FROM leaf", ())) == 500
+        assert count(database) == 500
+        before = sqlite_bytes()
+        database.forget_pages()
+        # Three connections had read or written all pages, one row in each.
+        assert before - sqlite_bytes() > 3 * 500 * 3000
+        assert count(database) == 500
+        with database.write("leaf") as connection:
+            connection.execute(tables.leaf.insert().values(position=500, data=b""))
+
+
+def test_a_connection_that_somebody_has_is_left_to_him(path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database, database.look("leaf") as look:
+        with database.write("leaf") as connection:
+            connection.execute(tables.leaf.insert().values(position=0, data=b""))
+            database.forget_pages()
+            assert connection.execute(select(tables.leaf.c.position)).scalar_one() == 0
+        assert look.rows("SELECT position FROM leaf", ()) == [(0,)]
+
+
+def test_a_file_of_which_no_connection_is_open_has_no_pages_to_give_back(path):
+    with closing(open_database(path, KEY, kind=LEDGER)) as database:
+        database.engine.dispose()
+        database.forget_pages()
+        assert database.engine.pool.checkedin() == 0
+
+
+def test_a_file_that_is_absent_or_behind_is_to_be_migrated_and_none_is_made_by_asking(path):
+    assert not is_current(path, KEY, LEDGER)
+    assert not path.exists()
+    open_database(path, KEY, kind=LEDGER).close()
+    assert is_current(path, KEY, LEDGER)
+    assert not is_current(path, KEY, RECORDS)
+
+
+def test_whoever_asks_whether_a_damaged_file_is_behind_leaves_it_to_who_opens_it(path):
+    path.write_bytes(bytes(8192))
+    assert is_current(path, KEY, LEDGER)
+    with pytest.raises(VerificationError, match=r"store\.corrupt"):
+        open_database(path, KEY, kind=LEDGER)
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path):
