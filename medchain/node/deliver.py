@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Final
 
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
-from medchain.errors import MedchainError, UnavailableError
+from medchain.errors import ConflictError, MedchainError, UnavailableError
 from medchain.ledger.object import Body, Evidence
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.endorse import Judge
@@ -29,7 +29,7 @@ DELIVER_FOR_S: Final = 600
 """How long the body of something that was never ordered is offered to its parties."""
 
 REFUSED_FOR_S: Final = 30 * 86_400
-"""How long a body that is on the ledger is offered to a party that refuses it."""
+"""How long a body that is on the ledger is offered to a party that refuses it, and a document that is refused."""
 
 FIRST_REST_S: Final = 1.0
 """How long a receiver that does not answer is left alone; doubled each time."""
@@ -135,56 +135,58 @@ class Deliveries:
         return len(fresh)
 
     def round(self) -> int:
-        """Offer what waits, to each receiver some of it; returns how much is still to be delivered."""
+        """Offer what waits, to each receiver at most `PER_ROUND`; returns how much waits then, for all receivers."""
         return sum(self._round(org_id) for org_id in sorted(self._judge.replica.members.organisations))
 
     def _round(self, org_id: str) -> int:
-        """Offer one receiver what waits for it."""
+        """Offer one receiver some of what waits for it; returns how much waits still."""
         kind = deliver_kind(org_id)
         state = self._receivers.setdefault(org_id, _Receiver())
         page = self._records.pending(PER_ROUND, after=state.after, kind=kind)
         if not page and state.after:
             state.after = 0
             page = self._records.pending(PER_ROUND, kind=kind)
-        left = self._passed_over(kind, state.after)
         # What it refused stays behind those that it may take, until all have had their turn.
-        for at, intent in enumerate(page):
+        for intent in page:
             if self._is_resting(org_id):
-                return left + len(page) - at
-            if not self._deliver(org_id, intent):
-                left += 1
+                break
+            self._deliver(org_id, intent)
             state.after = intent.id
-        if len(page) < PER_ROUND:
-            state.after = 0
-        return left
+        else:
+            if len(page) < PER_ROUND:
+                state.after = 0
+        return self._records.pending_count(kind) if page else 0
 
-    def _passed_over(self, kind: str, after: int) -> int:
-        """Count what was not delivered before the place where a round goes on."""
-        if not after:
-            return 0
-        return sum(intent.id <= after for intent in self._records.pending(PER_ROUND, kind=kind))
-
-    def _deliver(self, org_id: str, intent: Intent) -> bool:
-        """Offer one thing; tells whether it needs to be offered no more."""
+    def _deliver(self, org_id: str, intent: Intent) -> None:
+        """Offer one thing, and forget it where it needs to be offered no more."""
         try:
             is_sent = self._send_again(org_id, intent)
         except MedchainError as error:
             _LOG.info("deliver.later", peer=org_id, code=error.code)
             self._note(org_id, error)
-            if isinstance(error, UnavailableError) or intent.created + REFUSED_FOR_S > self._judge.clock():
-                return False
+            if not self._is_given_up(intent, error):
+                return
             _LOG.warning("deliver.given_up", peer=org_id, code=error.code)
         else:
             if is_sent:
                 self._note(org_id, None)
         self._records.drop_intents([intent.id])
-        return True
+
+    def _is_given_up(self, intent: Intent, error: MedchainError) -> bool:
+        """Tell whether a thing was refused for long enough.
+
+        Who does not answer has refused nothing, nor has who lacks the blocks yet by which it does what a document asks:
+        a suspended member gets none for as long as it is suspended.
+        """
+        if isinstance(error, UnavailableError) or (isinstance(error, ConflictError) and _document(intent) is not None):
+            return False
+        return intent.created + REFUSED_FOR_S <= self._judge.clock()
 
     def _send_again(self, org_id: str, intent: Intent) -> bool:
         """Offer one thing that waited; tells whether there was anything left to offer."""
-        top = parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES)
-        if isinstance(top, dict) and "document" in top:
-            self._push(org_id, canonical(members(top, _NOTICE)["document"]))
+        document = _document(intent)
+        if document is not None:
+            self._push(org_id, canonical(document))
             return True
         item = self._undelivered(intent)
         if item is not None:
@@ -238,6 +240,12 @@ class Deliveries:
 def told(org_id: str, document: Json) -> bytes:
     """Write down what an organisation is to be given: the payload of an intent of `deliver_kind`."""
     return canonical({"document": document, "org_id": org_id})
+
+
+def _document(intent: Intent) -> Json:
+    """Read what `told` wrote down; None for a body."""
+    top = parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES)
+    return members(top, _NOTICE)["document"] if isinstance(top, dict) and "document" in top else None
 
 
 def deliver_kind(org_id: str) -> str:

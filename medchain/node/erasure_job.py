@@ -394,9 +394,9 @@ class BodyErasures:
             InputError: ``encoding.*``.
             VerificationError: ``body.creator`` for an object of somebody else; ``body.kind`` for one that is no
                 patient's, such as a statement.
-            ConflictError: ``body.erasure`` while no erasure of that organisation stands there, ``body.in_force`` for
-                an object that is not stopped or ended on this node's ledger, for accesses under a grant that is not:
-                either may come with a later block.
+            ConflictError: ``body.erasure`` while no erasure of that organisation stands there, ``body.not_ordered`` for
+                an object that is not there, ``body.in_force`` for one that is not stopped or ended on this node's
+                ledger, for accesses under a grant that is not: each may come with a later block.
         """
         top = members(
             parse_canonical(document, max_bytes=MAX_DOCUMENT_BYTES), {"erasure": str, "objects": list, "type": str}
@@ -410,16 +410,17 @@ class BodyErasures:
         if entry is None or (entry.kind, entry.creator, entry.status) != ("erasure", peer, ACTIVE):
             raise ConflictError("body.erasure")
         records = [self._of(key, peer) for key in keys]
-        destroyed = sum(self._judge.shelf.destroy(record.key) for record in records if record is not None)
+        destroyed = sum(self._judge.shelf.destroy(record.key) for record in records)
         # An owner can so take away what could be held against it: that it did is on the ledger, and noted here.
         _LOG.warning("bodies.erased", peer=peer, objects=len(keys), destroyed=destroyed)
         return {"destroyed": destroyed, "type": BODY_ERASURE_TYPE}
 
-    def _of(self, key: bytes, peer: str) -> StateRecord | None:
-        """Return an object of the owner's that is over; None for one that is not known here."""
+    def _of(self, key: bytes, peer: str) -> StateRecord:
+        """Return an object of the owner's that is over."""
         record = self._judge.replica.store.record(key)
         if record is None:
-            return None
+            # Its body may be here or come, since bodies go ahead of blocks, and would stay once the block is there.
+            raise ConflictError("body.not_ordered")
         if record.creator != peer:
             raise VerificationError("body.creator")
         if record.kind not in _ORDER:

@@ -70,7 +70,9 @@ class OutboxTable(UsedTokenTable):
         between = outbox.c.id.between(bindparam("first"), bindparam("last"))
         self._read_between = Statement(select(outbox.c.id, outbox.c.record).where(between), dialect)
         self._drop_intent = Statement(delete(outbox).where(outbox.c.id == bindparam("number")), dialect)
-        self._count_pending = Statement(select(func.count()).select_from(outbox), dialect)
+        count = select(func.count()).select_from(outbox)
+        self._count_pending = Statement(count, dialect)
+        self._count_pending_kind = Statement(count.where(outbox.c.kind == bindparam("kind")), dialect)
         self._put_anchor = put_into(anchor, dialect)
 
     def put_intent(
@@ -127,10 +129,11 @@ class OutboxTable(UsedTokenTable):
             payload: bytes | None = connection.execute(chosen).scalar_one_or_none()
         return None if payload is None else payload.decode("ascii")
 
-    def pending_count(self) -> int:
-        """Return how much waits in the outbox."""
+    def pending_count(self, kind: str | None = None) -> int:
+        """Return how much waits in the outbox; of one kind, where it is given."""
+        chosen, values = (self._count_pending, ()) if kind is None else (self._count_pending_kind, (kind,))
         with self._database.look("outbox") as look:
-            row = look.first(self._count_pending)
+            row = look.first(chosen, *values)
         return 0 if row is None else int(row[0])
 
     def mark_ordered(self, ids: Sequence[int], position: int) -> None:

@@ -145,12 +145,16 @@ def keys_of(org_id: str) -> Identity:
 
 @dataclass
 class Federation:
-    """All nodes, and what lies between them."""
+    """All nodes, and what lies between them.
+
+    Who is ``down`` answers nobody; who is ``held`` back answers, and gets no blocks.
+    """
 
     folder: Path
     time: int = NOW
     sites: dict[str, Site] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
     tamper: Callable[[str, str, str, bytes], bytes] = lambda _what, _sender, _receiver, data: data
     seen: list[tuple[str, str, str]] = field(default_factory=list)
     stops: SuspendedStops = field(default_factory=SuspendedStops)
@@ -204,11 +208,16 @@ class Federation:
             self.sites[org_id].start()
         return self.sites[org_id]
 
+    def settled(self, key: bytes, version: int = 1) -> None:
+        """Wait until a version of an object is final at every node: who submits waits for its own alone."""
+        for site in self.sites.values():
+            site.node.submitter.wait_final(key, version, 60)
+
     def step(self) -> None:
         """Let every node follow, cosign and fetch lines once."""
         with self._lock:
             for site in self.sites.values():
-                if site.org_id not in self.down:
+                if site.org_id not in self.down | self.held:
                     site.node.driver.follow_once()
                     site.node.driver.cosign_once()
                     site.node.driver.gather_once()

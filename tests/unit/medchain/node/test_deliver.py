@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from consent.directive import ConsentDecision
-from medchain.errors import UnavailableError, VerificationError
+from medchain.errors import ConflictError, UnavailableError, VerificationError
 from medchain.node import deliver
 from medchain.node.deliver import Deliveries, deliver_kind
 from medchain.node.endorse import Judge
@@ -134,7 +134,8 @@ def test_all_that_waits_arrives_once_the_receiver_is_there_again_over_a_restart_
     ways.failing.clear()
     again = made(site, ways)
     left = [again.round() for _ in range(5)]
-    assert left == [0, 0, 0, 0, 0]
+    # Each round takes some, and tells how many it has not got to: who waits for none to be left waits for all.
+    assert left == [68, 36, 4, 0, 0]
     assert (ways.taken, waiting(site, ANXIN)) == ([ANXIN] * 100, 0)
 
 
@@ -179,6 +180,20 @@ def test_a_party_that_refuses_for_ever_does_not_fill_the_disk_for_ever(shared, s
     shared.time = NOW + 30 * DAY_S
     assert deliveries.round() == 0
     assert waiting(site, ANXIN) == 0
+
+
+def test_who_lacks_the_blocks_for_what_a_document_asks_is_asked_however_long_that_takes(shared, deliveries, ways, item):
+    """A suspended member gets none; one that refuses a body, or a document for another reason, is given up."""
+    ways.failing = {ANXIN: ConflictError("body.erasure"), TONGJI: VerificationError("body.creator")}
+    deliveries.keep(ANXIN, item)
+    for org_id in (ANXIN, TONGJI):
+        deliveries.tell(org_id, {"type": "medchain/some-request/v1"})
+    assert deliveries.round() == 3
+    shared.time = NOW + 400 * DAY_S
+    assert deliveries.round() == 1
+    ways.failing.clear()
+    assert deliveries.round() == 0
+    assert ways.taken == [ANXIN]
 
 
 def test_a_document_is_told_until_it_is_taken(site, deliveries, ways):
