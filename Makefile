@@ -59,12 +59,9 @@ interop: $(VENV)/dev.stamp
 # A browser for the tests of pages, and npm for SMART's client. Debian's, where this may install them; without them those tests
 # are left out, and say so.
 browser:
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		chromium chromium-driver fonts-noto-cjk >/dev/null; } || echo "no browser: tests of pages are left out" >&2
-	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null; } \
-		|| echo "no npm: tests with SMART's JavaScript client are left out" >&2
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || tests/debian.sh chromium chromium-driver fonts-noto-cjk \
+		|| echo "no browser: tests of pages are left out" >&2
+	@command -v npm >/dev/null || tests/debian.sh npm || echo "no npm: tests with SMART's JavaScript client are left out" >&2
 
 # The look of the pages anew, after a change of its source: with sass, from npm. A test compares the two.
 styles:
@@ -79,12 +76,10 @@ verify-page: $(VENV)/base.stamp
 # FHIR clients of others, in Python, JavaScript and Java, that tests point at a running node. Debian's Java and Maven, where this
 # may install them; without them HAPI's client is left out, and its test says so.
 clients: $(VENV)/dev.stamp browser
-	@command -v javac >/dev/null && command -v mvn >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		default-jdk-headless maven >/dev/null; } || echo "no JDK or no Maven: tests with HAPI's client are left out" >&2
-	@command -v curl >/dev/null && command -v jq >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
-		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		curl jq >/dev/null; } || echo "no curl or no jq: the page for integrators is not tried" >&2
+	@command -v javac >/dev/null && command -v mvn >/dev/null || tests/debian.sh default-jdk-headless maven \
+		|| echo "no JDK or no Maven: tests with HAPI's client are left out" >&2
+	@command -v curl >/dev/null && command -v jq >/dev/null || tests/debian.sh curl jq \
+		|| echo "no curl or no jq: the page for integrators is not tried" >&2
 	@tests/clients/build.sh
 
 # The first half is all that running needs. Wheels only, checked against their hashes; ours is installed in place.

@@ -265,6 +265,37 @@ def _without_make() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
 
+@pytest.mark.parametrize(
+    ("user", "says", "status", "calls"),
+    [
+        (
+            0,
+            "E: Could not get lock /var/lib/apt/lists/lock",
+            0,
+            ["update", "sleep", "update", "sleep", "update", "install"],
+        ),
+        (0, "E: Temporary failure resolving", 0, ["update", "install"]),
+        (1000, "", 1, []),
+    ],
+)
+def test_packages_are_installed_after_whoever_else_installs_some(tmp_path, user, says, status, calls):
+    programs = {
+        "apt-get": f"""case "$*" in
+            *DPkg::Lock::Timeout=300*install*jq) echo install >>calls ;;
+            *) echo update >>calls; test "$(grep -c update calls)" -gt 2 || {{ echo "{says}" >&2; exit 100; }} ;;
+        esac""",
+        "id": f"echo {user}",
+        "sleep": "echo sleep >>calls",
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "calls").touch()
+    done = subprocess.run([ROOT / "tests/debian.sh", "jq"], cwd=tmp_path, env=environment, check=False, timeout=60)
+    assert (done.returncode, (tmp_path / "calls").read_text().split()) == (status, calls)
+
+
 @pytest.mark.parametrize("target", ["help", "demo", "test", "check", "soak", "clean"])
 def test_make_has_the_target(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
