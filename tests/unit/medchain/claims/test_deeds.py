@@ -285,6 +285,7 @@ def test_attack_who_guesses_ids_is_stopped_as_one_who_asks(hospitals, number):
 
 def from_ledger(hospitals, key: str, held, action: Action = Action.RESERVE) -> bytes:
     """Write the deed of an insurer that has read an invoice's id on its own ledger."""
+    hospitals.everywhere(unhex(key, 32), 1)
     record = hospitals.federation.sites[TAIPING].ledger.record(unhex(key, 32))
     changes = {"insurer": TAIPING, "claim_id": record.id, "head": record.version, "action": action}
     if action is not Action.RESERVE:

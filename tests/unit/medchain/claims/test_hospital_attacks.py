@@ -38,7 +38,10 @@ def number(hospitals) -> str:
 
 def want(hospitals, operation: str, by: str, number: str, amount: str = "", **changes: object) -> dict:
     asked = {"amount": amount, "claim": "01" * 32, "row": row(number, **changes).to_json()}
-    return hospitals.local(by).call(operation, asked | ({"days": 7} if operation == RESERVE else {}))
+    done = hospitals.local(by).call(operation, asked | ({"days": 7} if operation == RESERVE else {}))
+    # Who did it waits for its own ledger; what another insurer is told next goes by that one's.
+    hospitals.everywhere(unhex(done["key"], 32), done["version"])
+    return done
 
 
 def checked(hospitals, by: str, number: str) -> tuple[str, list[str], str]:

@@ -88,9 +88,8 @@ class Exchange:
         submitter = self.federation.sites[RENHE].node.submitter
         self.patient = Patient(self.federation)
         enrolled = submitter.submit(self.patient.subject(custodians))
-        for site in self.federation.sites.values():
-            # Who is given a part of the subject with the consent must know the subject.
-            site.node.submitter.wait_final(enrolled.key, 1, 60)
+        # Who is given a part of the subject with the consent must know the subject.
+        self.federation.settled(enrolled.key)
         consent["custodians"] = sorted(custodians)
         self.consent = submitter.submit(self.patient.consent(**consent)).key
         self.grant = self.give(**(given or {}))

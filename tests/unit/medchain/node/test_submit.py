@@ -105,9 +105,8 @@ def consented(federation, patient):
     """Enrol a patient and let her consent; returns the consent."""
     node = federation.sites[RENHE].node
     enrolled = node.submitter.submit(patient.subject())
-    for org_id in federation.sites:
-        # Who is given a part of the subject with the consent must know the subject.
-        final(federation, org_id, enrolled.key)
+    # Who is given a part of the subject with the consent must know the subject.
+    federation.settled(enrolled.key)
     return node.submitter.submit(patient.consent())
 
 

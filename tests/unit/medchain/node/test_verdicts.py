@@ -280,7 +280,8 @@ def acted(federation: Federation, custodians: tuple[str, ...] = (RENHE,)) -> tup
     home = federation.sites[RENHE].node.submitter
     helper, patient = Patient(federation, "acting"), Patient(federation, "acted-for")
     for one in (helper, patient):
-        home.submit(one.subject(custodians))
+        # Who is given a part of a subject with what rests on it must know the subject.
+        federation.settled(home.submit(one.subject(custodians)).key)
     day = federation.time // 86400
     told = Delegation(patient.key, helper.key, "helper", day + 100, RENHE, custodians, fresh(32))
     where = home.submit(Draft("delegation", fresh(16), build_body("delegation", told.to_content(), None, fresh))).key
@@ -424,6 +425,7 @@ def enrolled_without(federation: Federation, name: str, org_id: str) -> Patient:
     patient = Patient(federation, name)
     while federation.sites[RENHE].node.submitter.submit(patient.subject()).endorser == org_id:
         patient = Patient(federation, name)
+    federation.settled(patient.key)
     return patient
 
 
