@@ -74,8 +74,8 @@ PERSON_WORDS: Final[Words] = {
     "settings.lost.wait": (
         "等待至少 {days} 天后生效；其间每一页都会提示，您现有的任何一个通行密钥都能取消。",
         (
-            "It takes effect after at least {days} days. Until then every page here says so, and any passkey that you "
-            "still have cancels it."
+            "It takes effect after at least {days} {days:day|days}. Until then every page here says so, and any "
+            "passkey that you still have cancels it."
         ),
     ),
     "settings.lost.lead": (

@@ -351,7 +351,7 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "ask.labelled": ("有标记的 {count} 条", "{count} labelled"),
     "ask.how_long": ("期限", "For how long"),
-    "ask.days": ("{days} 天", "{days} days"),
+    "ask.days": ("{days} 天", "{days} {days:day|days}"),
     "ask.preview": ("更新预览", "Update the preview"),
     "ask.effect": (
         "照此选择，{name}现在可以看到 {count} 条记录，到{day}为止。",
@@ -480,7 +480,7 @@ PATIENT_WORDS: Final[Words] = {
     "looked.none": ("没有登记任何查看。", "No look is recorded."),
     "looked.system": ("系统", "a system"),
     "looked.unnamed": ("工作人员 {id}", "Member of staff {id}"),
-    "looked.times": ("共 {count} 次", "{count} times"),
+    "looked.times": ("共 {count} 次", "{count} {count:time|times}"),
     "looked.refused": ("被拒绝", "refused"),
     "looked.asked": ("要求查看：", "Asked for: "),
     "looked.question": ("查询发票是否已理赔", "asked whether an invoice of yours is claimed"),

@@ -120,7 +120,7 @@ class CasePage:
             failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
             deeds=[self._deed(one) for one in as_objects(case.get("deeds"))],
-            notes=[{**one, "time": pages.moment(as_number(one.get("time")))} for one in as_objects(case.get("notes"))],
+            notes=[self._note_row(one) for one in as_objects(case.get("notes"))],
             disputes=[self._dispute(one) for one in as_objects(said.get("disputes"))],
             hospitals=self._asked_hospitals(standing, case),
             askable=askable,
@@ -316,6 +316,15 @@ class CasePage:
             "until": pages.moment(time + WAITS_S),
             "is_over": pages.site.clock() > time + WAITS_S,
             "count": as_number(ask.get("cited")),
+        }
+
+    def _note_row(self, note: Mapping[str, Json]) -> dict[str, str]:
+        """Word a note."""
+        ground = self._ground
+        return {
+            "by": ground.person(str(note.get("by"))),
+            "text": str(note.get("text")),
+            "time": ground.pages.moment(as_number(note.get("time"))),
         }
 
     def _deed(self, deed: Mapping[str, Json]) -> dict[str, object]:

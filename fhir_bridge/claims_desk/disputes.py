@@ -140,7 +140,7 @@ class DisputePages:
         return {
             "what": pages.say(f"claims.dispute.step.{step.get('step')}"),
             "who": standing.name(str(step.get("sender"))),
-            "by": str(step.get("by")),
+            "by": self._ground.person(str(step.get("by") or "")),
             "text": str(step.get("text")),
             "time": pages.moment(as_number(step.get("time"))),
             **delivery(pages, step),

@@ -117,6 +117,11 @@ class Ground:
         """Have the daemon do something."""
         return as_object(self.counter.site.local.call(operation, document, limits))
 
+    def person(self, author: str) -> str:
+        """Name somebody of this organisation as accounts do; who has none any more stays as the audit has it."""
+        people = self.pages.site.accounts.accounts()
+        return next((one.display for one in people if author and author in (one.fhir_user, one.id)), author)
+
     def viewing(self, standing: Standing, subject: str = "") -> AbstractContextManager[Ending]:
         """Keep on the audit that somebody looks, at one case or dispute, or at a list."""
         return self.pages.site.deeds.doing(by(standing.me.account, Kind.CLAIM_LOOK, subject=subject))

@@ -108,7 +108,7 @@ class ProofPages:
             one=self._row(kept),
             failed=found.failed,
             failure=self._failure(found.failed),
-            facts=[] if found.verdict is None else self._facts(found.verdict),
+            facts=[] if found.verdict is None else self._facts(standing, found.verdict),
             verdict=None if found.verdict is None else self._claim(standing, found.verdict),
         )
 
@@ -153,7 +153,7 @@ class ProofPages:
         pages = self._ground.pages
         return {
             "id": kept.id.hex(),
-            "author": kept.author,
+            "author": self._ground.person(kept.author),
             "created": pages.moment(kept.created),
             "colour": kept.colour,
             "failed": kept.failed,
@@ -164,7 +164,7 @@ class ProofPages:
         """Say which rule one breaks."""
         return self._ground.pages.say_or(f"claims.proof.failed.{code}", self._ground.pages.say("claims.proof.failed"))
 
-    def _facts(self, verdict: Verdict) -> list[tuple[str, str, bool]]:
+    def _facts(self, standing: Standing, verdict: Verdict) -> list[tuple[str, str, bool]]:
         """Say what a proof is as of, and who vouches for it: name, value, whether that is an id."""
         pages = self._ground.pages
         told = [
@@ -172,13 +172,19 @@ class ProofPages:
             ("current", pages.say("claims.proof.now" if verdict.current else "claims.proof.then"), False),
             ("time", pages.moment(verdict.time), False),
             ("position", str(verdict.position), False),
-            ("cosigners", pages.say("patient.comma").join(verdict.cosigners), True),
+            ("cosigners", pages.say("patient.comma").join(self._organisations(standing, verdict)), False),
             ("items", str(len(verdict.items)) if verdict.items else "", False),
             ("object", verdict.object or "", True),
             ("status", verdict.status or "", False),
             ("version", "" if verdict.version is None else f"{verdict.version} / {verdict.newest}", False),
         ]
         return [(pages.say(f"claims.proof.fact.{name}"), value, is_id) for name, value, is_id in told if value]
+
+    @staticmethod
+    def _organisations(standing: Standing, verdict: Verdict) -> list[str]:
+        """Name who cosigned: each member has two keys, called after it, and witnesses have names of their own."""
+        members = (one.removesuffix("-ed").removesuffix("-pq") for one in verdict.cosigners)
+        return [standing.name(one) for one in dict.fromkeys(members)]
 
     def _claim(self, standing: Standing, verdict: Verdict) -> dict[str, object] | None:
         """Show the verdict of a claim; None for another proof."""

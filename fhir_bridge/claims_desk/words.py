@@ -496,7 +496,7 @@ CLAIM_WORDS: Final[Words] = {
         "医院用可验证随机函数证明编号由这张发票得出；是否已理赔以本节点账本的最终状态为准（{time}，前 {size} 条）。",
         (
             "The hospital proves with a verifiable random function that the id follows from this invoice; whether it "
-            "is claimed is what this node's own ledger says, as it is final at {time} with {size} entries."
+            "is claimed is what this node's own ledger says, as it is final at {time} with {size} {size:entry|entries}."
         ),
     ),
     "claims.check.many": ("查一批发票", "Many invoices"),

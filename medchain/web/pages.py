@@ -19,6 +19,7 @@ from typing import Any, Final
 from flask import Blueprint, Flask, Response, g, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from medchain.counted import filled
 from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
 from medchain.node.log import Log
 from medchain.web import dates
@@ -86,10 +87,10 @@ class Pages:
         self.assets = {name: read_asset("medchain.web", name) for name in _NAMES}
 
     def say(self, key: str, **fields: object) -> str:
-        """Word something in the reader's language; the key must exist; a `count` of one may have its own words."""
+        """Word something in the reader's language, as `filled` does; a `count` of one may have words of its own."""
         one = f"{key}.one"
         words = self._words[one if fields.get("count") == 1 and one in self._words else key]
-        return words[LANGUAGES.index(language())].format(**fields)
+        return filled(words[LANGUAGES.index(language())], fields)
 
     def say_or(self, key: str, otherwise: str) -> str:
         """Word something in the reader's language where there is a word for it."""

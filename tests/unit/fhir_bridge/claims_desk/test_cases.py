@@ -368,7 +368,9 @@ def test_notes_and_a_refusal_are_kept_with_who_wrote_them(insurance):
     page = browser.get(f"{PAGE}/{case['id']}?lang=en")
     assert "called\n&lt;b&gt;twice" in page.text
     assert "not covered" in page.text
-    assert page.text.count("Practitioner/") == 2
+    [shown] = {one.display for one in insurance.insurer.site.accounts.accounts() if one.role is Role.DESK}
+    assert text_of(page).count(f"{shown} ·") == 2
+    assert "Practitioner/" not in page.text
     assert "State refused" in text_of(page)
     assert "/reserve" not in page.text
     for text in (" ", "x" * 2001):

@@ -55,7 +55,9 @@ def test_a_hospitals_desk_answers_and_both_see_it(insurance, dispute):
         assert "Answered by the hospital" in text_of(page)
         assert "出院日\n更正过" in page.text
     assert 'value="answer"' not in hospital.get(dispute).text
-    said(insurer, dispute, "question", text="哪一天？", days="3")
+    assert "Practitioner/" not in hospital.get(dispute).text
+    said(insurer, dispute, "question", text="哪一天？", days="1")
+    assert " 1 day ·" in text_of(insurer.get(f"{dispute}?lang=en"))
     said(hospital, dispute, "answer", text="9 月 6 日")
     said(insurer, dispute, "close", text="")
     for browser in (hospital, insurer):

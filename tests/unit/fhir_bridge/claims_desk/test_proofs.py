@@ -14,6 +14,7 @@ from medchain.store.accounts import Role
 from tests.unit.fhir_bridge.claims_desk.conftest import code_of, form_of, text_of
 from tests.unit.medchain.claims.filed import content
 from tests.unit.medchain.claims.questions import row
+from tests.unit.medchain.node.federation import ROLES
 
 PAGE = "/claims/proofs"
 
@@ -47,6 +48,11 @@ def test_the_evidence_for_a_claim_is_verified_and_its_lines_are_shown(insurance,
     assert "it holds" in said
     assert "The evidence for a claim" in said
     assert page.text.count("mc-seven") == 1
+    # Each member once, and none of its keys.
+    cosigners = said.partition("Cosigned by ")[2].partition(" Objects")[0].split(", ")
+    assert len(cosigners) == len(set(cosigners)) > 1
+    assert set(cosigners) <= ROLES.keys()
+    assert "Practitioner/" not in page.text
     assert "No hospital has given any record under a permission for this insurer." in said
     assert f"{PAGE}/{place[-64:]}" in browser.get(PAGE).text
     assert browser.get(f"{place}/file").get_data() == evidence

@@ -36,6 +36,14 @@ def test_every_word_is_there_in_both_languages():
             assert set(fields.findall(chinese)) == set(fields.findall(said)), key
 
 
+def test_whatever_is_counted_tells_one_from_many():
+    counted = re.compile(r"\{(count|days|number|size|times|total)\}(?: [a-z]+)? [a-z]+s\b")
+    words = {**PATIENT_WORDS, **CLAIM_WORDS}
+    found = {key for key, (_, said) in words.items() if counted.search(said) and not key.endswith(".one")}
+    assert "claims.age" in found
+    assert {key for key in found if f"{key}.one" not in words} == set()
+
+
 def test_every_page_finds_its_words():
     said = set()
     for file in (*FOLDER.glob("*.py"), *FOLDER.glob("templates/claims/*.html")):
