@@ -63,5 +63,6 @@ def insured(case: Mapping[str, Json], pages: Pages) -> str:
     if policy is None:
         return ""
     unlimited = say("claims.policy.unlimited")
-    said = say("claims.policy.days", start=policy.start or unlimited, end=policy.end or unlimited)
+    start, end = (unlimited if day is None else pages.dated(day) for day in (policy.start, policy.end))
+    said = say("claims.policy.days", start=start, end=end)
     return said + (say("claims.policy.waits", count=policy.waiting_days) if policy.waiting_days else "")

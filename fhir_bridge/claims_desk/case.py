@@ -20,6 +20,7 @@ from fhir_bridge.claims_desk.check import AGAIN_S, FIELDS, OPTIONAL
 from fhir_bridge.claims_desk.disputes import DISPUTES, USUAL_DAYS, days_offered, delivery, read_days, written
 from fhir_bridge.claims_desk.graph import NODE_HEIGHT, NODE_WIDTH, Node, drawn, graph_of
 from fhir_bridge.claims_desk.ground import Ground, Standing
+from fhir_bridge.claims_desk.history import history, part_of
 from fhir_bridge.claims_desk.terms import read_terms, typed_terms
 from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
 from medchain.claims import disputes
@@ -92,6 +93,7 @@ class CasePage:
         with self._ground.viewing(standing, name):
             case = self._cases.show(name)
         said = self._ground.call(disputes.LIST, {"claim": case["digest"]})
+        shown_disputes = [(_opened_at(one), self._dispute(one)) for one in as_objects(said.get("disputes"))]
         verdict, pages, held = verdict_of(case), self._ground.pages, as_object(case.get("row"))
         askable = self._askable(standing, case)
         return self._ground.render(
@@ -106,22 +108,24 @@ class CasePage:
             outlook=outlook(case, language(), standing.name) if verdict is None else [],
             insured=insured(case, pages),
             held=held,
-            invoice_said=" · ".join(str(held[name]) for name in ("number", "date") if held.get(name)),
+            invoice_said=" · ".join(
+                filter(None, (str(held.get("number", "")), pages.dated(str(held.get("date", "")))))
+            ),
             one=case_row(self._ground, standing, case),
             cited=[
                 (standing.name(org_id), [record_text(str(one), language()) for one in as_list(rows)])
                 for org_id, rows in sorted(as_object(case.get("cited")).items())
             ],
-            outside=[str(one) for one in as_list(case.get("outside"))],
+            outside=[record_text(str(one), language()) for one in as_list(case.get("outside"))],
             verdict=None if verdict is None else self._verdict(standing, case, verdict),
             may=self._may(case),
             progress=self._progress(case),
             again=AGAIN_S,
             failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
-            deeds=[self._deed(one) for one in as_objects(case.get("deeds"))],
+            part=part_of(pages, case),
+            events=history(pages, standing, case, shown_disputes),
             notes=[self._note_row(one) for one in as_objects(case.get("notes"))],
-            disputes=[self._dispute(one) for one in as_objects(said.get("disputes"))],
             hospitals=self._asked_hospitals(standing, case),
             askable=askable,
             ask_days=[(str(one), pages.say("ask.days", days=one)) for one in ASK_DAYS],
@@ -327,20 +331,12 @@ class CasePage:
             "time": ground.pages.moment(as_number(note.get("time"))),
         }
 
-    def _deed(self, deed: Mapping[str, Json]) -> dict[str, object]:
-        """Word what the ledger has of a case."""
-        return {
-            "action": self._ground.pages.say(f"claims.deed.{deed.get('action')}"),
-            "amount": amount_text({"currency": deed.get("currency"), "minor": deed.get("amount")}),
-            "position": as_number(deed.get("position")),
-            "time": self._ground.pages.moment(as_number(deed.get("time"))),
-        }
-
     def _dispute(self, found: Mapping[str, Json]) -> dict[str, object]:
         """Word a dispute about a claim in short."""
         due, steps = found.get("due"), as_objects(found.get("steps"))
         return {
             "id": str(found.get("id")),
+            "opened": self._ground.pages.moment(_opened_at(found)),
             "state": str(found.get("state")),
             "text": str(steps[0].get("text")),
             **delivery(self._ground.pages, steps[-1]),
@@ -353,6 +349,11 @@ def verdict_of(case: Mapping[str, Json]) -> ClaimVerdict | None:
     """Read the verdict of a case; None before the first; raises `InputError` for what is none."""
     found = case.get("verdict")
     return None if found is None else parse_verdict(canonical(found))
+
+
+def _opened_at(dispute: Mapping[str, Json]) -> int:
+    """Tell when a dispute was opened, Unix seconds."""
+    return as_number(as_objects(dispute.get("steps"))[0].get("time"))
 
 
 def _chosen(name: str, offered: tuple[int, ...]) -> int:

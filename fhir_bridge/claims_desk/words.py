@@ -160,6 +160,21 @@ CLAIM_WORDS: Final[Words] = {
         "{time}：请{hospital}的患者授权，涉及 1 份记录",
         "{time}: the patient at {hospital} was asked for 1 record",
     ),
+    "claims.case.permitted": (
+        "{time}：{hospital}的患者为这一笔索赔授权，账本第 {position} 条",
+        "{time}: the patient at {hospital} permitted this claim, entry {position} of the ledger",
+    ),
+    "claims.case.ended": (
+        "{time}：{hospital}的患者的授权已收回或到期",
+        "{time}: the permission of the patient at {hospital} was withdrawn, or ended",
+    ),
+    "claims.case.judged": (
+        "{time}：已核查，截至账本第 {position} 条",
+        "{time}: judged, as of entry {position} of the ledger",
+    ),
+    "claims.case.part": ("{part}，索赔 {whole}", "{part} of {whole}"),
+    "claims.case.reserved": ("已预留", "Reserved"),
+    "claims.case.settled": ("已赔付", "Paid"),
     "claims.case.deed": (
         "{time}：{action} {amount}，账本第 {position} 条",
         "{time}: {action} {amount}, entry {position} of the ledger",

@@ -6,7 +6,7 @@ Source: `docs/spec/claim-case.md` 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.members import Members
 from medchain.ledger.transaction import ID_BYTES
+from medchain.node.grant_search import Permission
 from medchain.store.cases import CaseRow
 from medchain.store.records import RecordStore
 
@@ -32,13 +33,20 @@ class CaseBook:
         progress: tells how far the gathering of a case's evidence is, None where none is under way.
     """
 
-    def __init__(self, records: RecordStore, known: Callable[[], Members]) -> None:
+    def __init__(
+        self,
+        records: RecordStore,
+        known: Callable[[], Members],
+        permissions: Callable[[bytes], Sequence[Permission]] = lambda _claim: (),
+    ) -> None:
         """Prepare.
 
         Args:
             records: keeps the cases.
             known: gives the members of this moment.
+            permissions: lists what was permitted for a claim (its digest), by what this node holds.
         """
+        self._permissions = permissions
         self._records = records
         self._known = known
         self.progress: Callable[[bytes], Json] = lambda _case_id: None
@@ -86,7 +94,8 @@ class CaseBook:
         """Write all of a case."""
         content, claim = self.read(row)
         cited: dict[str, Json] = {org_id: [*rows] for org_id, rows in claim.cited.items()}
-        more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside]}
+        permissions: list[Json] = [one.to_json() for one in self._permissions(row.digest)]
+        more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside], "permissions": permissions}
         return {**self.listed(row), **full_json(row, content, more)}
 
 

@@ -6,7 +6,7 @@ Source: `docs/spec/claim-case.md`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -41,6 +41,9 @@ MAX_NOTES: Final = 200
 MAX_NOTE: Final = 2000
 """Longest note, in characters."""
 
+MAX_VERDICTS: Final = 100
+"""Most verdicts that are remembered, the newest ones."""
+
 MAX_HELD: Final = 400
 """Most copies of records that are compared."""
 
@@ -50,6 +53,7 @@ GREEN: Final = "green"
 GATHERING: Final = "gathering"
 """Shown in the place of the status while evidence is being gathered."""
 
+_LISTS: Final = ("asks", "deeds", "notes", "verdicts")
 _JUDGED: Final = ("content", "row", "policy", "patients", "held")
 _HELD: Final = {"commitment": str, "hospital": str, "reference": str, "version": int}
 
@@ -86,6 +90,7 @@ class CaseContent:
         notes: of the desk: ``by``, ``text``, ``time``.
         asks: sent to the patient: ``cited``, ``hospital``, ``id``, ``time``.
         deeds: done on the ledger: ``action``, ``amount``, ``currency``, ``key``, ``position``, ``time``, ``version``.
+        verdicts: of each time that it was judged: ``colour``, ``position``, ``time``.
         gathered: what others have answered, to judge again without asking them: `medchain.claims.gathering`.
     """
 
@@ -97,11 +102,12 @@ class CaseContent:
     notes: tuple[dict[str, Json], ...] = ()
     asks: tuple[dict[str, Json], ...] = ()
     deeds: tuple[dict[str, Json], ...] = ()
+    verdicts: tuple[dict[str, Json], ...] = ()
     gathered: Json = None
 
     def encode(self) -> bytes:
         """Write it as canonical JSON."""
-        lists = {name: [*getattr(self, name)] for name in ("asks", "deeds", "notes")}
+        lists = {name: [*getattr(self, name)] for name in _LISTS}
         document: dict[str, Json] = {
             "content": base64_text(self.content),
             "gathered": self.gathered,
@@ -119,7 +125,7 @@ class CaseContent:
         top = parse_canonical(data, max_bytes=MAX_DOCUMENT_BYTES)
         if not isinstance(top, dict):
             raise InputError("encoding.members", member="content")
-        lists = {name: tuple(as_objects(top.get(name))) for name in ("asks", "deeds", "notes")}
+        lists = {name: tuple(as_objects(top.get(name))) for name in _LISTS}
         row = top.get("row")
         return cls(
             content=unbase64(top.get("content"), max_bytes=len(data)),
@@ -149,6 +155,11 @@ class CaseContent:
         if held and self.asked <= set(held):
             return Status.PERMITTED
         return Status.ASKED if self.asks else Status.NEW
+
+    def judged(self, colour: str, position: int, time: int) -> CaseContent:
+        """Remember that it was judged, and as of which entry of the ledger."""
+        verdict: dict[str, Json] = {"colour": colour, "position": position, "time": time}
+        return replace(self, verdicts=(*self.verdicts, verdict)[-MAX_VERDICTS:])
 
     def noted(self, by: str, text: str, time: int) -> CaseContent:
         """Add a note.
@@ -220,9 +231,8 @@ def is_for_a_person(case: Mapping[str, Json]) -> bool:
 def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:
     """Write what only a case that is looked at shows beside `case_json`."""
     verdict = parse_canonical(row.verdict, max_bytes=len(row.verdict)) if row.verdict else None
-    shown: Sequence[str] = ("asks", "deeds", "notes")
     return {
-        **{name: [*getattr(content, name)] for name in shown},
+        **{name: [*getattr(content, name)] for name in _LISTS},
         "content": base64_text(content.content),
         "failures": failures_of(content.gathered),
         "patients": dict(content.patients),

@@ -19,6 +19,7 @@ from medchain.claims.case_ports import Gathered, Gatherer
 from medchain.claims.cases import BUNDLE, JUDGE, MAX_WAIT_S
 from medchain.encoding import Json, base64_text, members
 from medchain.errors import MedchainError, NotFoundError, UnavailableError
+from medchain.ledger.evidence.verdict import parse_verdict
 from medchain.ledger.kinds.content import count
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -138,7 +139,11 @@ class Judging:
         def change(newest: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
             nonlocal is_kept
             is_kept = now.is_judged_as(content) and newest.hospital == row.hospital
-            return self._judged(newest, now, made) if is_kept else newest, replace(now, gathered=made.kept)
+            gathered = replace(now, gathered=made.kept)
+            if not is_kept:
+                return newest, gathered
+            position = parse_verdict(made.verdict).position
+            return self._judged(newest, now, made), gathered.judged(made.colour, position, self._clock())
 
         self._book.changed(case_id, change)
         return is_kept

@@ -133,7 +133,7 @@ class ClaimNode:
             )
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
-        book = CaseBook(around.records, lambda: ledger.members)
+        book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions)
         self._cases = CaseDesk(self._case_parts(), book)
         self.permissions = PermissionWatch(book, around.records, self._permitting)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)

@@ -212,6 +212,10 @@ class Permission:
     time: int
     ended: int | None
 
+    def to_json(self) -> dict[str, Json]:
+        """Write it, for the node's own processes."""
+        return {"custodian": self.custodian, "ended": self.ended, "position": self.position, "time": self.time}
+
 
 class Heads(Protocol):
     """Bodies that this organisation holds; `medchain.node.bodies.BodyShelf`."""

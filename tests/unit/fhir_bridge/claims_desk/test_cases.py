@@ -177,16 +177,21 @@ def test_a_claim_that_is_opened_is_not_judged_and_nobody_is_asked_for_it(insuran
 
 
 @pytest.mark.parametrize(
-    ("start", "waiting", "colour", "code"),
-    [("2025-01-01", "", "green", "coverage.covered"), ("2025-08-01", "60", "red", "coverage.waiting")],
+    ("start", "said", "waiting", "colour", "code"),
+    [
+        ("2025-01-01", "1 Jan 2025", "", "green", "coverage.covered"),
+        ("2025-08-01", "1 Aug 2025", "60", "red", "coverage.waiting"),
+    ],
 )
-def test_what_the_policy_says_of_a_claim_is_known_before_the_patient_is_asked(insurance, start, waiting, colour, code):
+def test_what_the_policy_says_of_a_claim_is_known_before_the_patient_is_asked(
+    insurance, start, said, waiting, colour, code
+):
     browser = insurance.desk()
     typed = {"policy_start": start, "policy_waiting": waiting}
     claim = content(identifier=[{"value": f"INSURED-{waiting}"}]).decode()
     page = browser.get(f"{opened(browser, content=claim, **typed).headers['Location']}?lang=en")
     assert (lines_of(page)["coverage"], CODE.format(code) in page.text) == (colour, True)
-    assert f"Policy {start} to unlimited{f', {waiting} waiting days' if waiting else ''}" in text_of(page)
+    assert f"Policy {said} to unlimited{f', {waiting} waiting days' if waiting else ''}" in text_of(page)
 
 
 def test_a_case_goes_from_the_ask_to_the_permission_to_the_verdict(insurance, monkeypatch):
@@ -241,7 +246,7 @@ def test_policy_and_invoice_are_kept_with_a_case_and_judged(insurance):
     typed = {f"invoice_{name}": getattr(held, name) for name in FIELDS} | {"policy_start": "2025-12-01"}
     assert did(browser, case, "terms", **typed).headers["Location"] == f"{PAGE}/{case['id']}"
     page = browser.get(f"{PAGE}/{case['id']}?lang=en")
-    assert f"Invoice {held.number} · {held.date}" in text_of(page)
+    assert f"Invoice {held.number} · 6 Sep 2025" in text_of(page)
     for value in ("2025-12-01", held.number, held.check_code):
         assert f'value="{value}"' in page.text
     did(browser, case, "judge")
@@ -352,7 +357,11 @@ def test_an_invoice_is_reserved_paid_and_released_and_the_ledger_has_it(insuranc
     assert f"{PAGE}/{case['id']}/refuse" not in page.text
     assert code_of(did(browser, case, "refuse", text="no")) == "case.reserved"
     assert did(browser, case, "settle", amount="7000").status_code == 303
-    assert "settled 7000.00 CNY, entry" in text_of(browser.get(place))
+    said = text_of(browser.get(place))
+    assert "settled 7000.00 CNY, entry" in said
+    # That it is paid in part is said at the head.
+    assert "Paid 7000.00 CNY of 8422.80 CNY" in said
+    assert said.index("Paid 7000.00") < said.index("Verdict ✕")
     assert did(browser, case, "release").status_code == 303
     assert "released 7000.00 CNY" in text_of(browser.get(place)) or "released 0.00 CNY" in text_of(browser.get(place))
     for amount in ("much", "9,50", "84,22.80"):
@@ -444,6 +453,37 @@ def test_who_did_not_answer_is_told_from_who_told_nothing_and_when_it_is_asked_a
     monkeypatch.setitem(told, "failures", {RENHE: "peer.unreachable"})
     said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
     assert "Hospitals that told nothing" not in said
+
+
+def test_what_happened_is_told_in_order_with_the_patients_answer_and_each_verdict(insurance, monkeypatch):
+    case = filed(insurance)
+    show, day = insurance.insurer.local.operations["case.show"], 86400
+    told = {
+        "asks": [{"cited": 1, "hospital": RENHE, "id": "07" * 16, "time": NOW - 9 * day}],
+        "permissions": [{"custodian": RENHE, "ended": NOW - 2 * day, "position": 77, "time": NOW - 8 * day}],
+        "verdicts": [
+            {"colour": "red", "position": 80, "time": NOW - 7 * day},
+            {"colour": "green", "position": 90, "time": NOW - 5 * day},
+        ],
+        "deeds": [
+            {"action": "reserve", "amount": 842280, "currency": "CNY", "position": 95, "time": NOW - 4 * day},
+        ],
+    }
+    monkeypatch.setitem(insurance.insurer.local.operations, "case.show", lambda document: {**show(document), **told})
+    did(insurance.desk(), case, "dispute", hospital=RENHE, days="7", text="why so late?")
+    said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+    done = said[said.index("What was done") : said.index("Notes")]
+    parts = [
+        "was asked for 1 record",
+        "permitted this claim, entry 77",
+        "as of entry 80 of the ledger ✕ something is wrong",
+        "as of entry 90 of the ledger ✓ in order",
+        "reserved 8422.80 CNY, entry 95",
+        "was withdrawn, or ended",
+        "why so late?",
+    ]
+    assert [done.count(one) for one in parts] == [1] * len(parts)
+    assert sorted(parts, key=done.index) == parts
 
 
 def test_claims_are_narrowed_by_hospitals_and_by_nobody_else(insurance):

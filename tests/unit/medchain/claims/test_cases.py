@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.claims.case_content import MAX_NOTE, MAX_NOTES, CaseContent
+from medchain.claims.case_content import MAX_NOTE, MAX_NOTES, MAX_VERDICTS, CaseContent
 from medchain.claims.cases import CaseClient
-from medchain.encoding import base64_text
+from medchain.encoding import base64_text, canonical, parse_canonical
 from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, VerificationError
 from medchain.ledger.evidence.document import Held, InsurancePolicy
 from medchain.ledger.object import build_body, map_key
@@ -157,6 +157,13 @@ def test_a_case_has_no_more_notes_than_it_may():
         full.noted("a", "b", 2)
 
 
+def test_the_newest_verdicts_are_remembered():
+    often = CaseContent(b"{}", None, None)
+    for number in range(MAX_VERDICTS + 1):
+        often = often.judged("red", number, 1)
+    assert [one["position"] for one in often.verdicts] == [*range(1, MAX_VERDICTS + 1)]
+
+
 def test_what_a_case_holds_reads_back_as_it_was_written():
     made = CaseContent(
         content=b"{}",
@@ -168,6 +175,10 @@ def test_what_a_case_holds_reads_back_as_it_was_written():
         gathered={"a": [1]},
     )
     assert CaseContent.decode(made.encode()) == made
+    before = parse_canonical(made.encode(), max_bytes=1 << 16)
+    del before["verdicts"]
+    # One that was kept before verdicts were remembered has none.
+    assert CaseContent.decode(canonical(before)) == made
     assert CaseContent.decode(replace(made, row=None, policy=None).encode()) == replace(made, row=None, policy=None)
 
 

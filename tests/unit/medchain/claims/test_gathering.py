@@ -174,6 +174,18 @@ def test_what_was_told_before_the_permission_ended_stays_and_it_is_said_that_it_
     assert codes(again) == codes(case)
 
 
+def test_each_verdict_is_remembered_and_what_was_permitted_is_told(office, cases):
+    office.hospitals.permissions = lambda _claim: [Permission(RENHE, 7, NOW - 100, None)]
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["permissions"] == [{"custodian": RENHE, "ended": None, "position": 7, "time": NOW - 100}]
+    office.hospitals.permissions = lambda _claim: []
+    again = cases.judge(case["id"], is_fresh=True)
+    assert again["permissions"] == []
+    assert [one["colour"] for one in again["verdicts"]] == [case["colour"], again["colour"]]
+    assert again["verdicts"][0]["position"] == case["verdict"]["as_of"]["position"]
+    assert again["verdicts"][1]["position"] == again["verdict"]["as_of"]["position"]
+
+
 def test_a_hospital_that_refuses_is_said_to(office, cases):
     def refuse(_wish: object) -> None:
         raise NotFoundError("release.nothing")
