@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, TypeAlias
-from urllib.parse import unquote
 
 from consent.decision import Resource as Facts
 from consent.decision import unversioned
@@ -21,7 +20,7 @@ from fhir_bridge.document import Element, Resource, member, object_of, objects_o
 from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identifiers, parse_condition
 from medchain.dates import Span
 from medchain.encoding import objects_in
-from medchain.node.naming import asked_in
+from medchain.node.naming import asked_in, unquoted
 from medchain.node.telling import BINARY, PROVENANCE, about_in, targets_in
 
 TYPE: Final = "Bundle"
@@ -253,7 +252,7 @@ def _own_name(record: Resource) -> str:
 
 def _name_in(text: str) -> Name | None:
     """Read type and id at the end of an address; None for one of another form."""
-    match = _NAMED.fullmatch(unversioned(unquote(text)))
+    match = _NAMED.fullmatch(unversioned(unquoted(text)))
     return None if match is None else (match[1], match[2])
 
 

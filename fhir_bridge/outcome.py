@@ -90,6 +90,8 @@ _TYPES: Final[Mapping[str, str]] = {
     "route.unknown": "not-supported",
     "search.expired": "expired",
     "search.parameter": "not-supported",
+    "search.too_long": "too-long",
+    "search.too_many": "too-costly",
     "search.unsupported": "not-supported",
     "token.invalid": "login",
     "token.missing": "login",

@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, quote
 
 from fhir_bridge.document import Element, Number, Resource, member, objects_of
 from fhir_bridge.resources import TYPE_PATTERN
+from fhir_bridge.search.budget import check_length
 from fhir_bridge.search.judge import Judge, Subject
 from fhir_bridge.search.service import SearchService
 from fhir_bridge.search.tree import Condition
@@ -364,10 +365,15 @@ def parse_condition(type_name: str, query: str) -> Wanted:
         type_name: of what it is searched for.
         query: the parameters, or a whole address with them: HAPI's client writes ``BASE/Patient?identifier=…`` into
             If-None-Exist, others ``Patient?…`` or a mere question mark before it.
+
+    Raises:
+        InputError: ``search.too_long``.
     """
     place, mark, parameters = query.partition("?")
     is_address = mark and (place in ("", type_name) or place.endswith(f"/{type_name}")) and "=" not in place
-    return Wanted(type_name, parameters if is_address else query)
+    condition = parameters if is_address else query
+    check_length(condition)
+    return Wanted(type_name, condition)
 
 
 def _without(wanted: Wanted, ids: Sequence[str]) -> Wanted:

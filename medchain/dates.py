@@ -27,6 +27,7 @@ _DAY: Final = 86_400 * _SECOND
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _LAST_DAY: Final = date.max.toordinal()
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LONGEST: Final = len("2020-01-01T00:00:00.123456789012+00:00")
 _DATE: Final = re.compile(
     r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,12}))?)?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})?)?)?)?"
@@ -40,7 +41,6 @@ class Span(NamedTuple):
     high: int
 
 
-@lru_cache(maxsize=8192)
 def span_of(text: str, zone: tzinfo = UTC) -> Span | None:
     """Read a date as the time that it covers.
 
@@ -51,6 +51,13 @@ def span_of(text: str, zone: tzinfo = UTC) -> Span | None:
     Returns:
         Its range; None for what is no date.
     """
+    # What is longer is none, and would be remembered.
+    return _span_of(text, zone) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=8192)
+def _span_of(text: str, zone: tzinfo) -> Span | None:
+    """Read a date of no more than its longest form."""
     match = _DATE.fullmatch(text)
     if match is None:
         return None

@@ -27,6 +27,7 @@ from fhir_bridge.rest.negotiate import (
     preference,
     sent_format,
 )
+from fhir_bridge.search.budget import check_length
 from fhir_bridge.smart.access import Access
 from fhir_bridge.xml import parse_xml
 from medchain.errors import InputError
@@ -191,7 +192,7 @@ class Ask:
 
     @property
     def pairs(self) -> Pairs:
-        """The parameters of the query; raises `InputError` ``request.query``."""
+        """The parameters of the query; errors as in `parse_pairs`."""
         if self._pairs is None:
             self._pairs = parse_pairs(self.query)
         return self._pairs
@@ -290,7 +291,12 @@ class Reply:
 
 
 def parse_pairs(query: str) -> Pairs:
-    """Read the parameters of a query; raises `InputError` ``request.query`` for too many or bytes that are no text."""
+    """Read the parameters of a query.
+
+    Raises:
+        InputError: ``search.too_long``; ``request.query`` for too many or bytes that are no text.
+    """
+    check_length(query)
     try:
         return parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PAIRS, errors="strict")
     except ValueError as error:

@@ -32,6 +32,7 @@ from fhir_bridge.rest.export_lines import EACH, deletions, lines, packed, permit
 from fhir_bridge.rest.negotiate import takes_gzip
 from fhir_bridge.rest.read import found, http_date
 from fhir_bridge.rest.words import say
+from fhir_bridge.search.budget import check_lengths
 from fhir_bridge.search.cursor import LIFE_S, PARAMETER, Position
 from fhir_bridge.smart.access import Access, access_document, parse_access
 from fhir_bridge.smart.scopes import Action
@@ -188,6 +189,8 @@ def _asked(core: Core, ask: Ask) -> Asked:
         raise InputError("export.prefer")
     by_post = ask.method == "POST"
     pairs = [*ask.pairs, *(pairs_of(ask.resource()) if by_post and ask.has_body() else [])]
+    # Patients are bounded by their number; of all else so many are no list of types or elements, nor a search.
+    check_lengths(pair for pair in pairs if pair[0] != "patient")
     ask.trail.query = urlencode(pairs)
     asked = Reader(by_post=by_post, lenient=preference.is_lenient).read(pairs)
     for name, text in asked.filters:

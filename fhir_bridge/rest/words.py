@@ -249,6 +249,7 @@ _WORDS: Final[Mapping[str, Words]] = {
     "search.repeated": Words("该参数只能出现一次。", "The parameter may stand only once."),
     "search.sort": Words("不能按此参数排序。", "There is no order by this parameter."),
     "search.summary": Words("_summary=text 不能与 _include 同用。", "_summary=text goes with no _include."),
+    "search.too_long": Words("查询过长。", "The search is too long."),
     "search.too_many": Words("参数或值过多。", "There are too many parameters or values."),
     "search.type": Words(
         "没有这样的资源类型，或该参数在各类型中不同。", "No such type, or the parameter differs between types."

@@ -1,8 +1,9 @@
-"""What one search may come to, counted while it is read: before anything is planned, written in SQL, or asked.
+"""What one search may come to: how long it may be before it is read, and counted while it is, before it is planned.
 
-Keeps true: a search within the budget is within the limits of the database's own language (500 selects of one union,
-expressions 1,000 deep, 250,000 values), so that none fails there, and its plan costs tenths of a second at most. Counts
-no less than `plan` makes. Pure. Trusts nothing.
+Keeps true: no text of a search is decoded or split before its length is known, wherever it comes from; a search within
+the budget is within the limits of the database's own language (500 selects of one union, expressions 1,000 deep,
+250,000 values), so that none fails there, and its plan costs tenths of a second at most. Counts no less than `plan`
+makes. Pure. Trusts nothing.
 Source: sqlite.org/limits.html; `docs/spec/rest.md`.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final, assert_never
+from urllib.parse import unquote_plus
 
 from fhir_bridge.search.terms import (
     CompositeTerm,
@@ -31,6 +33,9 @@ from fhir_bridge.search.terms import (
 )
 from medchain.errors import InputError
 
+MAX_CHARS: Final = 1 << 18
+"""Most characters of one search or condition, as it is sent: decoded, each may take some eighty bytes for a moment."""
+
 MAX_PARTS: Final = 10_000
 """Most parts of one search: one for each value, `CONDITION` and `ALTERNATIVE` for what costs more."""
 
@@ -44,6 +49,8 @@ _LONG_CHARS: Final = 1_024
 """So many characters of a URI count as one more of what lies above it: each of these is written out."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+# So many characters have a name of 64 and its equals sign, percent-encoded.
+_NAME_CHARS: Final = 3 * 65
 # Of a number: ranges, and what no double says (`plan._Ends`).
 _NUMBERS: Final = {Prefix.EQ: 4, Prefix.AP: 4, Prefix.NE: 6}
 _OTHER_NUMBERS: Final = 3
@@ -76,6 +83,30 @@ class Budget:
                 keyed.add(group)
             self.take(name, values)
         self.take(name, max(0, apart + len(keyed) - 1) * ALTERNATIVE)
+
+
+def check_length(query: str) -> None:
+    """See that a search is not too long to be read.
+
+    Args:
+        query: percent-encoded parameters.
+
+    Raises:
+        InputError: ``search.too_long`` with the parameter that goes beyond `MAX_CHARS`.
+    """
+    if len(query) > MAX_CHARS:
+        begin = query.rfind("&", 0, MAX_CHARS) + 1
+        name = query[begin : begin + _NAME_CHARS].partition("=")[0]
+        raise InputError("search.too_long", parameter=safe_name(unquote_plus(name)), limit=MAX_CHARS)
+
+
+def check_lengths(pairs: Iterable[tuple[str, str]]) -> None:
+    """See the same of parameters that came decoded; errors as in `check_length`."""
+    left = MAX_CHARS
+    for name, value in pairs:
+        left -= len(name) + len(value)
+        if left < 0:
+            raise InputError("search.too_long", parameter=safe_name(name), limit=MAX_CHARS)
 
 
 def safe_name(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from fhir_bridge.definitions.elements import is_resource_type, type_names
 from fhir_bridge.definitions.parameters import ParameterType
-from fhir_bridge.search.budget import Budget
+from fhir_bridge.search.budget import Budget, check_lengths
 from fhir_bridge.search.conditions import (
     MAX_LINKS,
     Conditions,
@@ -63,6 +63,7 @@ def parse_query(pairs: Sequence[tuple[str, str]], type_name: str = "", context: 
     """
     if len(pairs) > MAX_PARAMETERS:
         raise InputError("search.too_many", limit=MAX_PARAMETERS)
+    check_lengths(pairs)
     reader = _Reader(context, Query(_types(pairs, type_name), generation=context.generation))
     for name, value in pairs:
         reader.read(name, value)

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from fhir_bridge.definitions.codes import listed_set
+from fhir_bridge.search.budget import check_length
 from fhir_bridge.search.conditions import Context
 from fhir_bridge.search.cursor import Cursors, Position
 from fhir_bridge.search.include import Includer
@@ -273,6 +274,7 @@ class SearchService:
 
     def condition(self, type_name: str, condition: str) -> Query:
         """Understand such a condition; arguments and errors as in `ids`. An unknown parameter would widen it."""
+        check_length(condition)
         try:
             pairs = parse_qsl(condition, keep_blank_values=True, strict_parsing=True, max_num_fields=MAX_PARAMETERS)
         except ValueError as error:

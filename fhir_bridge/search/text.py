@@ -23,6 +23,9 @@ SEPARATOR: Final = "\x01"
 MAX_KEY_CHARS: Final = 2_000
 """Most characters of a text in its key; of longer text the beginning is searched."""
 
+_SHORT_CHARS: Final = 256
+"""Most characters of a text that is remembered: nobody may fill the memory with what is long."""
+
 _ASCII: Final = {ord(sign): None for sign in "!\"#%&'()*,-./:;?@[\\]_{}"}
 # Marks that tell letters apart instead of dressing them: the voicing of kana.
 _KEPT_MARKS: Final = "\u3099\u309a"
@@ -35,7 +38,6 @@ _MAX_READINGS: Final = 4
 _COMPOUND_SURNAME: Final = 2
 
 
-@lru_cache(maxsize=16384)
 def fold(text: str) -> str:
     """Fold text for comparison: case, accents, width, punctuation and runs of white space.
 
@@ -45,6 +47,11 @@ def fold(text: str) -> str:
     Returns:
         The folded text; empty for one that is nothing but punctuation.
     """
+    return _short_folded(text) if len(text) <= _SHORT_CHARS else _folded(text)
+
+
+def _folded(text: str) -> str:
+    """Fold text."""
     if text.isascii():
         return " ".join(text.lower().translate(_ASCII).split())
     letters = []
@@ -53,6 +60,10 @@ def fold(text: str) -> str:
         if (kind != "Mn" or sign in _KEPT_MARKS) and kind[0] != "P":
             letters.append(sign)
     return " ".join(unicodedata.normalize("NFKC", "".join(letters)).casefold().split())
+
+
+_short_folded = lru_cache(maxsize=16384)(_folded)
+"""The same, of names and words that come again and again."""
 
 
 def string_key(text: str) -> str:
@@ -75,7 +86,6 @@ def searched(text: str) -> str:
     return fold(text[:MAX_KEY_CHARS])
 
 
-@lru_cache(maxsize=8192)
 def pinyin_keys(text: str) -> tuple[str, ...]:
     """Write a Chinese name in pinyin, without tones and spaces, in full and by initials.
 
@@ -86,6 +96,13 @@ def pinyin_keys(text: str) -> tuple[str, ...]:
         Keys such as ``wangxiaoming`` and ``wxm``, with the readings that a surname has as a surname first; empty for
         text without Chinese characters, or longer than a name.
     """
+    # A name is shorter, whatever blanks it has.
+    return _pinyin_keys(text) if len(text) <= _SHORT_CHARS else ()
+
+
+@lru_cache(maxsize=8192)
+def _pinyin_keys(text: str) -> tuple[str, ...]:
+    """Write a name in pinyin."""
     han = "".join(sign for sign in text if not sign.isspace() and sign != "·")
     if not 0 < len(han) <= _MAX_NAME_CHARS or not any(_is_han(sign) for sign in han):
         return ()

@@ -79,7 +79,6 @@ class _UnitError(ValueError):
     """The code is none of UCUM's."""
 
 
-@lru_cache(maxsize=4096)
 def canonical(code: str) -> Canonical | None:
     """Understand a unit.
 
@@ -89,10 +88,14 @@ def canonical(code: str) -> Canonical | None:
     Returns:
         The unit in base units; None for what is no UCUM code.
     """
+    return _canonical(code) if 0 < len(code) <= MAX_CHARS else None
+
+
+@lru_cache(maxsize=4096)
+def _canonical(code: str) -> Canonical | None:
+    """Understand a unit of no more than the longest code."""
     if code in _SHIFTED:
         return Canonical("K", *_SHIFTED[code])
-    if not 0 < len(code) <= MAX_CHARS:
-        return None
     try:
         found = _Parser(code).whole()
     except _UnitError:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from html import unescape
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote_to_bytes
 
 from medchain.encoding import objects_in
 
@@ -27,8 +27,10 @@ _RECORD: Final = re.compile(r"\b[A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64}(?![A-Za
 # Whatever the base, up to where an address ends, in a narrative too: there an apostrophe may end it, or be part of it.
 _CONDITIONS: Final = tuple(re.compile(rf"\b([A-Z][A-Za-z]{{1,63}})\?([^{ends}<>#]+)") for ends in ("\"'", '"'))
 # As searches part them (`fhir_bridge.search.terms.split`), but what no search would take is read, too: it is nobody's
-# request.
-_VALUE: Final = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
+# request. Nothing is gone back to, for which each character would be kept.
+_VALUE: Final = re.compile(r"(?:[^\\,]++|\\.|\\$)++", re.DOTALL)
+_PARAMETER: Final = re.compile(r"[^&]+")
+_PIECE_BYTES: Final = 1 << 12
 _UNESCAPED: Final = re.compile(r"\\(.)")
 
 
@@ -58,10 +60,30 @@ def asked_in(condition: str) -> Iterator[Asked]:
     Args:
         condition: percent-encoded parameters.
     """
-    for name, values in parse_qsl(condition):
+    for part in _PARAMETER.finditer(condition):
+        name, _, values = (unquoted(one.replace("+", " ")) for one in part[0].partition("="))
         code, _, modifier = name.partition(":")
-        for value in _VALUE.findall(values):
-            yield Asked(code, modifier, _UNESCAPED.sub(r"\1", value))
+        for value in _VALUE.finditer(values):
+            yield Asked(code, modifier, _UNESCAPED.sub(r"\1", value[0]))
+
+
+def unquoted(text: str) -> str:
+    """Decode what is percent-encoded in a text of any length: bytes that are no UTF-8 become U+FFFD.
+
+    Piece by piece: `urllib.parse` takes some eighty bytes for each character that it decodes, of records whole.
+    """
+    if _ENCODED not in text:
+        return text
+    made = bytearray()
+    encoded, begin = text.encode("utf-8", "surrogatepass"), 0
+    while begin < len(encoded):
+        end = begin + _PIECE_BYTES
+        # Not within an encoded byte.
+        split = encoded.rfind(b"%", end - 2, end) if end < len(encoded) else -1
+        end = end if split < 0 else split
+        made += unquote_to_bytes(encoded[begin:end])
+        begin = end
+    return made.decode("utf-8", "replace")
 
 
 def conditions_in(one: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -86,7 +108,7 @@ def perhaps_named(record: object) -> Iterator[str]:
         if one is not record and isinstance(name, str) and isinstance(record_id, str):
             yield f"{PERHAPS}{name}/{record_id}"
         for address in _addresses(one):
-            yield from (PERHAPS + found for found in _RECORD.findall(unquote(unescape(address))))
+            yield from (PERHAPS + found for found in _RECORD.findall(unquoted(unescape(address))))
         for type_name, condition in conditions_in(one):
             ids = (asked.value.rpartition("/")[2] for asked in asked_in(condition) if asked.code == "_id")
             yield from (f"{PERHAPS}{type_name}/{found}" for found in ids)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Final, TypeAlias
-from urllib.parse import unquote
 
 import orjson
 
@@ -25,6 +24,7 @@ from medchain.ledger.kinds.content import Period
 from medchain.node.event_time import event_span
 from medchain.node.followed import Followed
 from medchain.node.identified import Identifiers
+from medchain.node.naming import unquoted
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore, RecordVersion
 
@@ -222,7 +222,7 @@ class Telling:
 def attached_in(document: object) -> set[str]:
     """List the ids of Binaries that a document names as an Attachment does, wherever in it."""
     urls = (one.get("url") for one in objects_in(document))
-    return {name for url in urls if isinstance(url, str) for name in _ATTACHED.findall(unquote(url))}
+    return {name for url in urls if isinstance(url, str) for name in _ATTACHED.findall(unquoted(url))}
 
 
 def targets_in(provenance: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -38,10 +38,17 @@ JSON = {"Accept": "application/fhir+json"}
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    """One node for all of them."""
-    with contextmanager(opened)(tmp_path_factory.mktemp("generated")) as server:
-        yield server
+def nodes(tmp_path_factory):
+    """One node for Consents, for which AuditEvents are kept back (`docs/spec/consent.md` C14), and one for all else."""
+    folder = tmp_path_factory.mktemp("generated")
+    with contextmanager(opened)(folder / "consents") as consents, contextmanager(opened)(folder / "others") as others:
+        yield {True: consents, False: others}
+
+
+@pytest.fixture
+def node(nodes, name):
+    """The one for resources of a type."""
+    return nodes[name == "Consent"]
 
 
 def read(body: bytes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -202,3 +203,19 @@ def test_a_clock_is_named_by_how_far_it_is_from_utc(zone, name):
 def test_a_clock_is_named_as_it_goes_on_that_day():
     summer = datetime(2026, 7, 1, tzinfo=UTC).astimezone(ZoneInfo("America/St_Johns"))
     assert zone_name(summer) == "UTC-2:30"
+
+
+def test_the_longest_date_is_read_and_nothing_longer():
+    """FHIR R4 §2.24.0.1; of a fraction at most twelve digits count."""
+    assert span_of("2020-01-01T00:00:00.123456789012+14:00") is not None
+    assert span_of("2020-01-01T00:00:00.123456789012+14:00 ") is None
+
+
+def test_attack_long_texts_that_are_no_dates_fill_no_memory():
+    tracemalloc.start()
+    try:
+        assert all(span_of("2" * (10_000 + number)) is None for number in range(200))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 16

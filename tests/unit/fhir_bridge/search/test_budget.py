@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fhir_bridge.search.budget import MAX_CHARS, check_length
 from medchain.errors import InputError
 from medchain.store.finding import AnyOf, Ids, Match, OfType, Row, Search, Updated
 
@@ -107,3 +108,27 @@ def test_a_list_that_is_named_a_thousand_times_is_planned_once(kept):
 def test_a_question_beyond_the_limits_of_sql_is_no_fault_of_the_disk(node, condition):
     with pytest.raises(InputError, match=r"search\.too_many"):
         node.store.find_page(Search(("Patient",), (condition,)))
+
+
+def test_a_search_of_all_characters_that_it_may_have_is_answered(kept):
+    name = "Patient?name:exact="
+    assert found(kept, name + "a" * (MAX_CHARS - len(name))) == []
+    with pytest.raises(InputError, match=r"search\.too_long"):
+        found(kept, "Patient?" + "&".join(["name:exact=" + "a" * (MAX_CHARS // 2)] * 2))
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("a=1&name=" + "x" * MAX_CHARS, "name"),
+        ("a=1&" + "%6E" * 64 + "=" + "x" * MAX_CHARS, "n" * 64),
+        ("x" * MAX_CHARS + "=1", ""),
+        # What a client calls a parameter is not repeated where it is no name.
+        ("%3Cb%3E=" + "x" * MAX_CHARS, ""),
+        ("a=1&" * (MAX_CHARS // 4) + "b=1", "b"),
+    ],
+)
+def test_a_search_that_is_too_long_says_by_which_parameter(query, name):
+    with pytest.raises(InputError) as refused:
+        check_length(query)
+    assert refused.value.fields == {"parameter": name, "limit": MAX_CHARS}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pypinyin
 import pytest
 from hypothesis import given
@@ -102,3 +104,18 @@ def test_the_usual_readings_are_those_of_pypinyin():
     for sign in signs:
         readings = {one[0] for one in [pypinyin.lazy_pinyin(sign)]}
         assert readings & set(pinyin_keys(sign)), sign
+
+
+@pytest.mark.parametrize("keys", [fold, pinyin_keys])
+def test_attack_long_texts_fill_no_memory(keys):
+    """Each is answered alike, and nothing of it is kept."""
+    first = keys("王" * 2_000)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            keys("王" * (1_000 + number))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 16
+    assert keys("王" * 2_000) == first

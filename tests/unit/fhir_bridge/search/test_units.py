@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import tracemalloc
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -163,3 +164,13 @@ def test_factors_are_those_of_the_other_package(code):
 def test_any_text_is_a_unit_or_not(code):
     found = canonical(code)
     assert found is None or found.factor > 0
+
+
+def test_attack_long_texts_that_are_no_units_fill_no_memory():
+    tracemalloc.start()
+    try:
+        assert all(canonical("m" * (10_000 + number)) is None for number in range(200))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 16
