@@ -44,7 +44,7 @@ def codes_above(system: str, code: str) -> frozenset[str] | None:
     if system in _ICD_10:
         return _beginnings(code)
     parents = _above().get(system)
-    return None if parents is None else _reached(code, parents)
+    return None if parents is None else reached(code, parents)
 
 
 def codes_below(system: str, code: str) -> frozenset[str] | None:
@@ -57,7 +57,7 @@ def codes_below(system: str, code: str) -> frozenset[str] | None:
     Returns:
         The codes; None for a system of which HL7 does not say. Those of ICD-10 are not listed, but `stem_below`.
     """
-    return _reached(code, _below(system)) if system in _above() else None
+    return reached(code, _below(system)) if system in _above() else None
 
 
 def stem_below(system: str, code: str) -> str | None:
@@ -74,8 +74,8 @@ def _beginnings(code: str) -> frozenset[str] | None:
     return frozenset({category, *(f"{category}.{rest[:end]}" for end in range(1, len(rest) + 1))})
 
 
-def _reached(code: str, steps: Mapping[str, list[str]]) -> frozenset[str]:
-    """Collect a code and whatever the steps lead to."""
+def reached(code: str, steps: Mapping[str, list[str]]) -> frozenset[str]:
+    """Collect a code and whatever steps from one code to others lead to, in a ring or not."""
     found: set[str] = set()
     waiting = [code]
     while waiting:

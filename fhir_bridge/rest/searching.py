@@ -21,6 +21,7 @@ from fhir_bridge.provenance import TYPE as PROVENANCE
 from fhir_bridge.rest import provenance
 from fhir_bridge.rest.ask import FORMS, Ask, Pairs, Reply, parse_pairs
 from fhir_bridge.rest.chained import into_contained
+from fhir_bridge.rest.code_systems import own_systems
 from fhir_bridge.rest.contained import Hit, with_contained
 from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.negotiate import media_type
@@ -166,7 +167,8 @@ def _answered(core: Core, ask: Ask, given: Pairs, asked: Asked) -> Reply:
     if cursor is not None:
         pairs = core.search.pairs_of(cursor, ask.who.client)
     pairs, sets = pinned(core, ask.who, pairs)
-    context = core.search.context(strict=ask.preference.is_strict, passed=_PASSED | asked.passed, sets=sets)
+    strict, passed = ask.preference.is_strict, _PASSED | asked.passed
+    context = core.search.context(strict=strict, passed=passed, sets=sets, systems=own_systems(core, ask.who))
     query = parse_query(pairs, ask.type, context)
     query.used = [pair for pair in query.used if pair[0] != PARAMETER]
     ask.trail.query = urlencode(query.used)

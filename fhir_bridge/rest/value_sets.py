@@ -14,17 +14,13 @@ from typing import Final
 from fhir_bridge.definitions.codes import CodeSet, listed_set
 from fhir_bridge.document import Number, Resource, objects_of, parse
 from fhir_bridge.rest.ask import Pairs
+from fhir_bridge.rest.canonicals import found_by
 from fhir_bridge.rest.core import Core
-from fhir_bridge.rest.read import version_of
 from fhir_bridge.search.budget import safe_name
 from fhir_bridge.search.conditions import MAX_SETS
-from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.terms import Sets, split
-from fhir_bridge.search.values import reference_key
 from fhir_bridge.smart.access import Access
-from fhir_bridge.smart.scopes import Action
-from medchain.errors import InputError, NotFoundError
-from medchain.store.versions import Found
+from medchain.errors import InputError
 
 MAX_BYTES: Final = 1 << 20
 """Most bytes of all value sets that are read for one search; more codes than fit into a search take more."""
@@ -61,7 +57,7 @@ def pinned(core: Core, access: Access, pairs: Pairs) -> tuple[Pairs, Sets]:
 
     def named(text: str) -> str:
         nonlocal left
-        found = None if listed_set(text) is not None else _found(core, access, text)
+        found = None if listed_set(text) is not None else found_by(core, access, _TYPE, text)
         if found is None:
             return text
         address = f"{_TYPE}/{found.stored.id}/_history/{found.stored.version}"
@@ -75,33 +71,6 @@ def pinned(core: Core, access: Access, pairs: Pairs) -> tuple[Pairs, Sets]:
 
     said = [(name, ",".join(map(named, values)) if name.endswith(_MODIFIERS) else values[0]) for name, values in asked]
     return said, lambda text: own[text] if text in own else listed_set(text)
-
-
-def _found(core: Core, access: Access, text: str) -> Found | None:
-    """Find a value set by its address here, or by its URL: of several, the one that was stored last."""
-    key, version = reference_key(text, core.search.index.setting.bases)
-    type_name, _, record_id = key.partition("/")
-    found = _at(core, record_id, version) if type_name == _TYPE else _of_url(core, access, text)
-    if found is None or not core.gate.shown(access, [found.stored], Action.SEARCH)[0]:
-        return None
-    return None if core.service.is_deleted(found.stored) else found
-
-
-def _at(core: Core, record_id: str, version: str) -> Found | None:
-    """Look one up by its id and version."""
-    try:
-        return core.reader.find(_TYPE, record_id, version_of(version) if version else None)
-    except NotFoundError:
-        return None
-
-
-def _of_url(core: Core, access: Access, text: str) -> Found | None:
-    """Look one up by its URL, and the business version behind a bar."""
-    url, _, version = text.partition("|")
-    asked = [("url", url), ("version", version), ("_sort", "-_lastUpdated"), ("_count", "1")]
-    query = parse_query(asked, _TYPE, core.search.context(strict=True))
-    page = core.search.search(query, within=core.gate.within(access))
-    return next(iter(core.reader.numbered(page.matches)), None) if url else None
 
 
 def codes_of(resource: Resource) -> CodeSet | None:

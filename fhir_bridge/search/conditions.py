@@ -21,7 +21,7 @@ from fhir_bridge.search.budget import ALTERNATIVE, CONDITION, Budget, safe_name
 from fhir_bridge.search.current import BY_STATUS, KEPT
 from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import Targets, targets_of
-from fhir_bridge.search.terms import NOWHERE, Modifier, Sets, read_term, split
+from fhir_bridge.search.terms import NOWHERE, Modifier, Sets, Systems, no_systems, own_system, read_term, split
 from fhir_bridge.search.tree import Chain, Condition, Criterion, Has, Listed
 from medchain.errors import InputError
 from medchain.store.finding import ANY_STATE
@@ -53,6 +53,7 @@ class Context:
         bases: base URLs of this server, without a slash at the end.
         generation: the state of the index of which the registry is; any where it has HL7's parameters alone.
         sets: value sets, for ``:in``; HL7's where nobody says others.
+        systems: code systems beside HL7's and ICD-10, for ``:above`` and ``:below``.
     """
 
     registry: Registry = parameters_of
@@ -62,6 +63,7 @@ class Context:
     bases: frozenset[str] = frozenset()
     generation: int = ANY_STATE
     sets: Sets = listed_set
+    systems: Systems = no_systems
 
 
 class UnknownParameterError(Exception):
@@ -82,6 +84,8 @@ class Conditions:
         self._context = context
         self._value = value
         self._budget = budget
+        self.said = value
+        """The value, with the versions of the code systems that it means."""
 
     def read(self, name: str, types: tuple[str, ...], links: int) -> Condition:
         """Read a condition on resources of some types."""
@@ -203,16 +207,23 @@ class Conditions:
         if len(pieces) > limit:
             raise InputError("search.too_many", parameter=code, limit=limit)
         self._budget.take(code, len(pieces))
+        if kind is ParameterType.TOKEN and modifier in (Modifier.ABOVE, Modifier.BELOW):
+            self.said = ",".join(self._pinned(piece, code, modifier) for piece in pieces)
         known = self._context
         definition = known.registry(types[0])[code]
         terms = [
-            read_term(piece, definition, modifier, targets, known.zone, known.bases, known.sets)
+            read_term(piece, definition, modifier, targets, known.zone, known.bases, known.sets, known.systems)
             for piece in pieces
             if piece
         ]
         different = tuple(dict.fromkeys(terms))
         self._budget.take_terms(code, different, modifier, len(types))
         return Criterion(code, kind, modifier, different)
+
+    def _pinned(self, text: str, code: str, modifier: Modifier) -> str:
+        """Name the version of the code system that a value means, if it is one of the node's own."""
+        own = own_system(text, code, modifier, self._context.systems)
+        return text if own is None else f"{own.address}|{split(text, '|', code)[-1]}"
 
     def _modifier(self, code: str, kind: ParameterType, text: str, types: tuple[str, ...]) -> tuple[Modifier, Targets]:
         """Read a modifier (§3.1.1.4.4); for a reference it may be a type. Returns it and the types that are meant."""

@@ -120,8 +120,11 @@ class _Reader:
             self._include(name, value)
         elif bare in self._results:
             self._result(name, bare, value)
-        elif not self._condition(name, value):
-            return
+        else:
+            understood = self._condition(name, value)
+            if understood is None:
+                return
+            value = understood
         self.query.used.append((name, value))
 
     def finish(self) -> None:
@@ -131,8 +134,8 @@ class _Reader:
         if self.query.count == 0:
             self.query.summary = Summary.COUNT
 
-    def _condition(self, name: str, value: str) -> bool:
-        """Read a condition; tell whether it was understood."""
+    def _condition(self, name: str, value: str) -> str | None:
+        """Read a condition; returns its value as it is meant on all pages, None where it was not understood."""
         maker = Conditions(self._context, value, self._budget)
         try:
             self.query.conditions.append(maker.read(name, self.query.types, MAX_LINKS))
@@ -140,8 +143,8 @@ class _Reader:
             if self._context.strict:
                 raise InputError("search.parameter", parameter=error.name, expected=error.alike) from error
             self.query.problems.append(Problem(error.name, error.alike))
-            return False
-        return True
+            return None
+        return maker.said
 
     def _result(self, name: str, bare: str, value: str) -> None:
         """Read a parameter that shapes the answer: without a modifier, and once, but for lists."""

@@ -23,7 +23,7 @@ from fhir_bridge.search.index import SearchIndex
 from fhir_bridge.search.judge import Judge
 from fhir_bridge.search.plan import Planner
 from fhir_bridge.search.query import MAX_PARAMETERS, parse_query
-from fhir_bridge.search.terms import Sets
+from fhir_bridge.search.terms import Sets, Systems, no_systems
 from fhir_bridge.search.tree import Chain, Condition, Contained, Has, Listed, Query, Summary, Total
 from medchain.errors import ConflictError, InputError
 from medchain.node.assembly import WebNode
@@ -117,7 +117,12 @@ class SearchService:
         return self._cursors
 
     def context(
-        self, *, strict: bool = False, passed: frozenset[str] = frozenset(), sets: Sets = listed_set
+        self,
+        *,
+        strict: bool = False,
+        passed: frozenset[str] = frozenset(),
+        sets: Sets = listed_set,
+        systems: Systems = no_systems,
     ) -> Context:
         """Make what a query is understood with (`query.parse_query`).
 
@@ -125,11 +130,12 @@ class SearchService:
             strict: whether unknown parameters are refused.
             passed: parameters that others understand.
             sets: value sets.
+            systems: code systems beside HL7's and ICD-10.
         """
         self._index.look()
         setting, (generation, registry) = self._index.setting, self._index.named
         passed |= Context().passed
-        return Context(registry, strict, passed, setting.zone, setting.bases, generation, sets)
+        return Context(registry, strict, passed, setting.zone, setting.bases, generation, sets, systems)
 
     def anew(self, ask: Callable[[], _Answer]) -> _Answer:
         """Ask something, and again where a parameter of the node's own that it names has become another meanwhile.

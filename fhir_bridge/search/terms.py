@@ -18,7 +18,8 @@ from typing import Final, TypeAlias
 from fhir_bridge.definitions.codes import CodeSet, listed_set
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameter
-from fhir_bridge.definitions.subsumption import codes_above, codes_below
+from fhir_bridge.definitions.subsumption import codes_above, codes_below, stem_below
+from fhir_bridge.search.hierarchy import Hierarchy
 from fhir_bridge.search.paths import Targets, targets_of
 from fhir_bridge.search.text import searched
 from fhir_bridge.search.values import canonical_key, reference_key
@@ -92,7 +93,7 @@ class OfTypeTerm:
 
 @dataclass(frozen=True, slots=True)
 class SetTerm:
-    """The codes of a value set (§3.1.1.4.10, ``:in``).
+    """The codes of a value set (§3.1.1.4.10, ``:in``), or those above or below a code of a system of the node's own.
 
     Attributes:
         codes: system → codes.
@@ -199,6 +200,15 @@ class CompositeTerm:
 Sets: TypeAlias = Callable[[str], CodeSet | None]
 """Gives the codes of a value set that is named as searches name it; None where nobody lists them here."""
 
+Systems: TypeAlias = Callable[[str], Hierarchy | None]
+"""Gives a code system of the node's own by how searches name it; None for one that is not here."""
+
+
+def no_systems(_name: str) -> Hierarchy | None:
+    """Know no code system beside those of `definitions.subsumption`."""
+    return None
+
+
 NOWHERE: Final = Targets((), urls=False)
 """Targets of what is no reference."""
 
@@ -259,6 +269,7 @@ def read_term(  # noqa: PLR0911  # one for each type; what a value is read with
     zone: tzinfo,
     bases: frozenset[str],
     sets: Sets = listed_set,
+    systems: Systems = no_systems,
 ) -> Term:
     """Read one value.
 
@@ -270,6 +281,7 @@ def read_term(  # noqa: PLR0911  # one for each type; what a value is read with
         zone: of dates without one.
         bases: base URLs of this server.
         sets: value sets.
+        systems: code systems.
 
     Raises:
         InputError: ``search.value``, ``search.escape``; ``search.unsupported`` for a value set that nobody lists here.
@@ -277,7 +289,7 @@ def read_term(  # noqa: PLR0911  # one for each type; what a value is read with
     code = definition.code
     match definition.type:
         case ParameterType.TOKEN:
-            return _token(text, code, modifier, sets)
+            return _token(text, code, modifier, sets, systems)
         case ParameterType.STRING:
             return _string(text, code, modifier)
         case ParameterType.DATE:
@@ -301,7 +313,25 @@ def related(system: str, code: str, modifier: Modifier) -> frozenset[str] | None
     return (codes_below if modifier is Modifier.BELOW else codes_above)(system, code)
 
 
-def _token(text: str, code: str, modifier: Modifier, sets: Sets) -> Term:
+def own_system(text: str, code: str, modifier: Modifier, systems: Systems) -> Hierarchy | None:
+    """Tell whether a value of ``:above`` or ``:below`` is of a code system of the node's own, and of which.
+
+    Args:
+        text: the value, escapes still there.
+        code: of the parameter, for the error.
+        modifier: one of the two.
+        systems: code systems.
+
+    Raises:
+        InputError: ``search.value``, ``search.escape``.
+    """
+    term = _coded(text, code)
+    if not term.system or not term.code or stem_below(term.system, term.code) is not None:
+        return None
+    return systems(term.system) if related(term.system, term.code, modifier) is None else None
+
+
+def _token(text: str, code: str, modifier: Modifier, sets: Sets, systems: Systems) -> Term:
     """Read a token, or what its modifier makes of it."""
     match modifier:
         case Modifier.TEXT:
@@ -313,6 +343,9 @@ def _token(text: str, code: str, modifier: Modifier, sets: Sets) -> Term:
             if len(parts) != 3 or "" in parts:  # noqa: PLR2004 # year to second  # all three must be there (§3.1.1.4.10)
                 raise InputError("search.value", parameter=code, expected="system|code|value")
             return OfTypeTerm(*parts)
+        case Modifier.ABOVE | Modifier.BELOW if own := own_system(text, code, modifier, systems):
+            place = _coded(text, code).code or ""
+            return SetTerm(((own.url, tuple(sorted((own.below if modifier is Modifier.BELOW else own.above)(place)))),))
         case _:
             return _coded(text, code)
 

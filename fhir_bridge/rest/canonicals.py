@@ -1,0 +1,53 @@
+"""Records that a search names by a canonical URL or their address: value sets and code systems of the node's own.
+
+Keeps true: one that the caller may not see looks as if it were not there. Trusts the gate.
+Source: FHIR R4 references.html (canonical URLs), §3.1.1.4.10.
+"""
+
+from __future__ import annotations
+
+from fhir_bridge.rest.core import Core
+from fhir_bridge.rest.read import version_of
+from fhir_bridge.search.query import parse_query
+from fhir_bridge.search.values import reference_key
+from fhir_bridge.smart.access import Access
+from fhir_bridge.smart.scopes import Action
+from medchain.errors import NotFoundError
+from medchain.store.versions import Found
+
+
+def found_by(core: Core, access: Access, type_name: str, text: str) -> Found | None:
+    """Find a record by its address here, or by its URL: of several, the one that was stored last.
+
+    Args:
+        core: of the server.
+        access: who searches.
+        type_name: a type that has URLs.
+        text: ``Type/id``, also of a version, or a URL, also with a business version behind a bar.
+
+    Returns:
+        The version; None where there is none, or the caller may not see it.
+    """
+    key, version = reference_key(text, core.search.index.setting.bases)
+    named, _, record_id = key.partition("/")
+    found = _at(core, named, record_id, version) if named == type_name else _of_url(core, access, type_name, text)
+    if found is None or not core.gate.shown(access, [found.stored], Action.SEARCH)[0]:
+        return None
+    return None if core.service.is_deleted(found.stored) else found
+
+
+def _at(core: Core, type_name: str, record_id: str, version: str) -> Found | None:
+    """Look one up by its id and version."""
+    try:
+        return core.reader.find(type_name, record_id, version_of(version) if version else None)
+    except NotFoundError:
+        return None
+
+
+def _of_url(core: Core, access: Access, type_name: str, text: str) -> Found | None:
+    """Look one up by its URL, and the business version behind a bar."""
+    url, _, version = text.partition("|")
+    asked = [("url", url), ("version", version), ("_sort", "-_lastUpdated"), ("_count", "1")]
+    query = parse_query(asked, type_name, core.search.context(strict=True))
+    page = core.search.search(query, within=core.gate.within(access))
+    return next(iter(core.reader.numbered(page.matches)), None) if url else None
