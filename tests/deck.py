@@ -40,6 +40,9 @@ from tests.evidence import OF_INVOICE, OF_MEMBER, Paper, Scene, day, instant
 from tests.evidence_ledger import ISSUER_OF_OTHER, Ledger, invoicing, ledger_in
 from tests.unit.medchain.ledger.world import ANXIN, RENHE, TAIPING, TONGJI, seed, vrf_key
 
+NEWCOMER: Final = "newcomer-hospital"
+"""A hospital that is no founder."""
+
 CASES: Final[dict[str, Callable[[Ledger], Made]]] = {}
 """Name → makes it on a ledger."""
 
@@ -303,6 +306,97 @@ def record_that_names_no_event(ledger: Ledger) -> Made:
 def mandate_of_the_law(ledger: Ledger) -> Made:
     s = scene(ledger).stay().register().claimed()
     return made(s.mandated().given(), green={"consent.mandate"})
+
+
+# Several hospitals.
+
+
+def beside(s: Scene, hospital: str, days: int = 20) -> Scene:
+    """Have a claim be about a stay at another hospital as well, days before; its bill is not claimed."""
+    other = Scene(s.ledger, f"{s.number}2", hospital=hospital)
+    other.began, other.ended = s.began - days * DAY_S, s.ended - days * DAY_S
+    other.stay()
+    other.papers = [one for one in other.papers if one.role is not As.INVOICE]
+    s.beside.append(other.register())
+    return other
+
+
+@case
+def two_hospitals(ledger: Ledger) -> Made:
+    """Each states what it states of the days of its own stay."""
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    s.claimed().permitted().given()
+    other.permitted().requested().accessed().disclosed()
+    green = {"source.registered", "complete.counts", "complete.total", "consent.in_force", "flags.none"}
+    return made(s, green=green | {"coverage.covered", "unclaimed.absent", "unaltered.same"})
+
+
+@case
+def two_hospitals_of_which_one_discloses_nothing(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    s.claimed().permitted().given()
+    other.permitted()
+    return made(s, red={"source.missing"})
+
+
+@case
+def two_hospitals_of_which_one_has_no_consent(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    s.claimed().permitted().given()
+    other.permitted(digest=seed("another claim")).requested().accessed().disclosed()
+    return made(s, red={"consent.other_claim"})
+
+
+@case
+def two_hospitals_of_which_one_states_the_days_of_the_other(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    s.claimed().permitted().given()
+    other.permitted().requested().accessed()
+    other.facts = [Fact("overlapping_stays", {"end": day(s.ended), "start": day(s.began)}, 0)]
+    other.disclosed()
+    return made(s, amber={"flags.unknown"})
+
+
+@case
+def two_hospitals_of_which_one_signs_for_the_other(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    s.claimed().permitted().given()
+    other.permitted().requested().accessed().disclosed(pen=RENHE)
+    return made(s, _unjudged(s), refused="evidence.signature")
+
+
+_WITHOUT_INVOICE = {"complete.no_invoice", "unclaimed.no_copy"}
+
+
+def _newcomer(ledger: Ledger, days: int) -> Scene:
+    """Have a hospital join, and a claim be about a stay there, that ended days after it joined."""
+    ledger.block(ledger.author.anchor(), at=ledger.now + 30 * DAY_S)
+    ledger.join(NEWCOMER)
+    s = Scene(ledger, "1774778513", hospital=NEWCOMER)
+    joined = ledger.now - ledger.now % DAY_S
+    s.ended = joined + days * DAY_S
+    s.began = s.ended - 6 * DAY_S
+    ledger.block(ledger.author.anchor(), at=joined + 10 * DAY_S)
+    s.stay()
+    s.papers = [one for one in s.papers if one.role is not As.INVOICE]
+    return s.register().claimed().permitted().requested().accessed().disclosed()
+
+
+@alone
+def member_that_joined_later(ledger: Ledger) -> Made:
+    """Its own first version, not the beginning of the ledger, says what was before it joined."""
+    return made(_newcomer(ledger, 8), green={"source.registered", "flags.none"}, amber=_WITHOUT_INVOICE)
+
+
+@alone
+def stay_before_the_member_joined_later(ledger: Ledger) -> Made:
+    s = _newcomer(ledger, -40)
+    return made(s, green={"source.before_joining", "coverage.covered"}, amber=_WITHOUT_INVOICE)
 
 
 # Source.
@@ -1299,10 +1393,14 @@ def _asked(name: str, **changes: object) -> None:
 
 def _unjudged(s: Scene) -> dict[str, bytes]:
     """Make the files of a bundle that no exporter makes, since what is signed in it does not hold."""
-    signed, s.signed = s.signed, None
+    evidence, scenes = s.evidence().encode(), [s, *s.beside]
+    signed = [one.signed for one in scenes]
+    for one in scenes:
+        one.signed = None
     files = s.bundle()
-    s.signed = signed
-    return files | {"evidence.json": s.evidence().encode()}
+    for one, kept in zip(scenes, signed, strict=True):
+        one.signed = kept
+    return files | {"evidence.json": evidence}
 
 
 _asked("request_that_another_signed", pen=TAIPING)

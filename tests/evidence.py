@@ -73,12 +73,14 @@ class Paper:
         opened: pointers of the fields that are shown; none for a type whose fields are not committed to.
         versions: those that were registered: content, salt, commitment.
         told: what the hospital says of each.
+        hospital: whose it is.
     """
 
     role: As
     content: dict[str, Json]
     event: Period
     opened: tuple[str, ...] = ()
+    hospital: str = RENHE
     object_id: bytes = b""
     salts: list[bytes] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Paper:
 
     @property
     def key(self) -> bytes:
-        return map_key("record", RENHE, self.object_id)
+        return map_key("record", self.hospital, self.object_id)
 
     def commitment(self, version: int) -> bytes:
         salt, content = self.salts[version - 1], self.contents[version - 1]
@@ -130,9 +132,10 @@ def day(seconds: int) -> str:
 
 @dataclass
 class Scene:
-    """One claim of Anxin's about a stay at Renhe.
+    """One claim of Anxin's about a stay at Renhe, or at another hospital.
 
-    A scene that does all its steps in their order is a genuine one: `genuine`.
+    A scene that does all its steps in their order is a genuine one: `genuine`. Of a claim about stays at several
+    hospitals each has a scene of its own, and the first has the others ``beside`` it.
     """
 
     ledger: Ledger
@@ -154,6 +157,8 @@ class Scene:
     facts: list[Fact] = field(default_factory=list)
     policy: InsurancePolicy | None = None
     held: tuple[Held, ...] = ()
+    hospital: str = RENHE
+    beside: list[Scene] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Say when the stay was: it ended the day before."""
@@ -205,10 +210,11 @@ class Scene:
         }
         for role, kind, content, (start, end) in written:
             body = {"resourceType": kind, "id": f"{kind[:1].lower()}{self.number}", **content, "note": "nobody else's"}
-            self.papers.append(Paper(role, body, Period(start, end), opened[kind]))
+            self.papers.append(Paper(role, body, Period(start, end), opened[kind], self.hospital))
         for place in range(1 + more):
             body = {"resourceType": "Observation", "id": f"o{self.number}-{place}", "value": 5}
-            self.papers.append(Paper(As.CITED, body, Period(middle + place, middle + place)))
+            event = Period(middle + place, middle + place)
+            self.papers.append(Paper(As.CITED, body, event, hospital=self.hospital))
         return self
 
     def paper(self, kind: str) -> Paper:
@@ -224,7 +230,7 @@ class Scene:
             self._write(paper, entered)
             rows.append(ObjectRow(paper.object_id, len(paper.contents), paper.commitment(len(paper.contents))))
         change = Change("record", "active", tuple(sorted(rows)))
-        self.ledger.block(sign(self.ledger.author.transaction(RENHE, change, until=None)), at=at)
+        self.ledger.block(sign(self.ledger.author.transaction(self.hospital, change, until=None)), at=at)
         return self
 
     def _write(self, paper: Paper, entered: int | None, changed: Sequence[str] = ()) -> None:
@@ -242,18 +248,19 @@ class Scene:
         self._write(paper, self.now, [f"/{name}" for name in changes])
         row = ObjectRow(paper.object_id, len(paper.contents), paper.commitment(len(paper.contents)))
         change = Change("record", status, (row,))
-        self.ledger.block(sign(self.ledger.author.transaction(RENHE, change, until=None)), at=at)
+        self.ledger.block(sign(self.ledger.author.transaction(self.hospital, change, until=None)), at=at)
         return self
 
     # The insurer and the patient.
 
     def claimed(self, created: int | None = None, **changes: Json) -> Scene:
         """Have the insurer hold a claim that cites all that is registered."""
+        papers = [*self.papers, *(p for one in self.beside for p in one.papers)]
         named = {
-            one: [p for p in self.papers if p.content["resourceType"] == one]
+            one: [p for p in papers if p.content["resourceType"] == one]
             for one in ("Encounter", "Condition", "Procedure", "DiagnosticReport", "Invoice", "Observation")
         }
-        url = {p.reference: {"reference": f"{OF_MEMBER}/{p.reference}"} for p in self.papers}
+        url = {p.reference: {"reference": f"https://{p.hospital}.example/fhir/{p.reference}"} for p in papers}
         info = [*named["DiagnosticReport"], *named["Observation"], *named["Invoice"]]
         net = {"currency": "CNY", "value": self.total / 100}
         self.claim = {
@@ -269,6 +276,8 @@ class Scene:
             **changes,
         }
         self.content = json.dumps(self.claim, separators=(",", ":")).encode()
+        for one in self.beside:
+            one.content = self.content
         self.policy = InsurancePolicy(day(self.began - 400 * DAY_S), None, 30)
         return self
 
@@ -284,7 +293,7 @@ class Scene:
         made = Consent(
             subject=seed("subject"),
             acting_for=None,
-            custodians=(RENHE,),
+            custodians=(self.hospital,),
             recipient=ANXIN,
             purpose="HPAYMT",
             resource_types=one.resource_types,
@@ -310,7 +319,7 @@ class Scene:
         types = tuple(sorted({one.content["resourceType"] for one in self.papers}))
         made = Mandate(
             basis=Basis("statute", "the court", "2026/1", "bills"),
-            custodian=RENHE,
+            custodian=self.hospital,
             patient="p1",
             recipient=ANXIN,
             purpose="HPAYMT",
@@ -330,7 +339,7 @@ class Scene:
         consent, fresh = self.consent, self.ledger.fresh
         made = Grant(
             consent=self.consent_key,
-            custodian=RENHE,
+            custodian=self.hospital,
             recipient=ANXIN,
             purpose="HPAYMT",
             resource_types=consent.resource_types,
@@ -347,7 +356,7 @@ class Scene:
         return tuple(sorted(Ref(key, self.ledger.record(key).version) for key in keys))
 
     def _put(self, kind: str, body: Body, object_id: bytes, **terms: object) -> StateRecord:
-        record = self.ledger.put(kind, body.body_hash, object_id, **terms)
+        record = self.ledger.put(kind, body.body_hash, object_id, **({"creator": self.hospital} | terms))
         self.bodies[record.key, record.version] = body
         return record
 
@@ -355,7 +364,7 @@ class Scene:
         """Have the insurer ask the hospital."""
         request = ReleaseRequest(
             ledger=self.ledger.author.genesis.ledger,
-            custodian=RENHE,
+            custodian=self.hospital,
             recipient=ANXIN,
             resource_types=self.consent.resource_types,
             after=0,
@@ -380,10 +389,10 @@ class Scene:
         row = Access(request.hash, len(self.papers), fresh(32), fresh(32), "HPAYMT", request.time)
         content = Accesses(self.grant_key, (self.consent_key,), (row,)).to_content()
         body = build_body("access", content, {"requests": [self.request.to_json()]}, fresh)
-        self._put("access", body, access_id(self.grant_key, RENHE), refs=on or self.permission())
+        self._put("access", body, access_id(self.grant_key, self.hospital), refs=on or self.permission())
         return self
 
-    def disclosed(self, pen: str = RENHE, **changes: object) -> Scene:
+    def disclosed(self, pen: str | None = None, **changes: object) -> Scene:
         """Have the hospital say and sign what it discloses."""
         encounter = self.paper("Encounter").reference
         counts = {}
@@ -405,7 +414,7 @@ class Scene:
             decision={"rule": "one-claim"},
             facts=tuple(sorted(facts, key=lambda one: one.order)),
             grant=self.grant_key,
-            hospital=RENHE,
+            hospital=self.hospital,
             insurer=ANXIN,
             ledger=self.ledger.author.genesis.ledger,
             records=tuple(sorted((one.row() for one in self.papers), key=lambda one: one.reference)),
@@ -413,7 +422,7 @@ class Scene:
             time=self.request.request.time,
         )
         self.said = replace(made, **changes)
-        self.signed = sign_disclosure(Es384Signer(seed(pen, "authentication", 1)), self.said)
+        self.signed = sign_disclosure(Es384Signer(seed(pen or self.hospital, "authentication", 1)), self.said)
         return self
 
     def window(self, time: int | None = None) -> dict[str, int]:
@@ -522,13 +531,13 @@ class Scene:
         """List what a complete bundle proves."""
         items = [self._record(paper) for paper in self.papers if paper.object_id]
         if self.request is not None:
-            access = access_key(self.grant_key, RENHE)
+            access = access_key(self.grant_key, self.hospital)
             if self.ledger.author.record(access) is not None:
                 items += [self._body(self.grant_key, 1), self._body(self.consent_key, 1), self._body(access)]
         if isinstance(self.question.answer, Known):
             versions = [number for key, number in self.bodies if key == self.claim_key]
             items.append(self._body(self.claim_key, max(versions) if versions else None))
-        return items
+        return items + [item for one in self.beside for item in one.wanted()]
 
     def _record(self, paper: Paper) -> WantedItem:
         """Prove the version that stood when the claim was made, of those that the hospital tells of."""
@@ -546,6 +555,7 @@ class Scene:
 
     def evidence(self, **changes: object) -> Evidence:
         """Put together what the insurer gathered."""
+        signed = [one.signed for one in (self, *self.beside) if one.signed is not None]
         made = Evidence(
             ledger=self.ledger.author.genesis.ledger,
             insurer=ANXIN,
@@ -553,7 +563,7 @@ class Scene:
             held=self.held,
             policy=self.policy,
             row=self.row,
-            disclosures=() if self.signed is None else (self.signed,),
+            disclosures=tuple(sorted(signed, key=lambda one: one.disclosure.hospital)),
             question=self.question,
         )
         return replace(made, **changes)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from medchain.encoding import base64_text
 from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import organisation_content, protocol_content, quorum_floor
@@ -115,6 +116,18 @@ class Ledger:
     def stop(self, key: bytes, preimage: bytes, at: int | None = None) -> int:
         """Have an object stopped by who knows how."""
         return self.block(sign(self.author.stop(RENHE, key, preimage)), at=at)
+
+    def join(self, org_id: str) -> None:
+        """Have the members agree that a hospital joins."""
+        member, ledger = world.organisation(org_id, "hospital"), self.author.genesis.ledger
+        proofs = {one.id: base64_text(world.prove(ledger, one)) for one in member.keys}
+        content = organisation_content(member, proofs)
+        voters = [one for one in ROLES if one != COMMISSION]
+        payload = self.author.public(COMMISSION, ("organisation", content), signers=voters, until=None)
+        self.now += 1
+        replica = self.author.replica
+        block = block_of(replica, sign(payload), time=self.now)
+        replica.put_note(cosigned(block.checkpoint, *ROLES, time=self.now))
 
     def stand(self, org_id: str, status: str) -> None:
         """Have the members agree that one is suspended, or active again."""

@@ -19,6 +19,7 @@ from medchain.ledger.askers import Listing, asked_by, organisation_key, write_as
 from medchain.ledger.bundle import Verdict, answer_document
 from medchain.ledger.collection import items_of, judge_items, write_items
 from medchain.ledger.disclosures import write_disclosures
+from medchain.ledger.evidence.claim_reading import read_claim
 from medchain.ledger.evidence.document import EVIDENCE_FILE, parse_evidence
 from medchain.ledger.evidence.judge import judge_claim
 from medchain.ledger.evidence.verdict import VERDICT_FILE
@@ -236,7 +237,7 @@ def export_claim(
     Args:
         replica: the ledger.
         wanted: records, permissions, accesses and claims, of different objects, 1 to `MAX_ITEMS`.
-        evidence: ``evidence.json``; the members that it names are listed in the bundle.
+        evidence: ``evidence.json``; the members that it names, or whose records its claim cites, are listed.
         old_checkpoint: as for `export_object`.
 
     Returns:
@@ -251,6 +252,7 @@ def export_claim(
     final, read = _final(replica), parse_evidence(evidence)
     asked = read.question.hospital
     named = {read.insurer, *(one.disclosure.hospital for one in read.disclosures), *([asked] if asked else [])}
+    named |= _cited_members(replica, final, read.content)
     state = replica.prove_state(final.size)
     files = _entry(replica, state, state, _claim("claim", replica, state, None), final)
     files |= dict(write_items([_item(replica, final, one, dated=True) for one in wanted]))
@@ -259,6 +261,18 @@ def export_claim(
     items = judge_items(items_of(files), leaf.map_root, tree)
     verdict = judge_claim(evidence, files[MEMBERS_FILE], items, leaf, tree)
     return files | {VERDICT_FILE: verdict.encode()} | _growth(replica, final, old_checkpoint)
+
+
+def _cited_members(replica: Replica, final: StoredCheckpoint, content: bytes) -> set[str]:
+    """Name the members whose records a claim cites: of one that discloses nothing they are missing, not nobody's."""
+    members = replica.store.members_at(replica.store.block_of_size(final.size).height)
+    claim = read_claim(content)
+    addresses = {one.address for one in claim.cited if one.base}
+    return {
+        org_id
+        for org_id, one in members.organisations.items()
+        if org_id == claim.provider or not addresses.isdisjoint((one.url, *one.origins))
+    }
 
 
 def _check_wanted(wanted: Sequence[WantedItem]) -> None:

@@ -8,7 +8,6 @@ Source: `docs/spec/claim-verdict.md` 4.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -29,7 +28,6 @@ from medchain.ledger.object import MAX_BODY_BYTES, Body, StateRecord
 from medchain.ledger.request import ReleaseRequest, access_key
 from medchain.ledger.signed_request import SignedRequest
 
-_ADDRESS: Final = re.compile(r"https?://[^/]+")
 _MAX_SHOWN_BYTES: Final = 2 * MAX_BODY_BYTES
 
 
@@ -202,9 +200,7 @@ class Checked:
     def hospital_of(self, cited: Cited) -> str | None:
         """Tell of which member a record is that the claim names; None where it is of none that is listed."""
         if cited.base:
-            found = _ADDRESS.match(cited.base)
-            address = "" if found is None else found[0]
-            return next((name for name, one in sorted(self.members.items()) if address in one.addresses), None)
+            return next((name for name, one in sorted(self.members.items()) if cited.address in one.addresses), None)
         if self.claim.provider in self.members:
             return self.claim.provider
         return self.given[0].hospital if len(self.given) == 1 else None

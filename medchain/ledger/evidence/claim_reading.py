@@ -33,6 +33,7 @@ _CITED: Final = re.compile(
     r"|/procedure/[0-9]+/procedureReference/reference|/item/[0-9]+/encounter/[0-9]+/reference"
     r"|/(?:originalPrescription|prescription|referral)/reference"
 )
+_ADDRESS: Final = re.compile(r"https?://[^/]+")
 _REFERENCE: Final = re.compile(r"(?:(.+)/)?([A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
 _ITEM: Final = re.compile(r"/item/([0-9]+)/(.+)")
 _SERVICE: Final = re.compile(r"/item/[0-9]+/(servicedDate|servicedPeriod/start|servicedPeriod/end)")
@@ -51,6 +52,12 @@ class Cited(NamedTuple):
 
     base: str
     reference: str
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port of the server; empty where it names none."""
+        found = _ADDRESS.match(self.base)
+        return "" if found is None else found[0]
 
 
 @dataclass(frozen=True, slots=True)
