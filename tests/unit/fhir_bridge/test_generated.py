@@ -40,8 +40,8 @@ JSON = {"Accept": "application/fhir+json"}
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """One node for Consents, for which AuditEvents are kept back (`docs/spec/consent.md` C14), and one for all else."""
-    folder = tmp_path_factory.mktemp("generated")
-    with contextmanager(opened)(folder / "consents") as consents, contextmanager(opened)(folder / "others") as others:
+    folders = tmp_path_factory.mktemp("consents"), tmp_path_factory.mktemp("others")
+    with contextmanager(opened)(folders[0]) as consents, contextmanager(opened)(folders[1]) as others:
         yield {True: consents, False: others}
 
 
