@@ -39,7 +39,7 @@ from fhir_bridge.validation.repeats import Repeats
 from fhir_bridge.whose import named_patient
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError
 from medchain.ledger.kinds.record import DELETED
-from medchain.node.records import NewRecord
+from medchain.node.records import NewRecord, Parsed
 
 MAX_ENTRIES: Final = 20_000
 """Most entries of one Bundle."""
@@ -425,11 +425,11 @@ def make_record(  # what a record is made of
     """
     # Written once, whether to be judged or to be stored.
     content = cache(lambda: write(resource))
+    parsed = None if forgets else Parsed(resource)
     resources.check(resource, type_name, mode, content=content, repeats=repeats)
     if type_name == bundled.TYPE:
         # No record of the patient's, and gone with it.
-        document = None if forgets else resource
-        return NewRecord(type_name, record_id, content(), "", version, document=document, goes_with=whose())
+        return NewRecord(type_name, record_id, content(), "", version, document=parsed, goes_with=whose())
     # Who is named as the one that it is about, by whatever, goes before all to whom it refers.
     named = subject_of(type_name, record_id, resource) or whose()
     patient = named or patient_of(type_name, record_id, resource)
@@ -437,7 +437,7 @@ def make_record(  # what a record is made of
         shell, data = binary.unpacked(resource)
         head = write(shell.resource)
         return NewRecord(type_name, record_id, data, patient, version, content_type=shell.content_type, head=head)
-    return NewRecord(type_name, record_id, content(), patient, version, document=None if forgets else resource)
+    return NewRecord(type_name, record_id, content(), patient, version, document=parsed)
 
 
 def _all_of(refused: Sequence[Refused]) -> MedchainError:

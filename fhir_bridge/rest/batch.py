@@ -239,13 +239,16 @@ def _transaction(core: Core, ask: Ask, given: Document, attempt: Attempt) -> Don
     rights.check_rights(core, ask.who, zip(plan.records, methods, strict=True))
     _check_attachments(core, ask.who, plan)
     _check_targets(core, ask, plan)
+    reading = {index: given.rows[index] for index, (method, _) in enumerate(requests) if method in READING}
+    if isinstance(given.rows, list):
+        # Ten times the text, of which nothing is needed while it is sealed and stored.
+        given.rows.clear()
     stored = core.service.create_many(rights.owned(core, plan.records), known=resolver.known) if plan.records else []
     numbers = list(dict.fromkeys((*kept, *(row.seq for row in stored), *_met(core, plan))))
     others: dict[int, bytes] = {}
     answers = _Answers(numbers)
-    for index, (method, _) in enumerate(requests):
-        if method in READING:
-            others[index] = _answered(core, ask, given.rows[index], attempt, answers)
+    for index, row in reading.items():
+        others[index] = _answered(core, ask, row, attempt, answers)
     returned = ask.preference.returned
     told = partial(_told, ask.language) if returned is Returned.OUTCOME else None
     body = plans.response(plan, now, others, whole=returned is Returned.REPRESENTATION, told=told)

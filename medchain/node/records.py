@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -89,6 +89,20 @@ _SIZE_BYTES: Final = 8
 _HEAD_PURPOSE: Final = "record-head"
 
 
+class Parsed:
+    """A document that is at hand parsed, until it has been used: it is ten times as large as its text.
+
+    Attributes:
+        tree: the document, a number as something whose `text` is as it was written; None once it has been used.
+    """
+
+    __slots__ = ("tree",)
+
+    def __init__(self, tree: Mapping[str, Any]) -> None:  # Any: whatever JSON has
+        """Hold a document; the argument is the attribute."""
+        self.tree: Mapping[str, Any] | None = tree  # Any: as above
+
+
 @dataclass(frozen=True, slots=True)
 class NewRecord:
     """A record version to store.
@@ -104,8 +118,8 @@ class NewRecord:
         head: what is told of a content that is no FHIR JSON beside it; empty for FHIR JSON.
         token: the patient's keyed token where only that is known, as for a deletion; empty to make it of `patient`.
         parts: of a segment, what its content consists of: the commitment covers them one by one.
-        document: the content of FHIR JSON where it is at hand parsed, a number as something whose `text` is as it was
-            written; it is not parsed again then. None where it is not.
+        document: the content of FHIR JSON where it is at hand parsed; it is not parsed again then, and let go of as
+            soon as the version is sealed. None where it is not.
         object_id: of its object on the ledger, where it is not a random one; empty for that.
         goes_with: local id of the patient with whose keys it goes though it is not that patient's record, of a type
             in `medchain.store.placing.BESIDE`; empty where it goes with whose record it is.
@@ -121,9 +135,14 @@ class NewRecord:
     head: bytes = b""
     token: str = ""
     parts: Sequence[bytes] = ()
-    document: Mapping[str, Any] | None = None  # Any: whatever JSON has
+    document: Parsed | None = field(default=None, compare=False)
     object_id: bytes = b""
     goes_with: str = ""
+
+    @property
+    def tree(self) -> Mapping[str, Any] | None:  # Any: whatever JSON has
+        """The content of FHIR JSON as it is at hand parsed, None where it is not any more."""
+        return None if self.document is None else self.document.tree
 
 
 class RowMaker(Protocol):
@@ -138,7 +157,7 @@ class RowMaker(Protocol):
 
         Args:
             type_name: FHIR resource type.
-            resource: parsed (`NewRecord.document`).
+            resource: parsed (`Parsed`).
         """
         ...
 
@@ -770,13 +789,13 @@ class RecordService:
                     current = {one.keeper: self._drawn(one.keeper, 1) for one in records}
                 else:
                     current = {keeper: self._current(keeper) for keeper in {one.keeper for one in records}}
-                rows = self._sealed(records, current, writing)
+                rows, found = self._sealed(records, current, writing)
                 try:
                     numbers = yield from self._store.putting_versions(
                         rows,
                         deadline=deadline,
                         payloads=payloads,
-                        index=[self._rows_of(one.record) for one in records],
+                        index=found,
                         unit=unit,
                         epochs=[one.epoch for one in current.values() if one.is_new],
                         known=known,
@@ -803,8 +822,8 @@ class RecordService:
             return None
         if self._index is None:
             return IndexRows(None)
-        if record.document is not None:
-            return self._index.rows(record.type, record.document)
+        if record.tree is not None:
+            return self._index.rows(record.type, record.tree)
         document = record.content if record.content_type == FHIR_JSON else record.head
         return self._index.rows_of(record.type, document)
 
@@ -842,20 +861,19 @@ class RecordService:
 
     def _sealed(
         self, records: Sequence[_Given], current: Mapping[str, _Current], writing: ExitStack
-    ) -> list[RecordVersion]:
-        """Seal records under their keepers' keys."""
+    ) -> tuple[list[RecordVersion], list[IndexRows | None]]:
+        """Seal records under their keepers' keys, and say what each is found by; what was parsed goes with each."""
         now = self._clock()
         objects: dict[tuple[str, str], bytes] = {}
-        return [
-            self._seal(
-                one,
-                one.record.object_id or self._object_id(one.record.type, one.record.id, one.record.version, objects),
-                current[one.keeper],
-                now,
-                writing,
-            )
-            for one in records
-        ]
+        rows, found = list[RecordVersion](), list[IndexRows | None]()
+        for given in records:
+            record = given.record
+            object_id = record.object_id or self._object_id(record.type, record.id, record.version, objects)
+            rows.append(self._seal(given, object_id, current[given.keeper], now, writing))
+            found.append(self._rows_of(record))
+            if record.document is not None:
+                record.document.tree = None
+        return rows, found
 
     def _seal(  # what one version is made of
         self,
@@ -901,10 +919,10 @@ class RecordService:
             return parts_root(salt, record.parts)
         if record.content_type != FHIR_JSON:
             return NO_FIELDS
-        if record.document is None:
+        if record.tree is None:
             return self._field_root(record.type, salt, record.content)
         has_fields = record.type in self._field_root_types
-        return root_of_fields(salt, document_fields(record.document, _spelled)) if has_fields else NO_FIELDS
+        return root_of_fields(salt, document_fields(record.tree, _spelled)) if has_fields else NO_FIELDS
 
     def _object_id(self, type_name: str, record_id: str, version: int, given: dict[tuple[str, str], bytes]) -> bytes:
         """Return the object id that all versions of a record share, a random one for a new record."""
@@ -944,7 +962,7 @@ def _begins_patient(records: Sequence[_Given]) -> bool:
     return len(records) == 1 and (records[0].record.type, records[0].record.version) == ("Patient", 1)
 
 
-def _spelled(number: Any) -> str:  # noqa: ANN401  # `NewRecord.document` says what there is
+def _spelled(number: Any) -> str:  # noqa: ANN401  # `Parsed` says what there is
     """Return a number as it was written."""
     return str(number.text)
 

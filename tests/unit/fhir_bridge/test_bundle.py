@@ -776,9 +776,9 @@ def test_what_a_record_is_found_by_and_committed_to_is_the_same_from_its_content
         if not is_storable(name) or name == "Binary":
             continue
         record = make_record(name, "x1", 1, with_identity(resource, "x1", 1, server.time[0]), Mode.LENIENT)
-        assert record.document is not None
-        assert index.rows(name, record.document) == index.rows_of(name, record.content), content[:80]
-        fields = document_fields(record.document, lambda number: number.text)
+        assert record.tree is not None
+        assert index.rows(name, record.tree) == index.rows_of(name, record.content), content[:80]
+        fields = document_fields(record.tree, lambda number: number.text)
         assert root_of_fields(salt, fields) == record_field_root(salt, record.content), content[:80]
 
 
@@ -786,8 +786,8 @@ def test_records_of_a_large_bundle_do_not_hold_what_was_parsed(server):
     resolver = Resolver(server.core.search, server.store, identifier_key(b"k" * 32))
     bundle = parse_bundle(json.dumps(transaction(PATIENT, DOCTOR)).encode())
     kept = Document(bundle.resource, list(bundle.rows))
-    assert [record.document for record in collect(bundle, resolver, server.time[0]).records] == [None, None]
-    assert None not in [record.document for record in collect(kept, resolver, server.time[0]).records]
+    assert [record.tree for record in collect(bundle, resolver, server.time[0]).records] == [None, None]
+    assert None not in [record.tree for record in collect(kept, resolver, server.time[0]).records]
 
 
 def test_a_bundle_goes_as_soon_as_nobody_holds_it(server):

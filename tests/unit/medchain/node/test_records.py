@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from threading import Thread
 
+import orjson
 import pytest
 from sqlalchemy import text
 
 from medchain.crypto.commitment import NO_FIELDS, record_commitment, record_field_root
 from medchain.errors import ConflictError, InputError, NotFoundError, VerificationError
-from medchain.node.records import NewRecord, RecordService
+from medchain.node.records import NewRecord, Parsed, RecordService
 from medchain.store.engine import FileKind
 from medchain.store.records import RecordStore
 from tests.unit.medchain.ledger.world import seed
@@ -64,6 +65,21 @@ def test_a_cited_type_that_is_no_json_is_refused_and_nothing_is_stored(service, 
     with pytest.raises(InputError):
         service.create_many([observation(), NewRecord("Condition", "c1", b"no json", "p1")])
     assert store.count() == 0
+
+
+def test_what_is_at_hand_parsed_goes_as_its_version_is_sealed_and_what_is_tried_again_is_parsed_anew(service, store):
+    record = NewRecord("Condition", "c1", CONDITION, "p1", document=Parsed(orjson.loads(CONDITION)))
+    assert record.tree is not None
+    seen, put = [], store.putting_versions
+    store.putting_versions = lambda *given, **named: seen.append(record.tree) or put(*given, **named)
+    stored = service.create(record)
+    assert seen == [None]
+    opened = service.open(stored)
+    # The same record again, as the next version: it is committed to as it was when it was at hand.
+    again = service.open(service.create(replace(record, version=2)))
+    assert opened.field_root is not None
+    for one in (opened, again):
+        assert one.stored.commitment == record_commitment(one.salt, CONDITION, record_field_root(one.salt, CONDITION))
 
 
 def test_nothing_of_a_record_or_patient_is_in_what_is_stored(service):
