@@ -636,5 +636,8 @@ def open_records(
 
 
 def _share(config: NodeConfig) -> int:
-    """Split the page cache: two files in the daemon, one in each web worker, in each job process and in the writer."""
-    return config.database_cache_mib * _MIB // (3 + config.web_workers + config.web_jobs)
+    """Split the page cache: two files in the daemon, one in each web worker and in the writer.
+
+    Job processes have as much each, but only while they do a job.
+    """
+    return config.database_cache_mib * _MIB // (3 + config.web_workers)
