@@ -527,6 +527,7 @@ class PatientPages:
             "what": self._what(event),
             "kinds": self._kinds_said(event.kinds),
             "is_refused": event.is_refused,
+            "is_unpermitted": event.is_unpermitted,
             "position": event.position,
             "consent": event.consent,
             "law": None if under is None else self._law(under),

@@ -21,6 +21,7 @@ from medchain.errors import InputError
 from medchain.ledger.kinds.content import ANY_TYPE, DAY_S
 from medchain.ledger.one_claim import OneClaim, one_claim_in
 from medchain.node.ending import Ending
+from medchain.node.grant_search import NO_GRANT
 from medchain.store.accesses import Access
 
 REFUSED: Final = "refused"
@@ -184,6 +185,7 @@ class Event:
         name: by which a complaint names it (`docs/spec/concern.md` 2), of several the newest; empty for an emergency.
         is_question: whether it was asked for an invoice, to know whether it is claimed; nothing else was shown.
         in_part: whether some fields of the records were told for a claim, and none left whole.
+        is_unpermitted: whether it was refused since no permission is about the patient: nobody has said no.
     """
 
     time: int
@@ -203,6 +205,7 @@ class Event:
     name: str = ""
     is_question: bool = False
     in_part: bool = False
+    is_unpermitted: bool = False
 
     @property
     def is_system(self) -> bool:
@@ -478,6 +481,7 @@ def _noted(access: Access, entered: Collection[str]) -> Event | None:
         consent="",
         is_entered=access.object_id.hex() in entered,
         name=f"refusal/{access.object_id.hex()}",
+        is_unpermitted=told.get("reason") == NO_GRANT,
     )
 
 

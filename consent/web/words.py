@@ -121,12 +121,12 @@ PATIENT_WORDS: Final[Words] = {
     "home.asked": ("{day}提出；{ends}前可答复", "asked on {day}; you can answer until {ends}"),
     "home.nothing": ("目前没有等您决定的事。", "Nothing waits for you now."),
     "home.refused": (
-        "本周有 {count} 次查看请求被拒绝，没有给出任何记录。",
-        "{count} requests were refused this week; they were given nothing.",
+        "本周有 {count} 次查看请求没有得到任何记录。",
+        "{count} requests were given nothing this week.",
     ),
     "home.refused.one": (
-        "本周有 1 次查看请求被拒绝，没有给出任何记录。",
-        "One request was refused this week; it was given nothing.",
+        "本周有 1 次查看请求没有得到任何记录。",
+        "One request was given nothing this week.",
     ),
     "home.see": ("查看", "See which"),
     "home.notices": ("通知", "Notices"),
@@ -461,9 +461,9 @@ PATIENT_WORDS: Final[Words] = {
     ),
     "looked.title": ("谁看过我的病历", "Who has looked at my record"),
     "looked.lead": (
-        "最近的在前：其他机构收到的记录、被拒绝的请求，以及本院人员、系统和替您办理的人的查看。",
+        "最近的在前：其他机构收到的记录、没有得到记录的请求，以及本院人员、系统和替您办理的人的查看。",
         (
-            "The newest first: what other organisations received, requests that were refused, and looks by this "
+            "The newest first: what other organisations received, requests that were given nothing, and looks by this "
             "hospital's staff and systems and by who acts for you."
         ),
     ),
@@ -482,6 +482,7 @@ PATIENT_WORDS: Final[Words] = {
     "looked.unnamed": ("工作人员 {id}", "Member of staff {id}"),
     "looked.times": ("共 {count} 次", "{count} {count:time|times}"),
     "looked.refused": ("被拒绝", "refused"),
+    "looked.unpermitted": ("没有许可，未给出", "not permitted, nothing given"),
     "looked.asked": ("要求查看：", "Asked for: "),
     "looked.question": ("查询发票是否已理赔", "asked whether an invoice of yours is claimed"),
     "looked.question.refused": ("您的发票（校验码有误）", "an invoice of yours, with a wrong check code"),

@@ -62,7 +62,7 @@ def insured(case: Mapping[str, Json], pages: Pages) -> str:
     policy, say = read_policy(case.get("policy")), pages.say
     if policy is None:
         return ""
-    unlimited = say("claims.policy.unlimited")
-    start, end = (unlimited if day is None else pages.dated(day) for day in (policy.start, policy.end))
-    said = say("claims.policy.days", start=start, end=end)
+    days = {name: pages.dated(day) for name, day in (("start", policy.start), ("end", policy.end)) if day is not None}
+    which = "days" if len(days) > 1 else "from" if "start" in days else "until"
+    said = say(f"claims.policy.{which}", **days) if days else ""
     return said + (say("claims.policy.waits", count=policy.waiting_days) if policy.waiting_days else "")

@@ -179,7 +179,7 @@ def test_a_claim_goes_from_the_ask_to_the_permission_to_the_verdict(pages, pictu
     found += shown(browser, pictures, "terms-wrong")
     browser.script("document.querySelector('#policy_end').value = '2025-12-31'")
     browser.leave("form[action$='/terms'] button")
-    browser.wait_until("2025-03-01 to 2025-12-31, 90 waiting days")
+    browser.wait_until("1 Mar 2025 to 31 Dec 2025, 90 waiting days")
     browser.leave("form[action$='/judge'] button")
     browser.wait_until("Hospitals that told nothing")
     assert found + judged(pages, ANXIN, path, pictures, "case-untold") == []

@@ -25,6 +25,7 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.looks import roots_key
 from medchain.ledger.object import map_key
 from medchain.node.emergency import EmergencyDesk
+from medchain.node.exchange_client import GRANTS
 from medchain.node.look_book import LookBook
 from medchain.node.proofs import PROVE
 from medchain.node.records import NewRecord
@@ -168,7 +169,7 @@ def test_a_patient_agrees_the_insurer_reads_what_was_previewed_and_after_a_stop_
     page = english(browser, "/my/looked")
     assert re.search(r"refused .* payment and claims Asked for: Diagnoses, Tests and measurements", page)
     assert "cannot be called back" in english(browser, f"/my/access/{consent}")
-    assert "One request was refused this week" in english(browser, "/my")
+    assert "One request was given nothing this week" in english(browser, "/my")
 
 
 def test_a_stop_without_a_passkey_binds_and_is_said_to_be_the_hospitals(world):
@@ -573,10 +574,22 @@ def test_attack_who_is_refused_writes_on_the_patients_page_what_it_asked_for(wor
         noted = Noted(bytes([0x51 + number]) * 16, token, "refused", world.time, canonical(detail))
         site.records.put_accesses([noted])
     page = english(browser, "/my/looked")
-    # Once in what the page says of itself.
-    assert page.count("refused") == 3
+    assert page.count("refused") == 2
     assert "555-0100" not in page
     assert page.count("Asked for: all kinds of records") == 1
+
+
+def test_who_asks_without_a_permission_is_said_to_have_none_and_not_that_the_patient_has_refused(world):
+    browser = world.patient("unpermitted")
+    records(world, "unpermitted")
+    world.ask("unpermitted")
+    asked = {"about": "Patient/unpermitted", "custodian": RENHE, "purpose": "HPAYMT"}
+    found = world.desks.local(ANXIN).call(GRANTS, asked | {"resource_types": ["Observation"]})
+    assert found["grants"] == []
+    for path in ("/my/looked", "/my/looked?by=insurer", "/my"):
+        page = english(browser, path)
+        assert "not permitted, nothing given" in page
+        assert "refused" not in page
 
 
 def test_looks_for_several_purposes_are_told_apart_and_each_says_for_what(world):

@@ -191,7 +191,7 @@ def test_what_the_policy_says_of_a_claim_is_known_before_the_patient_is_asked(
     claim = content(identifier=[{"value": f"INSURED-{waiting}"}]).decode()
     page = browser.get(f"{opened(browser, content=claim, **typed).headers['Location']}?lang=en")
     assert (lines_of(page)["coverage"], CODE.format(code) in page.text) == (colour, True)
-    assert f"Policy {said} to unlimited{f', {waiting} waiting days' if waiting else ''}" in text_of(page)
+    assert f"Policy from {said}{f', {waiting} waiting days' if waiting else ''}" in text_of(page)
 
 
 def test_a_case_goes_from_the_ask_to_the_permission_to_the_verdict(insurance, monkeypatch):
@@ -253,6 +253,8 @@ def test_policy_and_invoice_are_kept_with_a_case_and_judged(insurance):
     case = CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"])
     assert (case["row"], case["policy"]) == (held.to_json(), {"end": None, "start": "2025-12-01", "waiting_days": 0})
     assert "was before the policy began" in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    did(browser, case, "terms", policy_end="2025-12-31")
+    assert "Policy until 31 Dec 2025 Invoice not given" in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
     # What is emptied is given up.
     did(browser, case, "terms")
     emptied = CaseClient(insurance.hospitals.local(ANXIN)).show(case["id"])

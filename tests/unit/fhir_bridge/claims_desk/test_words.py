@@ -64,6 +64,7 @@ def test_every_page_finds_its_words():
         "claims.status.": {*STATUSES, *Status, "gathering"},
         "claims.next.": STEPS,
         "claims.outlook.": (*STEPS, "invoice", "no_invoice", "unknown"),
+        "claims.policy.": ("days", "from", "until"),
         "claims.deed.": (Action.RESERVE, Action.SETTLE, Action.RELEASE),
         "claims.proof.": ANSWERS,
         "claims.proof.fact.": ("answer", "current", "time", "position", "cosigners", "items", "object", "status"),
