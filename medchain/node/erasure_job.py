@@ -28,6 +28,7 @@ from medchain.node.body_parties import parties
 from medchain.node.endorse import Judge
 from medchain.node.erasure import ErasureIntent, forget_told
 from medchain.node.log import Log
+from medchain.node.restored import PROMISES_S
 from medchain.node.rounds import work_in_rounds
 from medchain.node.sealed_body import MAX_DOCUMENT_BYTES
 from medchain.node.submit import Draft, Submitted
@@ -121,7 +122,18 @@ class _Found:
 class ErasureJob:
     """Carries out what erasures leave to do. One thread calls it; fills a `medchain.node.daemon.Job`."""
 
-    __slots__ = ("_again", "_deliveries", "_judge", "_records", "_state", "_still", "_stops", "_submitter", "_token")
+    __slots__ = (
+        "_again",
+        "_deliveries",
+        "_judge",
+        "_records",
+        "_state",
+        "_still",
+        "_stops",
+        "_submitter",
+        "_token",
+        "_unordered",
+    )
 
     def __init__(
         self,
@@ -149,6 +161,8 @@ class ErasureJob:
         self._deliveries = deliveries
         self._token = token
         self._state, self._still, self._again = b"", 0, 0
+        # When each was first seen here that the ledger does not have.
+        self._unordered: dict[bytes, int] = {}
 
     def run(self, stop: Event) -> None:
         """Carry out until told to stop; what fails is tried again, later each time."""
@@ -233,16 +247,31 @@ class ErasureJob:
     def _close(self, entry: bytes, erasure: ErasureIntent) -> None:
         """End and destroy what the patient's objects leave here, and ask others to."""
         found = self._find(erasure)
+        never = self._never_ordered(found)
         for key in found.rows:
             if self._is_ours_alone(key, found):
                 self._end(key)
         leaving = [record for record in map(self._judge.replica.store.record, found.rows) if record is not None]
         leaving = [record for record in leaving if not self._still_serves(record, found)]
         self._tell(entry, leaving, found)
-        for record in leaving:
-            self._judge.shelf.destroy(record.key)
+        for key in (*(record.key for record in leaving), *never):
+            self._judge.shelf.destroy(key)
+            self._unordered.pop(key, None)
         forget_told(self._records, erasure)
         self._forget_account(erasure)
+
+    def _never_ordered(self, found: _Found) -> list[bytes]:
+        """List what the ledger does not have and can have no more: an attempt to submit it failed.
+
+        Raises:
+            UnavailableError: ``erasure.unordered`` while one may still be ordered: then it must be ended, and who was
+                given its body must be asked to destroy it.
+        """
+        now = self._judge.clock()
+        never = [key for key in found.rows if self._judge.replica.store.record(key) is None]
+        if any(now < self._unordered.setdefault(key, now) + PROMISES_S for key in never):
+            raise UnavailableError("erasure.unordered", retry_after_s=PROMISES_S)
+        return never
 
     def _forget_account(self, erasure: ErasureIntent) -> None:
         """Destroy by what the patient signed in here; an account that was made since is of who came again."""

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from consent.directive import ConsentDecision
 from medchain.encoding import canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
 from medchain.ledger.kinds.erasure import read
@@ -20,9 +21,11 @@ from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
 from medchain.node.backup import ask_again
 from medchain.node.deliver import deliver_kind
+from medchain.node.endorse import Judge
 from medchain.node.erasure import Eraser, ErasureIntent, epoch_hash
 from medchain.node.erasure_job import RESTORED_TYPE, ErasureJob
 from medchain.node.records import NewRecord
+from medchain.node.restored import PROMISES_S
 from medchain.node.sealed_body import OpenedBody, bodies_document, seal_body
 from medchain.node.submit import Draft, Submitted
 from medchain.store.accounts import Account, Passkey, Role
@@ -348,6 +351,52 @@ def test_who_asks_to_be_asked_again_is_told_what_it_was_told_before_once_and_not
     with pytest.raises(InputError):
         desk.receive(canonical({"more": 1, "type": RESTORED_TYPE}), ANXIN)
     assert eventually(lambda: story.site.node.deliveries.round() == 0)
+
+
+def failed_to_submit(story: Story, monkeypatch) -> tuple[bytes, bytes]:
+    """Try to submit a further consent, whose body everybody is given before the orderer is away; returns key, leaf."""
+    node, leaves, draft = story.site.node, [], story.patient.consent()
+
+    def away(leaf: bytes, _timeout_s: float) -> None:
+        leaves.append(leaf)
+        raise UnavailableError("ordering.away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.submitter, "_order", away)
+        with pytest.raises(UnavailableError):
+            node.submitter.submit(draft)
+    key = map_key("consent", RENHE, draft.object_id)
+    assert story.holders(key) >= {RENHE, ANXIN}
+    return key, leaves[0]
+
+
+def test_a_body_that_was_never_ordered_goes_with_the_patient_once_no_block_can_accept_it(story, monkeypatch):
+    key, _ = failed_to_submit(story, monkeypatch)
+    story.eraser().erase(story.local, "asked for")
+    job, later = story.job(), [0]
+    side = story.site.node
+    # Of the job alone: a whole consortium whose clocks are set back afterwards orders nothing.
+    job._judge = Judge(RENHE, side.replica, side.shelf, ConsentDecision(), lambda: NOW + later[0])  # noqa: SLF001  # its clock
+    for later[0] in (0, PROMISES_S - 1):
+        assert job.round() == 1
+    # Nothing of the patient is forgotten before it is known what there is to end.
+    assert RENHE in story.holders(key) & story.holders(story.consent)
+    later[0] = PROMISES_S
+    assert eventually(lambda: job.round() == 0)
+    story.finish()
+    assert RENHE not in story.holders(key)
+    assert story.holders(story.consent) == set()
+
+
+def test_what_is_ordered_after_the_patient_was_erased_is_ended_and_destroyed_everywhere(story, shared, monkeypatch):
+    key, leaf = failed_to_submit(story, monkeypatch)
+    story.eraser().erase(story.local, "asked for")
+    assert story.job().round() == 1
+    story.site.node.driver.submit([leaf])
+    shared.settled(key)
+    story.finish()
+    assert story.holders(key) == set()
+    assert story.site.ledger.record(key).status == STOPPED
 
 
 STEPS = {
