@@ -26,6 +26,7 @@ from fhir_bridge.claims_desk.verdict_view import shown_finding, shown_lines
 from medchain.claims import disputes
 from medchain.claims.batch import plain_amount
 from medchain.claims.cases import Case, CaseClient
+from medchain.claims.check_words import einvoice_of
 from medchain.claims.verdict_words import COLOURS
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, canonical
 from medchain.errors import AccessDeniedError, InputError
@@ -108,6 +109,7 @@ class CasePage:
             outlook=outlook(case, language(), standing.name) if verdict is None else [],
             insured=insured(case, pages),
             held=held,
+            einvoice=self._einvoice(case),
             invoice_said=" · ".join(
                 filter(None, (str(held.get("number", "")), pages.dated(str(held.get("date", "")))))
             ),
@@ -258,6 +260,11 @@ class CasePage:
                 for node in graph.nodes
             ],
         }
+
+    def _einvoice(self, case: Mapping[str, Json]) -> str:
+        """Word what a service for electronic invoices said, and when; empty where none was asked."""
+        told = as_object(case.get("einvoice"))
+        return f"{einvoice_of(told, language())} · {self._ground.pages.moment(as_number(told['time']))}" if told else ""
 
     def _progress(self, case: Mapping[str, Json]) -> dict[str, Json] | None:
         """Tell how far the gathering of evidence is; None where none is under way."""

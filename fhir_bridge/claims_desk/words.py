@@ -140,6 +140,10 @@ CLAIM_WORDS: Final[Words] = {
     "claims.status.reserved": ("已预留", "reserved"),
     "claims.status.settled": ("已赔付", "settled"),
     "claims.status.refused": ("不予赔付", "refused"),
+    "claims.case.einvoice": (
+        "电子票据查验（不计入核查结论）",
+        "Check of the e-invoice (no part of the verdict)",
+    ),
     "claims.case.disputed": ("质询中", "disputed"),
     "claims.open.title": ("受理一件赔案", "Open a claim"),
     "claims.open.lead": ("任选一种方式。", "In one of three ways."),

@@ -91,6 +91,8 @@ class CaseContent:
         asks: sent to the patient: ``cited``, ``hospital``, ``id``, ``time``.
         deeds: done on the ledger: ``action``, ``amount``, ``currency``, ``key``, ``position``, ``time``, ``version``.
         verdicts: of each time that it was judged: ``colour``, ``position``, ``time``.
+        einvoice: what a service for electronic invoices said of the invoice when the claim was judged last, beside the
+            verdict: ``answer``, ``stand_in``, ``time``; None where none was asked.
         gathered: what others have answered, to judge again without asking them: `medchain.claims.gathering`.
     """
 
@@ -104,12 +106,14 @@ class CaseContent:
     deeds: tuple[dict[str, Json], ...] = ()
     verdicts: tuple[dict[str, Json], ...] = ()
     gathered: Json = None
+    einvoice: Json = None
 
     def encode(self) -> bytes:
         """Write it as canonical JSON."""
         lists = {name: [*getattr(self, name)] for name in _LISTS}
         document: dict[str, Json] = {
             "content": base64_text(self.content),
+            "einvoice": self.einvoice,
             "gathered": self.gathered,
             "held": [one.to_json() for one in self.held],
             "patients": dict(self.patients),
@@ -134,6 +138,7 @@ class CaseContent:
             patients={org_id: str(one) for org_id, one in as_object(top.get("patients")).items()},
             held=read_held(top.get("held")),
             gathered=top.get("gathered"),
+            einvoice=top.get("einvoice"),
             **lists,
         )
 
@@ -234,6 +239,7 @@ def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> d
     return {
         **{name: [*getattr(content, name)] for name in _LISTS},
         "content": base64_text(content.content),
+        "einvoice": content.einvoice,
         "failures": failures_of(content.gathered),
         "patients": dict(content.patients),
         "policy": None if content.policy is None else content.policy.to_json(),

@@ -349,7 +349,7 @@ def _judged_no_more(
     status = joined.status
     if status == Status.JUDGED:
         status = renewed.waits_as(()).value
-    return replace(joined, status=status, colour="", judged=None, verdict=b""), renewed
+    return replace(joined, status=status, colour="", judged=None, verdict=b""), replace(renewed, einvoice=None)
 
 
 def _joined(row: CaseRow, made: CaseRow) -> CaseRow:

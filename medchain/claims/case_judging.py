@@ -143,7 +143,8 @@ class Judging:
             if not is_kept:
                 return newest, gathered
             position = parse_verdict(made.verdict).position
-            return self._judged(newest, now, made), gathered.judged(made.colour, position, self._clock())
+            judged = gathered.judged(made.colour, position, self._clock())
+            return self._judged(newest, now, made), replace(judged, einvoice=made.einvoice)
 
         self._book.changed(case_id, change)
         return is_kept

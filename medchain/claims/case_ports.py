@@ -71,12 +71,14 @@ class Gathered:
         verdict: canonical JSON.
         colour: of the verdict.
         bundle: the evidence as zip.
+        einvoice: what a service for electronic invoices says, and when; None where none was asked.
     """
 
     kept: Json
     verdict: bytes
     colour: str
     bundle: bytes
+    einvoice: Json = None
 
 
 Tell = Callable[[str, int, int], None]

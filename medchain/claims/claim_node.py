@@ -197,7 +197,7 @@ class ClaimNode:
         """Put together what gathers evidence."""
         around = self._around
         ways = around.finder, around.disclose, around.clock, secrets.token_bytes
-        return Gathering(GatheringParts(around.org_id, around.side, self.asker, *ways))
+        return Gathering(GatheringParts(around.org_id, around.side, self.asker, *ways, around.einvoices))
 
     def _of_insurers(self) -> dict[str, Callable[[Json], Json]]:
         """Return the operations on cases."""

@@ -18,11 +18,13 @@ from medchain.claims.asking import ClaimAsker
 from medchain.claims.case_content import CaseContent
 from medchain.claims.case_ports import Gathered, Tell
 from medchain.claims.claim_file import ClaimFile
+from medchain.claims.einvoice import EInvoiceAnswer, EInvoices, Said
 from medchain.dates import day_text
+from medchain.encoding import Json
 from medchain.errors import MedchainError, NotFoundError, UnavailableError
 from medchain.ledger.askers import organisation_key
 from medchain.ledger.citation import citation_of, type_of
-from medchain.ledger.claim_question import Known
+from medchain.ledger.claim_question import NUMBER, Known
 from medchain.ledger.evidence.document import Asked, Evidence, Questioned
 from medchain.ledger.evidence.verdict import VERDICT_FILE, parse_verdict
 from medchain.ledger.kinds.claim import CLAIM
@@ -82,6 +84,7 @@ class GatheringParts:
         disclose: asks for a disclosure; `medchain.node.exchange.Asker.request_disclosure`.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
+        einvoices: tells whether electronic invoices are genuine; None where nobody is asked.
     """
 
     org_id: str
@@ -91,6 +94,7 @@ class GatheringParts:
     disclose: Callable[[ClaimWish], ReceivedDisclosure]
     clock: Clock
     random: Callable[[int], bytes]
+    einvoices: EInvoices | None = None
 
 
 class _Heard(NamedTuple):
@@ -137,7 +141,21 @@ class Gathering:
         kept = replace(answers, checkpoint=b"" if final is None else final.note.encode())
         verdict = files[VERDICT_FILE]
         tell(_JUDGED, 1, 1)
-        return Gathered(kept_json(kept, evidence), verdict, parse_verdict(verdict).colour.value, zip_bundle(files))
+        colour, einvoice = parse_verdict(verdict).colour.value, self._einvoice(answers)
+        return Gathered(kept_json(kept, evidence), verdict, colour, zip_bundle(files), einvoice)
+
+    def _einvoice(self, answers: Answers) -> Json:
+        """Ask the service for electronic invoices, where there is one: its word stands beside the verdict.
+
+        Nobody has signed it, so a verifier could not find it again: it is none of the evidence.
+        """
+        row, known = answers.row, answers.question.answer
+        if self._parts.einvoices is None or row is None:
+            return None
+        # Of a copy on paper, with numbers of its own, the service knows nothing: its word would accuse the holder.
+        is_copy = isinstance(known, Known) and NUMBER in known.differs
+        said = EInvoiceAnswer(Said.NOT_ASKED) if is_copy else self._parts.einvoices.check([row])[0]
+        return {**said.to_json(), "time": self._parts.clock()}
 
     def _asked(self, claim: ClaimFile, content: CaseContent, before: Answers, tell: Tell, *, is_fresh: bool) -> Answers:
         """Ask everybody who has not answered, beside each other; who does not answer now has said what he said before.

@@ -13,6 +13,7 @@ import pytest
 from fhir_bridge.claims_desk.check import FIELDS
 from fhir_bridge.claims_desk.verdict_view import shown_lines
 from medchain.claims import checks
+from medchain.claims.case_content import CaseContent
 from medchain.claims.cases import CaseClient
 from medchain.claims.verdict_words import LINES
 from medchain.errors import ConflictError, UnavailableError
@@ -386,6 +387,22 @@ def test_notes_and_a_refusal_are_kept_with_who_wrote_them(insurance):
     assert "/reserve" not in page.text
     for text in (" ", "x" * 2001):
         assert code_of(did(browser, case, "note", text=text)) == "case.note"
+
+
+@pytest.mark.parametrize("is_stand_in", [False, True])
+def test_what_a_service_for_e_invoices_said_stands_beside_the_verdict_with_who_said_it(insurance, case, is_stand_in):
+    told = {"answer": "otherwise", "stand_in": is_stand_in, "time": insurance.federation.time}
+
+    def change(row):
+        return replace(row, document=replace(CaseContent.decode(row.document), einvoice=told).encode())
+
+    browser = insurance.desk()
+    assert "Check of the e-invoice" not in text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    insurance.insurer.core.store.change_case(bytes.fromhex(case["id"]), change)
+    page = text_of(browser.get(f"{PAGE}/{case['id']}?lang=en"))
+    assert "Check of the e-invoice (no part of the verdict)" in page
+    assert "there is one, with another check code, date or amount" in page
+    assert ("stand-in, not the ministry" in page) is is_stand_in
 
 
 def test_the_hospital_is_asked_about_a_claim_on_the_record(insurance, case):

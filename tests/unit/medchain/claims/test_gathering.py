@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from medchain.claims.case_judging import MAX_GATHERED
+from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.claims.gathering import Gathering
 from medchain.claims.outlook import known_alone
 from medchain.encoding import as_object, as_objects, unbase64
@@ -357,3 +358,49 @@ def test_fault_a_fresh_gathering_follows_one_that_failed(office, cases, monkeypa
     with contextlib.suppress(UnavailableError):
         cases.judge(case["id"])
     assert cases.judge(case["id"])["status"] == "judged"
+
+
+class EInvoiceService:
+    """A service for electronic invoices that knows some numbers."""
+
+    def __init__(self, *known: str) -> None:
+        """Know these."""
+        self.known = known
+        self.asked: list[str] = []
+
+    def check(self, rows):
+        self.asked += [one.number for one in rows]
+        return [EInvoiceAnswer(Said.GENUINE if one.number in self.known else Said.UNKNOWN) for one in rows]
+
+
+@pytest.fixture
+def einvoices(office, monkeypatch):
+    """The insurer's node, put together with a service."""
+    service = EInvoiceService(GIVEN["row"]["number"])
+    node = office.hospitals.nodes[ANXIN]
+    parts = node._judging._gatherer._parts  # noqa: SLF001  # as configured
+    monkeypatch.setattr(node._judging._gatherer, "_parts", replace(parts, einvoices=service))  # noqa: SLF001  # the same
+    return service
+
+
+def test_what_a_service_for_e_invoices_says_stands_beside_the_verdict_and_not_in_it(office, cases, einvoices):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["einvoice"] == {"answer": "genuine", "stand_in": False, "time": office.hospitals.federation.time}
+    assert einvoices.asked == [GIVEN["row"]["number"]]
+    told = verified(office, cases.bundle(case["id"]))
+    assert json.loads(told.claim.encode()) == case["verdict"]
+    files = unpack_bundle(cases.bundle(case["id"]))
+    assert not any(b"einvoice" in content or b"genuine" in content for content in files.values())
+
+
+def test_another_invoice_takes_away_what_was_said_of_the_one_before(office, cases, einvoices):
+    claim = office.claim()
+    case = cases.judge(cases.take(claim, GIVEN)["id"])
+    other = cases.take(claim, {"row": {**GIVEN["row"], "number": "2798577179"}})
+    assert (other["id"], other["einvoice"]) == (case["id"], None)
+    assert cases.judge(case["id"])["einvoice"]["answer"] == "unknown"
+    assert einvoices.asked == [GIVEN["row"]["number"], "2798577179"]
+
+
+def test_without_a_service_nothing_is_said_of_an_e_invoice(office, cases):
+    assert cases.judge(cases.take(office.claim(), GIVEN)["id"])["einvoice"] is None
