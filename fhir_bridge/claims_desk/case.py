@@ -302,7 +302,7 @@ class CasePage:
             "terms": status != "gathering",
             "reserve": has_invoice and status not in {*_PAID, "gathering", "refused"},
             "settle": has_invoice and status == "reserved",
-            "release": has_invoice and status in _PAID,
+            "release": has_invoice and (status in _PAID or _is_held(case)),
             "refuse": status not in {*_PAID, "refused"},
             "drop": status not in {"reserved", "gathering"},
         }
@@ -356,6 +356,12 @@ def verdict_of(case: Mapping[str, Json]) -> ClaimVerdict | None:
     """Read the verdict of a case; None before the first; raises `InputError` for what is none."""
     found = case.get("verdict")
     return None if found is None else parse_verdict(canonical(found))
+
+
+def _is_held(case: Mapping[str, Json]) -> bool:
+    """Tell whether a part was reserved for what a person refused at the same moment: it can be given up."""
+    deeds = as_objects(case.get("deeds"))
+    return case.get("status") == "refused" and bool(deeds) and deeds[-1].get("action") == "reserve"
 
 
 def _opened_at(dispute: Mapping[str, Json]) -> int:

@@ -571,7 +571,10 @@ CLAIM_WORDS: Final[Words] = {
     ),
     "error.case.no_invoice": ("这件赔案没有票据。", "This claim has no invoice."),
     "error.case.reserved": ("已预留或已结付的部分须先放弃。", "Release first what is reserved or settled."),
-    "error.case.refused": ("已决定不予赔付，不能预留。", "It is refused: nothing can be reserved for it."),
+    "error.case.refused": (
+        "已决定不予赔付，不能预留或赔付。",
+        "It is refused: nothing can be reserved or paid for it.",
+    ),
     "error.case.policy": ("保障期有误。", "The policy is not right."),
     "error.case.policy_start": (
         "保障起始日有误，请写成 2025-09-06。",

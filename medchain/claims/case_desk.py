@@ -44,6 +44,8 @@ _ROLES: Final = frozenset({"authority", "insurer"})
 # What is asked once more is waited for once more; what was paid, or refused, is not asked back.
 _ASKABLE: Final = frozenset({*BEFORE_EVIDENCE, Status.JUDGED})
 _BOUND: Final = frozenset({Status.RESERVED, Status.SETTLED})
+# What is refused while it was being reserved may be held on the ledger as well.
+_HELD: Final = frozenset({Status.RESERVED, Status.REFUSED})
 _RESULTS: Final = {Action.RESERVE: Status.RESERVED, Action.SETTLE: Status.SETTLED, Action.RELEASE: Status.JUDGED}
 
 
@@ -241,7 +243,7 @@ class CaseDesk:
         return self._fulfilled(Action.RESERVE, top, self._parts.clock() // DAY_S + days)
 
     def _settle(self, document: Json) -> Json:
-        """Settle what was reserved, or less."""
+        """Settle what was reserved, or less; not for what this insurer has refused."""
         return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}, _UNSEEN))
 
     def _release(self, document: Json) -> Json:
@@ -250,7 +252,7 @@ class CaseDesk:
         try:
             return self._fulfilled(Action.RELEASE, top)
         except VerificationError as error:
-            if error.code != _NONE_LIVE or self._book.find(top["id"]).status != Status.RESERVED:
+            if error.code != _NONE_LIVE or self._book.find(top["id"]).status not in _HELD:
                 raise
         return self._book.told(self._book.changed(id_of(top["id"]), lambda row, now: (_freed(row), now)))
 
@@ -260,7 +262,7 @@ class CaseDesk:
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
         if top.get("unseen") is True and is_for_a_person(self._book.listed(row)):
             raise ConflictError(FOR_A_PERSON)
-        if action is Action.RESERVE and row.status == Status.REFUSED:
+        if action is not Action.RELEASE and row.status == Status.REFUSED:
             raise ConflictError("case.refused")
         content, claim = self._book.read(row)
         if content.row is None:
@@ -284,7 +286,7 @@ class CaseDesk:
             self._book.changed(
                 row.id,
                 lambda row, now: (
-                    replace(row, status=_RESULTS[action].value),
+                    _after(row, action),
                     # The same again is found to be done, and is no second deed.
                     now if deed["position"] in [one["position"] for one in now.deeds] else _with_deed(now, deed),
                 ),
@@ -371,6 +373,11 @@ def _renewed(before: CaseContent, given: CaseContent, top: Mapping[str, Json]) -
         policy=given.policy if "policy" in top else before.policy or given.policy,
         held=given.held if "held" in top else before.held,
     )
+
+
+def _after(row: CaseRow, action: Action) -> CaseRow:
+    """Note what was done; what a person has refused while the hospital was doing it stays refused, and is not paid."""
+    return row if row.status == Status.REFUSED else replace(row, status=_RESULTS[action].value)
 
 
 def _freed(row: CaseRow) -> CaseRow:

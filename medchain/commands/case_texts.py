@@ -48,7 +48,9 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The claim does not name a patient of that hospital, who could be asked.",
     ),
     "case.policy": Text("保单期间有误。", "The policy's days are not right."),
-    "case.refused": Text("该案已决定不予赔付，不能预留。", "This case is refused: nothing can be reserved for it."),
+    "case.refused": Text(
+        "该案已决定不予赔付，不能预留或赔付。", "This case is refused: nothing can be reserved or paid for it."
+    ),
     "case.reserved": Text(
         "该案仍有预留或已结付，请先放弃。", "A part is reserved or settled for it; release that first."
     ),

@@ -149,3 +149,22 @@ def test_what_a_person_refused_is_not_reserved_unseen(office):
     cases.refuse(case["id"], "Practitioner/w1", "no")
     with pytest.raises(ConflictError, match=r"case\.person"):
         cases.reserve(case["id"], is_unseen=True)
+
+
+def test_attack_what_a_person_refuses_while_it_is_being_reserved_stays_refused_and_is_not_paid(office, monkeypatch):
+    cases = office.cases()
+    case = cases.take(office.claim(), GIVEN)
+
+    def meanwhile() -> None:
+        monkeypatch.setattr(office.hospitals, "before_deed", lambda: None)
+        cases.refuse(case["id"], "Practitioner/w1", "no")
+
+    monkeypatch.setattr(office.hospitals, "before_deed", meanwhile)
+    done = paid(office, case)
+    assert [step for step, _ in done.steps][-1] is Step.RESERVED
+    assert (done.case["status"], done.is_settled) == ("refused", False)
+    # Nor does a person pay it by mistake; what the ledger has reserved can be given up, and it stays refused.
+    with pytest.raises(ConflictError, match=r"case\.refused"):
+        cases.settle(case["id"])
+    released = cases.release(case["id"])
+    assert (released["status"], [one["action"] for one in released["deeds"]]) == ("refused", ["reserve", "release"])
