@@ -18,7 +18,7 @@ from medchain.claims import checks
 from medchain.claims.asking import CHECK, Finding
 from medchain.claims.batch import CURRENCY, plain_amount, read_table, write_report
 from medchain.claims.check_words import einvoice_of, meaning_of
-from medchain.claims.einvoice import EINVOICE, Said
+from medchain.claims.einvoice import DOUBTED, EINVOICE
 from medchain.encoding import Json, as_list, as_number, as_object, as_objects, base64_text, unbase64
 from medchain.errors import InputError
 from medchain.ledger.claim_question import read_row
@@ -43,9 +43,6 @@ AGAIN_S: Final = 2
 
 GOOD: Final = frozenset({Finding.FREE.value})
 """Findings after which nothing is to be looked at."""
-
-DOUBTED: Final = frozenset({Said.OTHERWISE.value, Said.REVERSED.value, Said.UNKNOWN.value})
-"""What a service for electronic invoices says of those that somebody should look at."""
 
 BESIDE: Final = " · "
 """What stands between what came of a row and what such a service says."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from medchain.claims.claim_file import read_policy
+from medchain.claims.einvoice import DOUBTED
 from medchain.encoding import (
     Json,
     as_list,
@@ -225,12 +226,19 @@ def case_json(row: CaseRow, progress: Json, *, is_disputed: bool) -> dict[str, J
 def is_for_a_person(case: Mapping[str, Json]) -> bool:
     """Tell whether a person must look at a case before anything is paid for it.
 
-    Its verdict is not green, or another one is under way; it was refused; or a dispute about it is open.
+    Its verdict is not green, or another one is under way; it was refused; a dispute about it is open; or a service for
+    electronic invoices doubts its invoice.
 
     Args:
-        case: as `case_json` writes it.
+        case: as `case_json` writes it, with its `einvoice`.
     """
-    return case["colour"] != GREEN or case["disputed"] is True or case["status"] in (GATHERING, Status.REFUSED)
+    is_open = case["disputed"] is True or is_doubted(case)
+    return case["colour"] != GREEN or is_open or case["status"] in (GATHERING, Status.REFUSED)
+
+
+def is_doubted(case: Mapping[str, Json]) -> bool:
+    """Tell whether a service for electronic invoices says that the invoice of a case is not what it should be."""
+    return as_object(case.get("einvoice")).get("answer") in DOUBTED
 
 
 def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:

@@ -259,12 +259,13 @@ class CaseDesk:
     def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
         """Have the hospital do it for this case, and keep where the ledger has it."""
         row = self._book.find(top["id"])
+        content, claim = self._book.read(row)
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
-        if top.get("unseen") is True and is_for_a_person(self._book.listed(row)):
+        told = {**self._book.listed(row), "einvoice": content.einvoice}
+        if top.get("unseen") is True and is_for_a_person(told):
             raise ConflictError(FOR_A_PERSON)
         if action is not Action.RELEASE and row.status == Status.REFUSED:
             raise ConflictError("case.refused")
-        content, claim = self._book.read(row)
         if content.row is None:
             raise ConflictError("case.no_invoice")
         amount = _amount(content, claim)

@@ -1,9 +1,9 @@
 """A claim from the question to the payment while the patient waits at the counter: each step once, and timed.
 
 Ask the patient, wait for the tap, gather and judge, reserve, settle. Keeps true: nothing is reserved or paid on a
-verdict that is not green, or not of now, nor while a dispute about the claim is open; what was done before is not done
-again, so that who tries again goes on where it ended. Trusts the daemon, which looks at it once more before it acts,
-and callers for what the patient is told as the reason.
+verdict that is not green, or not of now, nor while a dispute about the claim is open, or a service for electronic
+invoices doubts its invoice; what was done before is not done again, so that who tries again goes on where it ended.
+Trusts the daemon, which looks at it once more before it acts, and callers for what the patient is told as the reason.
 Source: `docs/spec/claim-case.md`; `docs/spec/consent.md` D21.
 """
 

@@ -76,6 +76,9 @@ class Said(StrEnum):
 ANSWERS: Final = frozenset({Said.GENUINE, Said.OTHERWISE, Said.REVERSED, Said.UNKNOWN})
 """What a service itself can say."""
 
+DOUBTED: Final = frozenset({Said.OTHERWISE.value, Said.REVERSED.value, Said.UNKNOWN.value})
+"""What it says of those that somebody should look at."""
+
 
 @dataclass(frozen=True, slots=True)
 class EInvoiceAnswer:

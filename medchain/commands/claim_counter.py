@@ -1,7 +1,8 @@
 """`medchain claims counter`: settles a claim while the patient waits: asks, waits for the tap, judges, reserves, pays.
 
-Keeps true: nothing is reserved or paid on a verdict that is not green, or while a dispute about the claim is open; the
-claim stands in a file or is a record here, never among the arguments. Trusts the daemon.
+Keeps true: nothing is reserved or paid on a verdict that is not green, while a dispute about the claim is open, or
+where a service for electronic invoices doubts its invoice; the claim stands in a file or is a record here, never among
+the arguments. Trusts the daemon.
 Source: `docs/commands.md`, `docs/spec/claim-case.md`.
 """
 
@@ -15,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from medchain.claims.case_content import Status
+from medchain.claims.case_content import GREEN, Status, is_doubted
 from medchain.claims.cases import Case, CaseClient
 from medchain.claims.counter import WAIT_S, Counter, Done, Step, Wanted
 from medchain.commands import counter_texts as texts
@@ -73,7 +74,12 @@ def _said(context: Context, done: Done) -> str:
     if done.is_settled:
         return context.say(texts.SETTLED, seconds=f"{done.seconds:.1f}")
     case = done.case
-    why = texts.DISPUTED if case["disputed"] else texts.REFUSED if case["status"] == Status.REFUSED else texts.OPEN
+    if case["disputed"]:
+        why = texts.DISPUTED
+    elif case["status"] == Status.REFUSED:
+        why = texts.REFUSED
+    else:
+        why = texts.DOUBTED if case["colour"] == GREEN and is_doubted(case) else texts.OPEN
     return context.say(why, case=str(case["id"]))
 
 

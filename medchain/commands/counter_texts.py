@@ -43,6 +43,10 @@ DISPUTED: Final = Text(
     "正就此索赔质询医院，没有赔付：请人工查看案件 {case}。",
     "A dispute with the hospital is open: nothing is paid. A person should look at case {case}.",
 )
+DOUBTED: Final = Text(
+    "电子票据查验结果有疑问，没有赔付：请人工查看案件 {case}。",
+    "A service for e-invoices doubts the invoice: nothing is paid. A person should look at case {case}.",
+)
 REFUSED: Final = Text(
     "已有人决定不予赔付：案件 {case}。",
     "A person has refused it: nothing is paid. It is case {case}.",

@@ -22,6 +22,7 @@ class Daemon:
     colour: str = "green"
     status: str = "new"
     disputed: bool = False
+    einvoice: dict[str, Any] | None = None
     asks: list[dict[str, Any]] = field(default_factory=list)
     custodian: str = HOSPITAL
     called: list[str] = field(default_factory=list)
@@ -57,7 +58,8 @@ class Daemon:
     def case(self) -> dict[str, Any]:
         colour = self.colour if self.status not in ("new", "asked") else ""
         told = {"asks": self.asks, "colour": colour, "digest": DIGEST, "hospital": HOSPITAL}
-        return told | {"disputed": self.disputed, "id": CASE_ID, "status": self.status}
+        told |= {"disputed": self.disputed, "einvoice": self.einvoice}
+        return told | {"id": CASE_ID, "status": self.status}
 
     def rest(self, seconds: float) -> None:
         self.time += seconds
@@ -96,6 +98,17 @@ def test_on_a_verdict_that_is_not_green_nothing_is_reserved(colour):
     done = settled(daemon)
     assert daemon.called[-1] == "case.judge"
     assert (done.is_settled, done.case["colour"]) == (False, colour)
+
+
+@pytest.mark.parametrize("answer", ["otherwise", "reversed", "unknown"])
+def test_what_a_service_for_e_invoices_doubts_is_for_a_person(answer):
+    done = settled(Daemon(taps_after=0, einvoice={"answer": answer, "stand_in": False, "time": 1}))
+    assert ([step for step, _ in done.steps], done.is_settled) == ([Step.JUDGED], False)
+
+
+@pytest.mark.parametrize("answer", ["genuine", "not_asked", "unreachable"])
+def test_an_e_invoice_that_is_genuine_or_of_which_nothing_is_said_is_paid(answer):
+    assert settled(Daemon(taps_after=0, einvoice={"answer": answer, "stand_in": False, "time": 1})).is_settled
 
 
 @pytest.mark.parametrize("told", [{"status": "refused"}, {"disputed": True}, {"disputed": True, "status": "reserved"}])

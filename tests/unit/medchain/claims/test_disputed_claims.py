@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from medchain.claims.case_content import CaseContent
 from medchain.claims.counter import Counter, Done, Step, Wanted
 from medchain.claims.disputes import OPEN, SHOW, STEP
 from medchain.encoding import Json
@@ -149,6 +151,23 @@ def test_what_a_person_refused_is_not_reserved_unseen(office):
     cases.refuse(case["id"], "Practitioner/w1", "no")
     with pytest.raises(ConflictError, match=r"case\.person"):
         cases.reserve(case["id"], is_unseen=True)
+
+
+def test_what_a_service_for_e_invoices_doubts_is_not_paid_unseen(office):
+    cases = office.cases()
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+
+    def change(kept):
+        doubted = {"answer": "reversed", "stand_in": False, "time": NOW}
+        return replace(kept, document=replace(CaseContent.decode(kept.document), einvoice=doubted).encode())
+
+    office.hospitals.federation.sites[ANXIN].records.change_case(bytes.fromhex(case["id"]), change)
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.reserve(case["id"], is_unseen=True)
+    assert cases.reserve(case["id"])["status"] == "reserved"
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.settle(case["id"], is_unseen=True)
+    assert cases.settle(case["id"])["status"] == "settled"
 
 
 def test_attack_what_a_person_refuses_while_it_is_being_reserved_stays_refused_and_is_not_paid(office, monkeypatch):

@@ -80,7 +80,13 @@ def test_a_verdict_that_is_not_green_is_for_a_person(run, node):
 
 @pytest.mark.parametrize(
     ("told", "said"),
-    [({"disputed": True}, "A dispute with the hospital is open"), ({"status": "refused"}, "A person has refused it")],
+    [
+        ({"disputed": True}, "A dispute with the hospital is open"),
+        ({"status": "refused"}, "A person has refused it"),
+        ({"einvoice": {"answer": "reversed"}}, "A service for e-invoices doubts the invoice"),
+        # Red is said first: that it is doubted as well stands on its page.
+        ({"einvoice": {"answer": "reversed"}, "colour": "red"}, "The verdict is not green"),
+    ],
 )
 def test_why_nothing_is_paid_is_said(run, node, told, said):
     with served(node, Daemon(taps_after=0, **told)):
