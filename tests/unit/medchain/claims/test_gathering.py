@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from medchain.claims.case_judging import MAX_GATHERED
+from medchain.claims.case_judging import MAX_GATHERED, Judging
 from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.claims.gathering import Gathering
 from medchain.claims.outlook import known_alone
@@ -27,6 +27,7 @@ from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.ledger.world import genesis
 from tests.unit.medchain.node.disclosing import TYPES
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
+from tests.waiting import PATIENCE_S, eventually
 
 LATER = {"end": None, "start": "2026-11-20", "waiting_days": 0}
 """A policy that begins after the services."""
@@ -314,12 +315,19 @@ class Slow:
     def disclose(self, wish: object) -> object:
         self.times += 1
         self.asked.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(PATIENCE_S)
         return self._real(wish)
 
 
-def test_who_wants_it_fresh_is_not_answered_by_a_gathering_that_began_before(office, cases):
-    slow = Slow(office)
+def test_who_wants_it_fresh_is_not_answered_by_a_gathering_that_began_before(office, cases, monkeypatch):
+    slow, come, begun = Slow(office), [], Judging._begun  # noqa: SLF001  # to see who has come
+
+    def counted(judging, *asked: object, **more: object):
+        found = begun(judging, *asked, **more)
+        come.append(found)
+        return found
+
+    monkeypatch.setattr(Judging, "_begun", counted)
     case = cases.take(office.claim(), GIVEN)
     cases.judge(case["id"], wait_s=0)
     assert slow.asked.wait(30)
@@ -329,6 +337,7 @@ def test_who_wants_it_fresh_is_not_answered_by_a_gathering_that_began_before(off
         for one in later:
             one.start()
         assert cases.judge(case["id"], wait_s=0, is_fresh=True)["status"] == "gathering"
+        assert eventually(lambda: len(come) == 4)
     finally:
         slow.gate.set()
         for one in later:
