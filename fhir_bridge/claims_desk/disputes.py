@@ -151,7 +151,7 @@ class DisputePages:
 
 
 def delivery(pages: Pages, step: Mapping[str, Json]) -> dict[str, Json]:
-    """Word whether the other side has a step, and why it does not take it.
+    """Word whether the other side has a step, and why it does not take it: nobody can ask anew for a hospital's answer.
 
     Args:
         pages: of the node.
@@ -159,7 +159,9 @@ def delivery(pages: Pages, step: Mapping[str, Json]) -> dict[str, Json]:
     """
     code = step.get("refusal")
     why = pages.say_or(f"claims.dispute.refusal.{code}", pages.say("claims.dispute.refusal.other")) if code else ""
-    return {"is_heard": step.get("heard") is not None, "is_given_up": step.get("given_up") is True, "refusal": why}
+    is_given_up, of = step.get("given_up") is True, ".answer" if step.get("step") == StepKind.ANSWER else ""
+    said = pages.say(f"claims.dispute.{'given_up' if is_given_up else 'refused'}{of}", why=why) if why else ""
+    return {"is_heard": step.get("heard") is not None, "is_given_up": is_given_up, "refusal": said}
 
 
 def steps_of(standing: Standing, found: Mapping[str, Json]) -> tuple[str, ...]:

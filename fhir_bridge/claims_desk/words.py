@@ -449,6 +449,14 @@ CLAIM_WORDS: Final[Words] = {
         "对方不接收（{why}），不再送达；可结束后另行提问",
         "the other side did not take it ({why}), and it is brought no more; you can close it and ask anew",
     ),
+    "claims.dispute.refused.answer": (
+        "对方不接收（{why}），30 天之内还会再送",
+        "the other side does not take it ({why}); it is brought again for 30 days",
+    ),
+    "claims.dispute.given_up.answer": (
+        "对方不接收（{why}），不再送达；请以其他方式告知保险机构",
+        "the other side did not take it ({why}), and it is brought no more; tell the insurer in another way",
+    ),
     "claims.dispute.refusal.dispute.records": (
         "问题涉及医院没有为此提供的记录",
         "it names records of which it has told you nothing",

@@ -38,6 +38,9 @@ MAX_DISPUTE_BYTES: Final = 32 * 1024
 GIVE_UP_S: Final = DAY_S
 """How long a step is brought to who refuses it, in seconds: the other side's ledger may be behind, or its clock."""
 
+ANSWER_GIVE_UP_S: Final = 30 * DAY_S
+"""How long an answer is: nobody can give it anew, and who is suspended for some days is refused as long."""
+
 _SHAPE: Final = {
     **dict.fromkeys(("claim", "dispute", "hospital", "insurer", "ledger", "nonce"), str),
     **dict.fromkeys(("previous", "step", "text", "type"), str),
@@ -195,7 +198,8 @@ class Taken:
 
     def is_given_up(self, now: int) -> bool:
         """Tell whether it is brought no more, because the other side went on to refuse it; `now` in Unix seconds."""
-        return self.heard is None and self.refused is not None and self.refused <= now - GIVE_UP_S
+        most = ANSWER_GIVE_UP_S if self.step.step is StepKind.ANSWER else GIVE_UP_S
+        return self.heard is None and self.refused is not None and self.refused <= now - most
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from threading import Event, Lock
 from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.dispute import (
+    ANSWER_GIVE_UP_S,
     GIVE_UP_S,
     MAX_DISPUTE_BYTES,
     MAX_RECORDS,
@@ -162,10 +163,14 @@ class DisputeDesk:
         """Bring what the other side has not heard; returns how many steps are still to be brought.
 
         Whom one step does not reach is tried again in the next round alone: others do not wait for each of its own. Nor
-        is a step brought before the one that it follows. What the other side has refused for `GIVE_UP_S` is given up.
+        is a step brought before the one that it follows. What the other side has refused for `GIVE_UP_S` is given up, a
+        hospital's answers after `ANSWER_GIVE_UP_S`.
         """
         away, stopped, left = set[str](), set[bytes](), 0
-        given_up = self._parts.clock() - GIVE_UP_S
+        # A node that is no member yet has said nothing.
+        own = self._parts.members().organisations.get(self._parts.org_id)
+        answers = own is not None and own.role == HOSPITAL
+        given_up = self._parts.clock() - (ANSWER_GIVE_UP_S if answers else GIVE_UP_S)
         for row in self._parts.records.unheard_steps(_AT_ONCE, refused_after=given_up):
             if row.peer in away or row.dispute in stopped or not self._brought(row, away):
                 stopped.add(row.dispute)

@@ -129,6 +129,24 @@ def test_what_the_hospital_refuses_says_why_and_in_the_end_that_it_is_brought_no
         insurance.federation.time -= DAY
 
 
+def test_an_answer_that_the_insurer_refuses_is_brought_for_longer_and_asks_nobody_to_ask_anew(insurance, monkeypatch):
+    def refuses(_document, _peer):
+        raise AccessDeniedError("dispute.sender")
+
+    place = opened(insurance)
+    monkeypatch.setattr(insurance.hospitals.nodes[ANXIN], "dispute", refuses)
+    said(insurance.desk("hospital"), place, "answer", text="so")
+    for days, words in ((2, "it is brought again for 30 days"), (30, "tell the insurer in another way")):
+        insurance.federation.time += days * DAY
+        try:
+            for path in (place, PAGE):
+                page = text_of(insurance.desk("hospital").get(f"{path}?lang=en"))
+                assert words in page
+                assert "ask anew" not in page
+        finally:
+            insurance.federation.time -= days * DAY
+
+
 def test_what_is_overdue_says_so_at_both_and_comes_first(insurance):
     late, later = opened(insurance, days=1), opened(insurance, days=30)
     insurance.federation.time += 2 * DAY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from medchain.claims import dispute as dispute_format
 from medchain.claims import disputes
 from medchain.claims.dispute import StepKind
-from medchain.claims.disputes import OPEN, About
+from medchain.claims.disputes import OPEN, About, DisputeDesk
 from medchain.encoding import Json, canonical
 from medchain.errors import (
     AccessDeniedError,
@@ -218,6 +219,31 @@ def test_what_the_other_side_refuses_for_a_day_is_brought_no_more_and_waits_for_
     case.say(ANXIN, name, "close", "")
     assert (case.desks[ANXIN].round(), case.tried, case.waiting(ANXIN)) == (0, [], (0, 0))
     assert case.shown(ANXIN, name)["state"] == "close"
+
+
+def test_an_answer_that_nobody_can_give_anew_outlasts_some_days_of_a_suspension(case):
+    name = case.open(days=7)
+    case.refusals[ANXIN] = AccessDeniedError("dispute.sender")
+    case.say(RENHE, name, "answer")
+    case.time += 30 * DAY - 1
+    assert (case.desks[RENHE].round(), case.shown(RENHE, name)["steps"][1]["given_up"]) == (1, False)
+    case.refusals.clear()
+    assert (case.desks[RENHE].round(), case.shown(ANXIN, name)["state"]) == (0, "answer")
+
+
+def test_a_node_that_is_no_member_yet_has_nothing_to_bring(case):
+    newcomer = replace(case.desks[RENHE]._parts, org_id="newcomer")  # noqa: SLF001  # as before it joined
+    assert DisputeDesk(newcomer).round() == 0
+
+
+def test_an_answer_that_is_refused_for_longer_is_given_up(case):
+    name = case.open()
+    case.refusals[ANXIN] = AccessDeniedError("dispute.sender")
+    case.say(RENHE, name, "answer")
+    case.time += 30 * DAY
+    case.tried.clear()
+    assert (case.desks[RENHE].round(), case.tried) == (0, [])
+    assert (case.shown(RENHE, name)["steps"][1]["given_up"], case.waiting(RENHE)) == (True, (1, 0))
 
 
 def test_what_was_refused_while_a_ledger_was_behind_is_taken_the_next_time(case):
