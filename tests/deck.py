@@ -1215,6 +1215,14 @@ def services_after_death_that_only_the_claim_names(ledger: Ledger) -> Made:
 
 
 @case
+def death_after_the_stay_of_a_claim_that_names_no_days(ledger: Ledger) -> Made:
+    """Who died after the services was treated alive, whatever the claim leaves out."""
+    s = scene(ledger).stay().register().claimed(billablePeriod={}).permitted().given()
+    s.facts = [_alive(value=False, days=1)(s)]
+    return made(s.disclosed(), amber={"flags.unknown"})
+
+
+@case
 def death_that_is_certified_after_the_stay(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     later = s.ended + 6 * 3600

@@ -93,7 +93,7 @@ def _is_of_life(case: Checked, given: Given, fact: Fact) -> bool:
         return False
     if fact.value is False:
         days = service_days(case.claim, [given])
-        return days is None or day <= max(days[1], *case.claim.services)
+        return days is None or day <= max([days[1], *case.claim.services])
     last = _last_of_life(case.claim, given)
     return last is None or last <= day
 
