@@ -265,7 +265,8 @@ class CaseStatements:
         to = max(after, min(created, self._case.time))
         window: dict[str, str | int] = {"from": after, "to": to}
         own = self._identifiers()
-        rows = [(row, noted_for(row)) for row in self._reader.node.records.emergencies(after, limit=MOST_NOTED)]
+        found = self._reader.node.records.emergencies(after, limit=MOST_NOTED)
+        rows = [(row, noted_for(row)) for row in found]
         times = [
             row.time
             for row, noted in rows
@@ -273,8 +274,10 @@ class CaseStatements:
             and not noted.declaration
             and (row.patient == self._case.patient or noted.identifier in own)
         ]
-        yield Fact("emergency_accesses", window, len(times))
-        yield Fact("last_emergency_access", window, max(times, default=None))
+        # The newest of all patients' are found: behind so many, others' included, those before the claim may lie.
+        is_known = len(found) < MOST_NOTED
+        yield Fact("emergency_accesses", window, len(times) if is_known else None)
+        yield Fact("last_emergency_access", window, max(times, default=None) if is_known else None)
 
     def _identifiers(self) -> frozenset[str]:
         """List by what others may have been asked for this patient: each identifier with its system and alone."""

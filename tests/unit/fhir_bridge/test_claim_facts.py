@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sample_data
-from fhir_bridge import claim_case
+from fhir_bridge import claim_case, claim_statements
 from fhir_bridge.claim_case import NodeRecords
 from fhir_bridge.claim_facts import FhirClaimFacts
 from fhir_bridge.claim_profile import category_of, is_in, is_surgery, opened_kind, opened_numbers, pattern_of
@@ -528,6 +528,19 @@ def test_emergencies_here_and_those_of_people_from_here_are_counted(hospital):
     said = tell(hospital, condition)
     assert value_of(said, "emergency_accesses") == 2
     assert value_of(said, "last_emergency_access") == NOW - 60
+
+
+def test_attack_emergencies_of_others_do_not_hide_one_before_the_claim(hospital, monkeypatch):
+    monkeypatch.setattr(claim_statements, "MOST_NOTED", 2)
+    condition = put(hospital, "Condition", "c1", **ABOUT)
+    desk = EmergencyDesk(NODE, hospital.store, hospital.service, lambda: NOW - 3600, token_bytes)
+    desk.declare("p1", "Practitioner/d1", "found collapsed")
+    assert value_of(tell(hospital, condition), "emergency_accesses") == 1
+    for _ in range(2):
+        desk.declare_elsewhere("binhai-hospital", "urn:mrn|BH999999", "Practitioner/d1", "found collapsed")
+    said = tell(hospital, condition)
+    assert value_of(said, "emergency_accesses") is None
+    assert value_of(said, "last_emergency_access") is None
 
 
 @pytest.mark.parametrize(
