@@ -71,18 +71,28 @@ class Budget:
         if self._left < 0:
             raise InputError("search.too_many", parameter=safe_name(name), limit=MAX_PARTS)
 
-    def take_terms(self, name: str, terms: Iterable[Term], modifier: Modifier, types: int) -> None:
-        """Count the values of a parameter of so many types beside one for each: all but the first alternative."""
+    def take_terms(self, name: str, terms: Iterable[Term], modifier: Modifier, types: int) -> tuple[Term, ...]:
+        """Count the values of a parameter of so many types beside one for each: all but the first alternative.
+
+        Returns:
+            Each value once. Each is counted as soon as it is read, before the next: it may be all that lies below a
+            code.
+        """
         apart, keyed = 0, set()
+        different = dict[Term, None]()
         for term in terms:
             group, alternatives, values = _weight(term, modifier)
+            self.take(name, values)
+            if term in different:
+                continue
+            different[term] = None
             if group is None:
                 # What belongs together is planned for each type, all else for all at once.
                 apart += alternatives * types if isinstance(term, CompositeTerm) else alternatives
             else:
                 keyed.add(group)
-            self.take(name, values)
         self.take(name, max(0, apart + len(keyed) - 1) * ALTERNATIVE)
+        return tuple(different)
 
 
 def check_length(query: str) -> None:

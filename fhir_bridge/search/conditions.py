@@ -211,14 +211,12 @@ class Conditions:
             self.said = ",".join(self._pinned(piece, code, modifier) for piece in pieces)
         known = self._context
         definition = known.registry(types[0])[code]
-        terms = [
+        terms = (
             read_term(piece, definition, modifier, targets, known.zone, known.bases, known.sets, known.systems)
-            for piece in pieces
+            for piece in dict.fromkeys(pieces)
             if piece
-        ]
-        different = tuple(dict.fromkeys(terms))
-        self._budget.take_terms(code, different, modifier, len(types))
-        return Criterion(code, kind, modifier, different)
+        )
+        return Criterion(code, kind, modifier, self._budget.take_terms(code, terms, modifier, len(types)))
 
     def _pinned(self, text: str, code: str, modifier: Modifier) -> str:
         """Name the version of the code system that a value means, if it is one of the node's own."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import pytest
 
+from fhir_bridge.definitions.subsumption import reached
 from fhir_bridge.document import parse
 from fhir_bridge.rest.code_systems import MAX_BYTES, MAX_SYSTEMS
-from fhir_bridge.search.hierarchy import hierarchy_of
+from fhir_bridge.search import hierarchy
+from fhir_bridge.search.budget import MAX_PARTS
+from fhir_bridge.search.conditions import Context
+from fhir_bridge.search.hierarchy import Hierarchy, hierarchy_of
+from fhir_bridge.search.query import parse_query
+from medchain.errors import InputError
 
 URL = "http://x.example/CodeSystem/wards"
 ADDRESS = "CodeSystem/wards/_history/1"
@@ -210,6 +217,34 @@ def test_more_codes_than_a_search_may_have_are_refused(ward):
     kept(ward, concept("all", *(concept(f"c{number}") for number in range(10_001))))
     assert refused(asked(ward, f"Observation?code:below={URL}|all")) == (400, "search.too_many")
     assert found(asked(ward, f"Observation?code:above={URL}|c1")) == []
+
+
+@pytest.mark.parametrize("modifier", ["above", "below"])
+@pytest.mark.parametrize("branches", [1, 5])
+def test_attack_what_lies_above_or_below_many_codes_is_not_listed_before_it_is_counted(monkeypatch, branches, modifier):
+    """A thousand values of a system with a hundred thousand codes took minutes and gigabytes until it was refused."""
+    size, listed = 3_000, []
+    # Rings of codes, all of them above and below each other: all values may mean the same, or each something else.
+    rings = [[f"c{ring}-{number}" for number in range(size)] for ring in range(branches)]
+    steps = {code: [ring[(at + 1) % size]] for ring in rings for at, code in enumerate(ring)}
+    own = Hierarchy(URL, ADDRESS, steps, steps)
+
+    def counted(code: str, above_or_below: Mapping[str, list[str]]) -> frozenset[str]:
+        listed.append(code)
+        return reached(code, above_or_below)
+
+    monkeypatch.setattr(hierarchy, "reached", counted)
+    context = Context(systems=lambda name: own if name == URL else None)
+    codes = [code for at in range(size) for code in (ring[at] for ring in rings)][:1_000]
+    text = ",".join(f"{URL}|{code}" for code in codes)
+    with pytest.raises(InputError, match=r"search\.too_many"):
+        parse_query([(f"code:{modifier}", text)], "Observation", context)
+    assert 0 < len(listed) <= MAX_PARTS // size + 1
+    listed.clear()
+    # What is written twice is one value.
+    query = parse_query([(f"code:{modifier}", ",".join([f"{URL}|{codes[0]}"] * 1_000))], "Observation", context)
+    assert [len(term.codes[0][1]) for term in query.conditions[0].terms] == [size]
+    assert len(listed) == 1
 
 
 def test_code_systems_of_a_search_are_read_up_to_a_size(ward):
