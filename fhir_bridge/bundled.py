@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from consent.decision import Resource as Facts
 from consent.decision import unversioned
 from fhir_bridge.document import Element, Resource, member, object_of, objects_of, write
-from fhir_bridge.references import PATIENT_MEMBERS, Identifier, folded, identifiers, parse_condition
+from fhir_bridge.references import PATIENT_MEMBERS, Identifier, condition_in, folded, identifiers
 from medchain.dates import Span
 from medchain.encoding import objects_in
 from medchain.node.naming import asked_in, unquoted
@@ -180,11 +180,11 @@ class _Naming:
 
     def _itself(self, place: Resource, patient: Resource) -> Whom:
         """Tell how records name a Patient that lies in it: by what it says itself, its place, and its links."""
-        created = parse_condition(_PATIENT, member(object_of(place.get("request")), "ifNoneExist"))
+        created = condition_in(_PATIENT, member(object_of(place.get("request")), "ifNoneExist"))
         named = (self._addressed(text) for text in (*_addresses(place), _own_name(patient)))
         linked = (self.meant(object_of(one.get("other"))) for one in _listed(patient.get("link")))
         own = Whom(identifiers=_identifiers(patient))
-        return united([own, self._fulfilling(created.condition), *named, *linked])
+        return united([own, self._fulfilling(created), *named, *linked])
 
     def meant(self, reference: Resource) -> Whom:
         """Tell whom a reference means: by its address, or by the identifier of what may be a patient."""

@@ -359,21 +359,27 @@ def folded(identifier: Identifier) -> Identifier:
 
 
 def parse_condition(type_name: str, query: str) -> Wanted:
-    """Take a condition.
+    """Take a condition; arguments as in `condition_in`.
+
+    Raises:
+        InputError: ``search.too_long``.
+    """
+    condition = condition_in(type_name, query)
+    check_length(condition)
+    return Wanted(type_name, condition)
+
+
+def condition_in(type_name: str, query: str) -> str:
+    """Find the condition in what a client has written, however long: what is stored nobody can refuse any more.
 
     Args:
         type_name: of what it is searched for.
         query: the parameters, or a whole address with them: HAPI's client writes ``BASE/Patient?identifier=…`` into
             If-None-Exist, others ``Patient?…`` or a mere question mark before it.
-
-    Raises:
-        InputError: ``search.too_long``.
     """
     place, mark, parameters = query.partition("?")
     is_address = mark and (place in ("", type_name) or place.endswith(f"/{type_name}")) and "=" not in place
-    condition = parameters if is_address else query
-    check_length(condition)
-    return Wanted(type_name, condition)
+    return parameters if is_address else query
 
 
 def _without(wanted: Wanted, ids: Sequence[str]) -> Wanted:

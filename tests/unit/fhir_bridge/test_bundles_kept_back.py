@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from fhir_bridge.bundled import NOBODY, lying_in
+from fhir_bridge.search.budget import MAX_CHARS
 from medchain.store.consents import ConsentRows
 from tests.unit.fhir_bridge.consent_oracle import CALLERS, TYPES, actor, deny, label
 from tests.unit.fhir_bridge.test_enforcement import Ward, bundle, condition, observation, of_targets, scanned
@@ -124,6 +125,11 @@ WAYS = {
     ),
     "by whom a create may find": placed(
         NAMELESS, request={"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:mrn|w-1"}
+    ),
+    # It is no search of this node, and may have been stored before searches had an end.
+    "by whom a create may find, at length": placed(
+        NAMELESS,
+        request={"method": "POST", "url": "Patient", "ifNoneExist": f"name={'a' * MAX_CHARS}&identifier=urn:mrn|w-1"},
     ),
     "by where a Patient was stored": placed(NAMELESS, response={"status": "200", "location": "Patient/p1/_history/1"}),
     "beside the Patient alone": collection(entry(task(None)), entry(OF_NUMBER, URN)),
