@@ -143,7 +143,7 @@ def test_what_changes_meanwhile_comes_once_as_it_is_and_what_is_gone_is_told(wor
     changed = condition("moves", 1) | {"code": {"text": "复查"}}
     for record, version in ((changed, 2), (condition("moves", 7), 1)):
         content = json.dumps(record).encode()
-        service.create(NewRecord("Condition", record["id"], content, "moves", version, document=record))
+        service.create(NewRecord("Condition", record["id"], content, "moves", version))
     service.delete("Condition", "moves-c0")
     found = download.end()
     assert names_of(found, "OperationOutcome") == ["moves", "moves-c1", "moves-c2", "moves-c3", "moves-o1"]

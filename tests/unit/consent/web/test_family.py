@@ -88,7 +88,7 @@ def observe(world, name: str) -> None:
         "subject": {"reference": f"Patient/{name}"},
     }
     content = json.dumps(row, ensure_ascii=False).encode()
-    world.server.service.create(NewRecord("Observation", row["id"], content, name, document=row))
+    world.server.service.create(NewRecord("Observation", row["id"], content, name))
 
 
 def token(helper, path: str = "/my/verify") -> str:
@@ -447,7 +447,7 @@ def deny(world, name: str, *actors: str) -> None:
     if actors:
         row["provision"]["actor"] = [{"reference": {"reference": f"Patient/{one}"}} for one in actors]
     content = json.dumps(row).encode()
-    world.server.service.create(NewRecord("Consent", row["id"], content, name, document=row))
+    world.server.service.create(NewRecord("Consent", row["id"], content, name))
 
 
 def test_a_consent_that_names_nobody_keeps_the_record_from_neither_the_person_nor_the_helper(world):

@@ -207,7 +207,7 @@ def test_previews_count_all_records_and_open_a_few_of_them(world, monkeypatch):
     changed = condition("many", 4)
     for record, version in ((changed, 2), (condition("many", 8), 1)):
         content = json.dumps(record).encode()
-        world.server.service.create(NewRecord("Condition", record["id"], content, "many", version, document=record))
+        world.server.service.create(NewRecord("Condition", record["id"], content, "many", version))
     world.server.service.delete("Condition", "many-c0")
     page = english(browser, f"/my/asks/{ask}")
     assert "could see 6 records today" in page
@@ -245,7 +245,7 @@ def test_attack_a_preview_counts_what_consents_keep_from_the_patient(world):
     browser, ask = world.patient("kept"), world.ask("kept")
     assert "could see 3 records today" in english(browser, f"/my/asks/{ask}")
     content = json.dumps(denial).encode()
-    world.server.service.create(NewRecord("Consent", "kept-denial", content, "kept", document=denial))
+    world.server.service.create(NewRecord("Consent", "kept-denial", content, "kept"))
     assert "could see 2 records today" in english(browser, f"/my/asks/{ask}")
 
 
@@ -414,7 +414,7 @@ def test_a_whole_kind_is_hidden_with_one_signature_later_records_too_and_release
     assert "because you hide" not in english(browser, "/my/record/Observation/kind-of1")
     later = condition("kind", 3)
     content = json.dumps(later, ensure_ascii=False).encode()
-    world.server.service.create(NewRecord("Condition", later["id"], content, "kind", document=later))
+    world.server.service.create(NewRecord("Condition", later["id"], content, "kind"))
     site = world.desks.federation.sites[RENHE]
     while site.records.pending(1, kind="anchor"):
         site.node.anchor.round()

@@ -57,7 +57,7 @@ def records(world, patient: str, *more: dict) -> None:
     ]
     for row in rows:
         content = json.dumps(row, ensure_ascii=False).encode()
-        service.create(NewRecord(row["resourceType"], row["id"], content, patient, document=row))
+        service.create(NewRecord(row["resourceType"], row["id"], content, patient))
     while site.records.pending(1, kind="anchor"):
         site.node.anchor.round()
         world.desks.federation.wait()
@@ -492,7 +492,7 @@ def test_who_broke_the_glass_here_is_named_and_nobody_of_another_hospital(world)
     browser = world.patient("named")
     doctor = {"resourceType": "Practitioner", "id": "d55", "name": [{"text": "陈静"}]}
     content = json.dumps(doctor, ensure_ascii=False).encode()
-    world.server.service.create(NewRecord("Practitioner", "d55", content, "", document=doctor))
+    world.server.service.create(NewRecord("Practitioner", "d55", content, ""))
     site = world.desks.federation.sites[RENHE]
     desk = EmergencyDesk(RENHE, site.records, world.server.service, world.desks.federation.clock, fresh)
     desk.declare("named", "Practitioner/d55", "unconscious")

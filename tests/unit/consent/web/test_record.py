@@ -237,7 +237,7 @@ def test_a_persons_date_is_called_that_of_the_birth(world):
     records(world, "born", {"resourceType": "RelatedPerson", "id": "born-r1", "patient": {"reference": "Patient/born"}})
     row = {"resourceType": "Patient", "id": "born", "name": [{"text": "王born"}], "birthDate": "1980-01-02"}
     content = json.dumps(row, ensure_ascii=False).encode()
-    world.server.service.update(NewRecord("Patient", "born", content, "born", document=row))
+    world.server.service.update(NewRecord("Patient", "born", content, "born"))
     browser = world.patient("born")
     assert "王born born 2 Jan 1980" in said(browser, "/my/record/kinds/person", "en")
     assert "王born 1980年1月2日出生" in said(browser, "/my/record", "zh")
@@ -264,7 +264,7 @@ def test_a_changed_record_says_which_version_it_is(world):
     service = world.server.service
     row = visit("changed", 1) | {"meta": {"versionId": "2"}, "status": "in-progress"}
     content = json.dumps(row, ensure_ascii=False).encode()
-    service.update(NewRecord("Encounter", "changed-e1", content, "changed", document=row))
+    service.update(NewRecord("Encounter", "changed-e1", content, "changed"))
     assert "version 2" in english(world.patient("changed"), "/my/record")
 
 
@@ -316,7 +316,7 @@ def test_a_page_without_any_goes_on_to_earlier_ones(world, monkeypatch):
     world.desks.federation.time += 1
     for row in (of_visit("sparse", one, "Encounter/sparse-e1") for one in range(4)):
         content = json.dumps(row, ensure_ascii=False).encode()
-        world.server.service.create(NewRecord("Observation", row["id"], content, "sparse", document=row))
+        world.server.service.create(NewRecord("Observation", row["id"], content, "sparse"))
     monkeypatch.setattr(patient_records, "_SCANNED", 2)
     monkeypatch.setattr(patient_records, "_SCANS", 1)
     browser = world.patient("sparse")

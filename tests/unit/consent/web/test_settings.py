@@ -47,7 +47,7 @@ def patient_record(world, name: str) -> None:
     """Store who a patient is."""
     row = {"resourceType": "Patient", "id": name, "name": [{"text": f"王{name}"}]}
     content = json.dumps(row, ensure_ascii=False).encode()
-    world.server.service.create(NewRecord("Patient", name, content, name, document=row))
+    world.server.service.create(NewRecord("Patient", name, content, name))
 
 
 def credential(phone) -> dict[str, str]:

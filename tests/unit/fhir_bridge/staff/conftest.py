@@ -92,7 +92,7 @@ class World:
         seen |= {"subject": {"reference": f"Patient/{name}"}}
         for one in (row, seen):
             content = json.dumps(one, ensure_ascii=False).encode()
-            self.core.service.create(NewRecord(one["resourceType"], one["id"], content, name, document=one))
+            self.core.service.create(NewRecord(one["resourceType"], one["id"], content, name))
         return name
 
     def session(self, role: Role, person: str | None = None) -> str:

@@ -185,7 +185,7 @@ def test_whom_a_consent_keeps_from_the_desk_it_neither_finds_nor_opens(world):
     place = opened(browser, patient)
     denied = consent({"type": "deny"}, id="desk-9-c", patient={"reference": f"Patient/{patient}"})
     content = json.dumps(denied).encode()
-    world.core.service.create(NewRecord("Consent", "desk-9-c", content, patient, document=denied))
+    world.core.service.create(NewRecord("Consent", "desk-9-c", content, patient))
     assert "Nobody was found" in found(browser, "MRN-desk-9").text
     assert browser.post("/desk/open", {"csrf": browser.csrf(PAGE), "patient": patient}).status_code == 404
     assert browser.get(place).status_code == 404

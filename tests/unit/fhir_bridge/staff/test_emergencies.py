@@ -124,7 +124,7 @@ def test_what_is_kept_for_emergencies_is_shown_to_who_declared_one_and_to_nobody
     patient, who = world.patient("kept"), person()
     breaking = {"type": "permit", "purpose": label("BTG", ACT_REASON), "actor": actor(who)}
     given = consent({"type": "deny", "provision": [breaking]}, id="kept-c", patient={"reference": f"Patient/{patient}"})
-    world.core.service.create(NewRecord("Consent", "kept-c", json.dumps(given).encode(), patient, document=given))
+    world.core.service.create(NewRecord("Consent", "kept-c", json.dumps(given).encode(), patient))
     browser, other = world.staff(person=who), world.staff(person=person())
     place = f"/browse/Observation/{patient}-o"
     assert [one.get(place).status_code for one in (browser, other)] == [404, 404]

@@ -48,7 +48,7 @@ class Glass:
         patient = {"resourceType": "Patient", "id": self.local, "identifier": [{"system": SYSTEM, "value": self.local}]}
         rows = [patient, self.observation(1), self.observation(2), *more]
         for one in rows:
-            made = NewRecord(one["resourceType"], one["id"], json.dumps(one).encode(), self.local, document=one)
+            made = NewRecord(one["resourceType"], one["id"], json.dumps(one).encode(), self.local)
             self._indexing().create(made)
         self.anchor()
 
