@@ -50,7 +50,8 @@ EMPTY = (
 INSURER, HOSPITAL = "anxin-insurance", "renhe-hospital"
 SIZES = ((390, 844), (1280, 900))
 MOST_BYTES = 70 * 1024
-NUMBERS = (f"AX2025092500{number:05}" for number in itertools.count(1))
+# Each after all before, and all after that of the sample: the newest is the last by number.
+NUMBERS = (f"AX2025092500{number:05}" for number in itertools.count(20_001))
 DOWN, ENTER, UP = "\ue015", "\ue007", "\ue013"
 
 
