@@ -82,8 +82,11 @@ class Budget:
         different = dict[Term, None]()
         for term in terms:
             group, alternatives, values = _weight(term, modifier)
-            self.take(name, values)
-            if term in different:
+            is_again = term in different
+            # A value set under another version: few may be named, and its codes are looked for once.
+            if not (is_again and modifier in (Modifier.IN, Modifier.NOT_IN)):
+                self.take(name, values)
+            if is_again:
                 continue
             different[term] = None
             if group is None:
