@@ -6,14 +6,20 @@ Source: FHIR R4 references.html (canonical URLs), §3.1.1.4.10.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from fhir_bridge.document import Resource, parse
 from fhir_bridge.rest.core import Core
 from fhir_bridge.rest.read import version_of
 from fhir_bridge.search.query import parse_query
 from fhir_bridge.search.values import reference_key
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action
-from medchain.errors import NotFoundError
+from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found
+
+_Made = TypeVar("_Made")
 
 
 def found_by(core: Core, access: Access, type_name: str, text: str) -> Found | None:
@@ -34,6 +40,40 @@ def found_by(core: Core, access: Access, type_name: str, text: str) -> Found | N
     if found is None or not core.gate.shown(access, [found.stored], Action.SEARCH)[0]:
         return None
     return None if core.service.is_deleted(found.stored) else found
+
+
+class ReadOnce(Generic[_Made]):
+    """What is made of stored records for one search: each version is read once, of all no more than so many bytes."""
+
+    __slots__ = ("_core", "_left", "_make", "_most", "made")
+
+    def __init__(self, core: Core, most: int, make: Callable[[Resource, str], _Made]) -> None:
+        """Begin with nothing read.
+
+        Args:
+            core: of the server.
+            most: bytes of all contents.
+            make: called with a resource and the address of its version.
+        """
+        self._core = core
+        self._most = self._left = most
+        self._make = make
+        self.made: dict[str, _Made] = {}
+
+    def address_of(self, found: Found) -> str:
+        """Read a version unless it has been; returns its address, under which `made` has what was made of it.
+
+        Raises:
+            InputError: ``search.too_many`` for more bytes.
+        """
+        address = f"{found.stored.type}/{found.stored.id}/_history/{found.stored.version}"
+        if address not in self.made:
+            content = self._core.content(found)
+            self._left -= len(content)
+            if self._left < 0:
+                raise InputError("search.too_many", limit=self._most)
+            self.made[address] = self._make(parse(content), address)
+        return address
 
 
 def _at(core: Core, type_name: str, record_id: str, version: str) -> Found | None:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_bridge.document import parse
-from fhir_bridge.rest.canonicals import found_by
+from fhir_bridge.rest.canonicals import ReadOnce, found_by
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.hierarchy import Hierarchy, hierarchy_of
 from fhir_bridge.search.terms import Systems
@@ -40,27 +39,17 @@ def own_systems(core: Core, access: Access) -> Systems:
         for more than `MAX_SYSTEMS`, or more than `MAX_BYTES` of them.
     """
     known: dict[str, Hierarchy | None] = {}
-    read: dict[str, Hierarchy | None] = {}
-    left = MAX_BYTES
+    read = ReadOnce(core, MAX_BYTES, hierarchy_of)
 
     def named(text: str) -> Hierarchy | None:
-        nonlocal left
         if text in known:
             return known[text]
         if len(known) == MAX_SYSTEMS:
             raise InputError("search.too_many", limit=MAX_SYSTEMS)
         known[text] = None
         row = found_by(core, access, _TYPE, text)
-        if row is None:
-            return None
-        address = f"{_TYPE}/{row.stored.id}/_history/{row.stored.version}"
-        if address not in read:
-            content = core.content(row)
-            left -= len(content)
-            if left < 0:
-                raise InputError("search.too_many", limit=MAX_BYTES)
-            read[address] = hierarchy_of(parse(content), address)
-        known[text] = read[address]
+        if row is not None:
+            known[text] = read.made[read.address_of(row)]
         return known[text]
 
     return named

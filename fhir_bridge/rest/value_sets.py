@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_bridge.definitions.codes import CodeSet, listed_set
-from fhir_bridge.document import Number, Resource, objects_of, parse
+from fhir_bridge.document import Number, Resource, objects_of
 from fhir_bridge.rest.ask import Pairs
-from fhir_bridge.rest.canonicals import found_by
+from fhir_bridge.rest.canonicals import ReadOnce, found_by
 from fhir_bridge.rest.core import Core
 from fhir_bridge.search.budget import safe_name
 from fhir_bridge.search.conditions import MAX_SETS
@@ -52,22 +52,12 @@ def pinned(core: Core, access: Access, pairs: Pairs) -> tuple[Pairs, Sets]:
         return pairs, listed_set
     if len(names) > MAX_SETS:
         raise InputError("search.too_many", parameter=safe_name(names[0]), limit=MAX_SETS)
-    own: dict[str, CodeSet | None] = {}
-    left = MAX_BYTES
+    read = ReadOnce(core, MAX_BYTES, lambda resource, _address: codes_of(resource))
+    own = read.made
 
     def named(text: str) -> str:
-        nonlocal left
         found = None if listed_set(text) is not None else found_by(core, access, _TYPE, text)
-        if found is None:
-            return text
-        address = f"{_TYPE}/{found.stored.id}/_history/{found.stored.version}"
-        if address not in own:
-            content = core.content(found)
-            left -= len(content)
-            if left < 0:
-                raise InputError("search.too_many", limit=MAX_BYTES)
-            own[address] = codes_of(parse(content))
-        return address
+        return text if found is None else read.address_of(found)
 
     said = [(name, ",".join(map(named, values)) if name.endswith(_MODIFIERS) else values[0]) for name, values in asked]
     return said, lambda text: own[text] if text in own else listed_set(text)

@@ -133,16 +133,21 @@ def test_a_question_that_the_hospital_has_not_heard_counts_already(office):
     assert paid(office, case).steps == ()
 
 
+def only_a_person_pays(cases, case_id):
+    """Reserve and settle, each first unseen, which is refused."""
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.reserve(case_id, is_unseen=True)
+    assert cases.reserve(case_id)["status"] == "reserved"
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.settle(case_id, is_unseen=True)
+    assert cases.settle(case_id)["status"] == "settled"
+
+
 def test_a_person_who_looks_may_pay_it_all_the_same(office):
     cases = office.cases()
     case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
     asked(office, case)
-    with pytest.raises(ConflictError, match=r"case\.person"):
-        cases.reserve(case["id"], is_unseen=True)
-    assert cases.reserve(case["id"])["status"] == "reserved"
-    with pytest.raises(ConflictError, match=r"case\.person"):
-        cases.settle(case["id"], is_unseen=True)
-    assert cases.settle(case["id"])["status"] == "settled"
+    only_a_person_pays(cases, case["id"])
 
 
 def test_what_a_person_refused_is_not_reserved_unseen(office):
@@ -162,12 +167,7 @@ def test_what_a_service_for_e_invoices_doubts_is_not_paid_unseen(office):
         return replace(kept, document=replace(CaseContent.decode(kept.document), einvoice=doubted).encode())
 
     office.hospitals.federation.sites[ANXIN].records.change_case(bytes.fromhex(case["id"]), change)
-    with pytest.raises(ConflictError, match=r"case\.person"):
-        cases.reserve(case["id"], is_unseen=True)
-    assert cases.reserve(case["id"])["status"] == "reserved"
-    with pytest.raises(ConflictError, match=r"case\.person"):
-        cases.settle(case["id"], is_unseen=True)
-    assert cases.settle(case["id"])["status"] == "settled"
+    only_a_person_pays(cases, case["id"])
 
 
 def test_attack_what_a_person_refuses_while_it_is_being_reserved_stays_refused_and_is_not_paid(office, monkeypatch):
