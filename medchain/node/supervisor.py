@@ -12,7 +12,6 @@ Source: `docs/spec/node-protocol.md`, `docs/adr/0005-node-processes.md`.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -40,6 +39,7 @@ from medchain.node.keystore import (
 )
 from medchain.node.local_state import STATE_NAME
 from medchain.node.log import Log, open_log
+from medchain.node.signals import set_at_signals
 
 NODE_STATE_NAME: Final = "node.json"
 """Name of the file in the folder `run` that tells of the supervisor and its children."""
@@ -127,8 +127,7 @@ def run_node(
     layout.create()
     open_log(layout.logs, "supervisor", config.log_level)
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    set_at_signals(stop)
     if parent is not None:
         Thread(target=_watch_parent, args=(parent, stop), name="parent-watch", daemon=True).start()
     with node_lock(layout), counting_folder(layout.run) as counted:

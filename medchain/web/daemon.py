@@ -8,7 +8,6 @@ Source: `docs/spec/node-protocol.md`.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from medchain.node.keystore import Layout
 from medchain.node.log import Log, log_uncaught, open_log
 from medchain.node.migrating import migrate_apart
 from medchain.node.peer_auth import PeerVerifier
+from medchain.node.signals import set_at_signals
 from medchain.node.supervisor import decode_unlock
 from medchain.web.peer import (
     ask_routes,
@@ -61,8 +61,7 @@ def run(config_path: Path, parts_of: Callable[[DaemonNode], DaemonParts]) -> int
     """
     halves = decode_unlock(sys.stdin.buffer.readline())
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    set_at_signals(stop)
     Thread(target=_watch_supervisor, args=(stop,), name="supervisor-watch", daemon=True).start()
     config = load_config(config_path, os.environ, {})
     layout = Layout(config.folder)

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -23,6 +23,7 @@ from medchain.node.keystore import open_root_file, unlock
 from medchain.store.engine import FileKind, open_database
 from medchain.store.records import RecordStore
 from medchain.web.workers import JOBS
+from tests.waiting import eventually
 
 OBSERVATION = {"resourceType": "Observation", "status": "final", "code": {"text": "weight"}}
 
@@ -54,10 +55,10 @@ def jobs(node, monkeypatch):
         yield JobPool(server, secret, 1, node.parent)
 
 
-def process_of(jobs: JobPool) -> int:
-    """Return the pid of the one process of a pool."""
+def processes_of(jobs: JobPool) -> list[int]:
+    """Return the pids of a pool's processes: one, or none between the end of one and the beginning of the next."""
     server = jobs._server.pid  # noqa: SLF001  # nobody else needs to know
-    return int(Path(f"/proc/{server}/task/{server}/children").read_text())
+    return [int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()]
 
 
 def asked(scopes: str = "system/*.cru") -> dict:
@@ -90,7 +91,8 @@ def test_it_is_refused_there_as_it_would_be_here(node, jobs):
     assert count(node) == 0
 
 
-def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, jobs):
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.5, 1.0])
+def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, jobs, seconds):
     jobs.run(ASK, [transaction(1)])
     caught = []
 
@@ -102,9 +104,12 @@ def test_a_process_killed_in_a_transaction_leaves_all_of_it_or_nothing(node, job
 
     thread = Thread(target=run)
     thread.start()
-    sleep(1.0)
-    # Not before: the first may have ended after its job, for another that shares more.
-    os.kill(process_of(jobs), signal.SIGKILL)
+    sleep(seconds)
+    # Not before: the first may have ended after its job, for another that shares more; and this one, after its own.
+    assert eventually(lambda: processes_of(jobs) or not thread.is_alive())
+    for pid in processes_of(jobs):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     thread.join()
     # The last of the three: killed after its commit and before its answer.
     assert (caught, count(node)) in ((["job.died"], 1), ([], 5001), (["job.died"], 5001))
