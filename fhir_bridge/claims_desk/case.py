@@ -163,8 +163,7 @@ class CasePage:
         try:
             given: Mapping[str, Json] = read_terms()._asdict()
         except InputError as error:
-            pages = self._ground.pages
-            return self._shown(standing, name, pages.say_or(f"error.{error.code}", error.code))
+            return self._shown(standing, name, self._ground.problem(error))
         return self._done(standing, name, lambda: self._kept(name, given))
 
     def _kept(self, name: str, given: Mapping[str, Json]) -> Case:

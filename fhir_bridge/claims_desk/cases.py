@@ -92,8 +92,8 @@ class CasePages:
             with self._ground.handling(standing):
                 case = self._opened(standing)
         except MedchainError as error:
-            pages = self._ground.pages
-            return self._show(standing, problem=pages.say_or(f"error.{error.code}", pages.say("claims.open.problem")))
+            otherwise = self._ground.pages.say("claims.open.problem")
+            return self._show(standing, problem=self._ground.problem(error, otherwise))
         return redirected(f"{CASES}/{case['id']}")
 
     def _opened(self, standing: Standing) -> dict[str, Json]:

@@ -200,12 +200,6 @@ class CheckPages:
         self, standing: Standing, *, found: Mapping[str, object] | None = None, problem: InputError | None = None
     ) -> Response:
         """Show the forms."""
-        pages = self._ground.pages
-        said = ""
-        if problem is not None:
-            member = str(problem.fields.get("column") or problem.fields.get("member") or "")
-            column = pages.say_or(f"claims.check.field.{member}", member)
-            said = pages.say_or(f"error.{problem.code}", problem.code).replace("{column}", column)
         batches = as_objects(self._ground.call(checks.LIST, {"by": standing.me.account.id}).get("batches"))
         return self._ground.render(
             standing,
@@ -215,7 +209,7 @@ class CheckPages:
             fields=[(name, name in OPTIONAL) for name in FIELDS],
             given=request.form,
             found=found,
-            problem=said,
+            problem="" if problem is None else self._ground.problem(problem),
             batches=[self._batch(one) for one in batches],
         )
 

@@ -19,14 +19,15 @@ from consent.web.site import QUICK, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
 from fhir_bridge.browse.reading import access_of
 from fhir_bridge.staff.counter import Counter
+from medchain.claims.batch import column_name
 from medchain.claims.disputes import HOSPITAL
 from medchain.claims.issuing import ASKING_ROLES
 from medchain.encoding import Json, as_object
-from medchain.errors import AccessDeniedError
+from medchain.errors import AccessDeniedError, MedchainError
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.web.deeds import Ending, Kind, by
-from medchain.web.pages import Pages, add_views
+from medchain.web.pages import Pages, add_views, language
 from medchain.web.session import SignedIn
 
 CLAIMS: Final = "/claims"
@@ -121,6 +122,18 @@ class Ground:
         """Name somebody of this organisation as accounts do; who has none any more stays as the audit has it."""
         people = self.pages.site.accounts.accounts()
         return next((one.display for one in people if author and author in (one.fhir_user, one.id)), author)
+
+    def problem(self, error: MedchainError, otherwise: str = "") -> str:
+        """Word what is wrong with a form; a table's column by the name that its header needs.
+
+        Args:
+            error: what was refused.
+            otherwise: what is said where there are no words for it; its code where empty.
+        """
+        column = error.fields.get("column")
+        if column is not None:
+            return self.pages.say("claims.check.column", column=column_name(str(column), language()))
+        return self.pages.say_or(f"error.{error.code}", otherwise or error.code)
 
     def viewing(self, standing: Standing, subject: str = "") -> AbstractContextManager[Ending]:
         """Keep on the audit that somebody looks, at one case or dispute, or at a list."""

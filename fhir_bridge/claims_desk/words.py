@@ -516,8 +516,6 @@ CLAIM_WORDS: Final[Words] = {
     "claims.check.field.date": ("开票日期", "Date"),
     "claims.check.field.check_code": ("校验码", "Check code"),
     "claims.check.field.amount": ("金额（元）", "Amount (CNY)"),
-    "claims.check.field.currency": ("币种", "Currency"),
-    "claims.check.field.line": ("行号", "Line"),
     "claims.check.optional": ("（可不填）", "(optional)"),
     "claims.check.ask": ("查询", "Check"),
     "claims.check.found": ("票据 {number}", "Invoice {number}"),
@@ -535,6 +533,10 @@ CLAIM_WORDS: Final[Words] = {
     "claims.check.table.hint": (
         "列名：开票单位代码、票据代码、票据号码、开票日期、校验码，可有金额、币种、行号。不超过 4 MiB。",
         "Columns: issuer, code, number, date, check_code; amount, currency and line if there are any. At most 4 MiB.",
+    ),
+    "claims.check.column": (
+        "表格缺少列“{column}”，或该列重复。",
+        "The table has no column {column}, or has it twice.",
     ),
     "claims.check.begin": ("开始查询", "Begin"),
     "claims.check.batches": ("您的查询批次", "Your tables"),
@@ -648,7 +650,7 @@ CLAIM_WORDS: Final[Words] = {
         "不是表格，或各行列数不一。",
         "This is no table, or a row has another number of cells.",
     ),
-    "error.claim.csv_column": ("缺少列“{{column}}”，或该列重复。", "Column {{column}} is missing, or there twice."),
+    "error.claim.csv_column": ("缺少一列，或有列重复。", "A column is missing, or there twice."),
     "error.claim.csv_rows": ("没有行，或行数过多。", "There is no row, or there are too many."),
     "error.claim.csv_size": ("表格超过 4 MiB，请分开提交。", "The table is larger than 4 MiB. Bring it in parts."),
     "error.claim.checks": (

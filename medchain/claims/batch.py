@@ -90,6 +90,17 @@ def read_table(data: bytes) -> Table:
     return Table(header, cells, tuple(_row(row, places) for row in cells))
 
 
+def column_name(member: str, language: str) -> str:
+    """Name a column as a table's header has it.
+
+    Args:
+        member: one of `COLUMNS`.
+        language: ``zh`` or ``en``.
+    """
+    english, chinese = COLUMNS[member]
+    return chinese if language == "zh" else english
+
+
 def write_report(table: Table, found: Sequence[Mapping[str, str]], meaning: str, more: Sequence[str] = ()) -> str:
     """Write a table again, with what came of each row beside it.
 

@@ -326,6 +326,23 @@ def test_what_is_wrong_with_policy_or_invoice_is_said_and_nothing_is_kept(insura
     assert all(f'value="{value}"' in answer.text for name, value in typed.items() if name != "invoice_table")
 
 
+def test_a_table_without_a_column_is_told_which_by_the_name_that_its_header_needs(insurance):
+    case, browser = filed(insurance), insurance.desk()
+
+    def table() -> tuple[io.BytesIO, str]:
+        return io.BytesIO(b"issuer,code,number,date\n1,2,3,4\n"), "t.csv"
+
+    for answer in (
+        did(browser, case, "terms", invoice_table=table()),
+        opened(browser, content=content().decode(), invoice_table=table()),
+    ):
+        assert answer.status_code == 400
+        assert "The table has no column check_code, or has it twice." in text_of(answer)
+    place = f"{PAGE}/{case['id']}"
+    answer = browser.post(f"{place}/terms?lang=zh", form_of(browser, place) | {"invoice_table": table()})
+    assert "表格缺少列“校验码”，或该列重复。" in text_of(answer)
+
+
 def test_a_table_that_is_too_large_is_refused(insurance, monkeypatch):
     monkeypatch.setattr(checks, "MAX_TABLE_BYTES", 50)
     answer = did(insurance.desk(), filed(insurance), "terms", invoice_table=table_of("1"))

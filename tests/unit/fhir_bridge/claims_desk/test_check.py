@@ -140,7 +140,8 @@ def test_a_report_is_in_the_readers_language(insurance):
     [
         (HEADER, (), "There is no row"),
         (HEADER, ("a,b",), "This is no table"),
-        ("issuer,code,number,date", ("1,2,3,4",), "Column Check code is missing"),
+        ("issuer,code,number,date", ("1,2,3,4",), "The table has no column check_code, or has it twice"),
+        (f"{HEADER},currency,currency", ("1,2,3,4,5,6,7,8",), "no column currency, or has it twice"),
     ],
 )
 def test_what_is_no_table_is_said(insurance, header, lines, said):
