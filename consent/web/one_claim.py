@@ -19,6 +19,7 @@ from consent.web.naming import title_of, when_of
 from consent.web.offer import passing_under, sensitive_in
 from consent.web.site import Patient, PatientSite
 from consent.web.view import Given
+from medchain.claims.money_words import money_text
 from medchain.encoding import Json
 from medchain.errors import InputError
 from medchain.ledger.invoice import Amount
@@ -86,17 +87,15 @@ def claim_row(site: PatientSite, me: Patient, claim: AskClaim) -> dict[str, obje
     """Word a claim, as who asks tells of it."""
     return {
         "number": claim.number,
-        "amount": amount_said(site, claim),
+        "amount": amount_said(claim),
         "hospital": site.organisation(me, claim.hospital),
         "count": len(claim.cited),
     }
 
 
-def amount_said(site: PatientSite, claim: AskClaim) -> str:
+def amount_said(claim: AskClaim) -> str:
     """Write a claim's amount as the reader does."""
-    whole, point, part = Amount(claim.amount, claim.currency).text.partition(".")
-    unit = site.pages.say_or(f"currency.{claim.currency}", claim.currency)
-    return site.pages.say("claim.amount", amount=f"{int(whole):,}{point}{part}", currency=unit)
+    return money_text(Amount(claim.amount, claim.currency), language())
 
 
 def asked_claim(asks: Iterable[Mapping[str, Json]], recipient: str, one: OneClaim) -> AskClaim | None:
@@ -190,5 +189,5 @@ def signed_names(site: PatientSite, me: Patient, claim: AskClaim) -> dict[str, s
         one: title + (site.pages.say("patient.bracket", text=when) if when else "")
         for one, (title, when) in dated.items()
     }
-    said = site.pages.say("claim.named", number=claim.number, amount=amount_said(site, claim))
+    said = site.pages.say("claim.named", number=claim.number, amount=amount_said(claim))
     return named | {claim.digest.hex(): said}

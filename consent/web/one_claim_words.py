@@ -17,7 +17,6 @@ ONE_CLAIM_WORDS: Final[Words] = {
     "claim.tag": ("只为一笔理赔", "for one claim"),
     "claim.which": ("哪一笔理赔", "Which claim"),
     "claim.named": ("{number}，{amount}", "{number}, {amount}"),
-    "claim.amount": ("{amount} {currency}", "{amount} {currency}"),
     "claim.hospital": ("哪家医院", "Which hospital"),
     "claim.word": (
         "理赔编号和金额由{name}提供，本院没有核对。",
@@ -95,6 +94,5 @@ ONE_CLAIM_WORDS: Final[Words] = {
     "claim.digest": ("理赔指纹", "Digest of the claim"),
     "claim.told": ("为理赔告知 {count} 条记录的部分内容", "parts of {count} records, told for a claim"),
     "claim.told.one": ("为理赔告知 1 条记录的部分内容", "parts of 1 record, told for a claim"),
-    "currency.CNY": ("元", "CNY"),
 }
 """Every word of it."""

@@ -20,6 +20,7 @@ from fhir_bridge.claims_desk.check import FIELDS, OPTIONAL
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from fhir_bridge.claims_desk.terms import read_terms
 from medchain.claims.cases import CaseClient
+from medchain.claims.money_words import money_text
 from medchain.encoding import Json, as_number, as_object
 from medchain.errors import InputError, MedchainError
 from medchain.ledger.evidence.document import MAX_CLAIM_BYTES
@@ -188,12 +189,11 @@ def case_row(ground: Ground, standing: Standing, case: Mapping[str, Json]) -> di
 
 
 def amount_text(amount: Json) -> str:
-    """Write an amount with its currency; empty for none."""
+    """Write an amount as the reader does; empty for none."""
     told = as_object(amount)
     if not told:
         return ""
-    minor, currency = as_number(told.get("minor")), str(told.get("currency"))
-    return f"{Amount(minor, currency).text} {currency}"
+    return money_text(Amount(as_number(told.get("minor")), str(told.get("currency"))), language())
 
 
 def _address(chosen: Mapping[str, str], page: int, *, joined: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fhir_bridge.claims_desk.cases import amount_text
 from fhir_bridge.claims_desk.ground import Standing
 from medchain.encoding import Json, as_number, as_object, as_objects
+from medchain.ledger.claim_request import Action
 from medchain.web.pages import Pages
 
 
@@ -85,9 +86,12 @@ def _verdicts(pages: Pages, case: Mapping[str, Json]) -> Iterator[Event]:
 def _deeds(pages: Pages, case: Mapping[str, Json]) -> Iterator[Event]:
     """Tell what the ledger has of it."""
     for deed in as_objects(case.get("deeds")):
-        time, action = as_number(deed.get("time")), pages.say(f"claims.deed.{deed.get('action')}")
-        said = {"action": action, "amount": amount_text(_amount(deed)), "position": as_number(deed.get("position"))}
-        yield Event(time, pages.say("claims.case.deed", time=pages.moment(time), **said))
+        time, action = as_number(deed.get("time")), str(deed.get("action"))
+        # Of a part that is given up nothing is left: a sum would say nothing.
+        key = "claims.case.given_up" if action == Action.RELEASE else "claims.case.deed"
+        said = {"action": pages.say(f"claims.deed.{action}"), "amount": amount_text(_amount(deed))}
+        position = as_number(deed.get("position"))
+        yield Event(time, pages.say(key, position=position, time=pages.moment(time), **said))
 
 
 def _amount(deed: Mapping[str, Json]) -> dict[str, Json]:

@@ -187,6 +187,10 @@ CLAIM_WORDS: Final[Words] = {
         "{time}：{action} {amount}，账本第 {position} 条",
         "{time}: {action} {amount}, entry {position} of the ledger",
     ),
+    "claims.case.given_up": (
+        "{time}：{action}，账本第 {position} 条",
+        "{time}: {action}, entry {position} of the ledger",
+    ),
     "claims.case.notes": ("备注", "Notes"),
     "claims.case.notes.none": ("没有备注。", "There are no notes."),
     "claims.case.do": ("可以做的事", "What you can do"),

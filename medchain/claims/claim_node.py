@@ -290,6 +290,7 @@ def fulfilled_json(fulfilled: Fulfilled) -> Json:
     return {
         "amount": fulfilled.amount.text,
         "claim_id": fulfilled.claim_id.hex(),
+        "currency": fulfilled.currency,
         "differs": [*fulfilled.differs],
         "hospital": fulfilled.hospital,
         "key": record.key.hex(),

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
+from medchain.claims.money_words import money_text
 from medchain.counted import filled
 from medchain.dates import zone_name
 from medchain.encoding import Json
-from medchain.errors import InputError
 from medchain.ledger.evidence.lines.consent import NOBODY
 from medchain.ledger.evidence.verdict import Finding
 from medchain.ledger.invoice import Amount
@@ -442,7 +442,7 @@ def _written(finding: Finding, name: str, place: int, zone: tzinfo) -> str | int
     if isinstance(value, int) and is_instant:
         return instant_text(value, LANGUAGES[place], zone) if value else UNSHOWN[place]
     if isinstance(value, int) and name in MONEY:
-        return _money(value, str(finding.arguments.get("currency", "")))
+        return money_text(Amount(value, str(finding.arguments.get("currency", ""))), LANGUAGES[place])
     if name in LISTS:
         return BETWEEN[place].join(_word(one, place) for one in str(value).split(", "))
     if name in DAYS and isinstance(value, str):
@@ -459,11 +459,3 @@ def _word(name: str, place: int) -> str:
         return VALUES.get(name, (name, name))[place]
     kind = TYPES.get(counted[1], counted[1]) if place == 0 else counted[1]
     return COUNTED_TYPE[place].format(name=kind, count=counted[2])
-
-
-def _money(minor: int, currency: str) -> str:
-    """Write an amount with its currency."""
-    try:
-        return f"{Amount(minor, currency).text} {currency}"
-    except InputError:
-        return f"{minor} {currency}"

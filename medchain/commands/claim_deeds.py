@@ -15,12 +15,14 @@ from typing import Final
 
 from medchain.claims.batch import read_table
 from medchain.claims.deeds import REFUND, REVERSE
+from medchain.claims.money_words import money_text
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
 from medchain.commands import claim_texts as texts
 from medchain.commands.claims import content_of
 from medchain.commands.command import Command, Context, Exit, Text
 from medchain.encoding import Json, as_list, as_object, digest
 from medchain.errors import InputError
+from medchain.ledger.invoice import amount_of
 from medchain.ledger.kinds.shares import MAX_RESERVED_DAYS
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
@@ -87,6 +89,11 @@ def _fulfil(context: Context, operation: str, more: Mapping[str, Json]) -> int:
     claim = digest("medchain/insurer-claim/v1", content_of(context.arguments.claim))
     told = _called(context, operation, {"claim": claim.hex(), **more})
     words = {name: context.say(texts.STATES[str(told[name])]) for name in ("state", "status")}
+    # Of a part that is given up nothing is left: a sum would say nothing.
+    if operation != RELEASE:
+        amount = amount_of(str(told["amount"]), str(told["currency"]))
+        words["state"] += f" {money_text(amount, context.language)}"
+    words["deed"] = words.pop("state")
     lines = [context.say(texts.FULFILLED, **{**told, **words})]
     differs = [context.say(texts.DIFFERENCES[str(one)]) for one in as_list(told["differs"])]
     if differs:

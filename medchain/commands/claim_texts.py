@@ -103,8 +103,8 @@ STANDS_IN: Final = Text(
     "A stand-in answers at {url}; set einvoice.url to it. Ctrl-C ends it.",
 )
 FULFILLED: Final = Text(
-    "已完成，账本第 {position} 条：{state} {amount}；发票状态 {status}，第 {version} 版。",
-    "Done, entry {position}: {state} {amount}; the invoice is {status}, version {version}.",
+    "已完成，账本第 {position} 条：{deed}；发票状态 {status}，第 {version} 版。",
+    "Done, entry {position}: {deed}; the invoice is {status}, version {version}.",
 )
 OTHERWISE: Final = Text(
     "请核对：所持票据与医院的发票不符：{differs}。",

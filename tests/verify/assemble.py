@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from medchain.claims.money_words import CURRENCIES
 from medchain.claims.verdict_words import (
     BETWEEN,
     COLOURS,
@@ -38,7 +39,14 @@ def hashed(content: str) -> str:
 
 def words() -> dict[str, object]:
     """Take the words of verdicts, by language, and how their arguments are written."""
-    tables = {"colours": COLOURS, "lines": LINES, "nobody": OF_NOBODY, "sentences": SENTENCES, "values": VALUES}
+    tables = {
+        "colours": COLOURS,
+        "currencies": CURRENCIES,
+        "lines": LINES,
+        "nobody": OF_NOBODY,
+        "sentences": SENTENCES,
+        "values": VALUES,
+    }
     single = {
         "between": BETWEEN,
         "counted": COUNTED_TYPE,

@@ -63,10 +63,13 @@ export class Wording {
   }
 
   money(minor, currency) {
+    const name = Object.hasOwn(this.words.currencies, currency) ? this.words.currencies[currency] : currency;
     try {
-      return `${this.amountText({ currency, minor })} ${currency}`;
+      const [whole, part] = this.amountText({ currency, minor }).split(".");
+      const grouped = whole.replace(/\B(?=(?:[0-9]{3})+$)/g, ",");
+      return `${part === undefined ? grouped : `${grouped}.${part}`} ${name}`;
     } catch {
-      return `${minor} ${currency}`;
+      return `${minor} ${name}`;
     }
   }
 

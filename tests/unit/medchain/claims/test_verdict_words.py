@@ -110,7 +110,8 @@ def test_a_sentence_has_instants_with_their_zone_and_amounts_with_their_digits()
     # Shanghai is eight hours ahead (IANA).
     assert "320 天后（2024年12月3日 16:41 UTC+8）才录入" in sentence(late, "zh", zone=ZoneInfo("Asia/Shanghai"))
     total = Finding("complete.total", {"amount": 842_280, "currency": "CNY"})
-    assert sentence(total, "zh") == "索赔金额 8422.80 CNY 与医院票据一致。"
+    assert sentence(total, "zh") == "索赔金额 8,422.80 元 与医院票据一致。"
+    assert sentence(total, "en") == "The claim of 8,422.80 CNY is what the hospital's invoices say."
     odd = Finding("complete.total", {"amount": 5, "currency": "?"})
     assert "5 ?" in sentence(odd, "en")
     far = Finding("consent.ended", {"hospital": "h", "when": 2**53 - 1})

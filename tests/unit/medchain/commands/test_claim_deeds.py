@@ -23,6 +23,7 @@ TABLE = "issuer,code,number,date,check_code,amount\n99010001,99060225,{},2025-09
 FULFILLED = {
     "amount": "8422.80",
     "claim_id": "01" * 16,
+    "currency": "CNY",
     "differs": [],
     "hospital": "renhe-hospital",
     "key": "02" * 32,
@@ -89,7 +90,27 @@ def test_an_insurer_says_which_invoice_for_which_claim_and_how_much(run, node, f
     assert (ran.code, ran.err) == (0, "")
     expected = {"claim": digest("medchain/insurer-claim/v1", b"{}").hex(), "row": row().to_json()} | asked
     assert calls == [(operation, expected)]
-    assert ran.out == "Done, entry 41: reserved 8422.80; the invoice is reserved, version 1.\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "english", "chinese"),
+    [
+        ("reserve", "reserved", "reserved 8,422.80 CNY", "已预留 8,422.80 元"),
+        ("settle", "settled", "settled 8,422.80 CNY", "已赔付 8,422.80 元"),
+        # Nothing is left of a part that is given up, and no sum is told.
+        ("release", "released", "released", "已放弃"),
+    ],
+)
+def test_what_the_ledger_has_is_told_with_the_amount_as_people_read_it(
+    run, node, files, monkeypatch, word, state, english, chinese
+):
+    (table, claim) = files
+    monkeypatch.setitem(FULFILLED, "state", state)
+    with served(node):
+        ran = run("claims", word, *table, *claim, "--config", node, "--lang", "en")
+        assert ran.out == f"Done, entry 41: {english}; the invoice is reserved, version 1.\n"
+        ran = run("claims", word, *table, *claim, "--config", node, "--lang", "zh")
+        assert f"：{chinese}；" in ran.out
 
 
 def test_what_the_copy_says_otherwise_is_told_with_the_deed(run, node, files, monkeypatch):

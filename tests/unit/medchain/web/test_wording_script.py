@@ -19,6 +19,7 @@ HARNESS = """import { Wording } from "./wording.mjs";
 import { readFileSync } from "node:fs";
 const { findings, names, words } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const amountText = ({ currency, minor }) => {
+  if (currency === "JPY") return String(minor);
   if (currency !== "CNY") throw new Error();
   return `${Math.floor(minor / 100)}.${String(minor % 100).padStart(2, "0")}`;
 };
@@ -46,6 +47,9 @@ TEXTS = {
 }
 ODD = [
     Finding("complete.total", {"amount": 5, "currency": "?"}),
+    Finding("complete.total", {"amount": 5, "currency": "constructor"}),
+    *(Finding("complete.total", {"amount": one, "currency": "CNY"}) for one in (0, 5, 99_999, 100_000, 10**15)),
+    *(Finding("complete.total", {"amount": one, "currency": "JPY"}) for one in (0, 999, 1_000, 10**15)),
     Finding("consent.ended", {"hospital": "x", "when": 0}),
     Finding("consent.ended", {"hospital": "y", "when": 2**53 - 1}),
     Finding("consent.none", {"hospital": NOBODY}),
