@@ -278,6 +278,37 @@ def relative_references_of_the_provider(ledger: Ledger) -> Made:
 
 
 @case
+def relative_references_of_a_provider_who_does_not_keep_the_records(ledger: Ledger) -> Made:
+    """Who bills is another member than who keeps the records: nothing is missing, but whose they are is not said."""
+    return made(_billed_by(scene(ledger), TONGJI), amber={"source.taken"})
+
+
+@case
+def relative_references_of_a_provider_who_is_not_listed(ledger: Ledger) -> Made:
+    return made(_billed_by(scene(ledger), "nobody-hospital"), amber={"source.taken"})
+
+
+@case
+def relative_reference_that_nobody_tells_of(ledger: Ledger) -> Made:
+    s = _billed_by(scene(ledger), TONGJI, referral={"reference": "ServiceRequest/s9"})
+    return made(s, amber={"source.taken"}, red={"source.missing"})
+
+
+@case
+def relative_reference_of_a_provider_who_is_not_listed_that_nobody_tells_of(ledger: Ledger) -> Made:
+    s = _billed_by(scene(ledger), "nobody-hospital", referral={"reference": "ServiceRequest/s9"})
+    return made(s, amber={"source.taken", "source.outside"})
+
+
+def _billed_by(s: Scene, org_id: str, **changes: object) -> Scene:
+    """Have a claim cite a record relatively, and name somebody else as the provider."""
+    s.stay().register()
+    provider = {"identifier": {"system": "https://medchain.example/fhir/id/organization", "value": org_id}}
+    cited = [{"diagnosisReference": {"reference": s.paper("Condition").reference}}]
+    return s.claimed(provider=provider, diagnosis=cited, **changes).permitted().given()
+
+
+@case
 def claim_that_does_not_say_when_it_was_made(ledger: Ledger) -> Made:
     s = scene(ledger).stay().register()
     s.claimed()
@@ -330,6 +361,28 @@ def two_hospitals(ledger: Ledger) -> Made:
     other.permitted().requested().accessed().disclosed()
     green = {"source.registered", "complete.counts", "complete.total", "consent.in_force", "flags.none"}
     return made(s, green=green | {"coverage.covered", "unclaimed.absent", "unaltered.same"})
+
+
+@case
+def two_hospitals_and_relative_references(ledger: Ledger) -> Made:
+    """That of the provider is its own, whoever else has one of that name; without a provider it is not said whose."""
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    cited = [{"diagnosisReference": {"reference": other.paper("Condition").reference}}]
+    s.claimed(diagnosis=cited).permitted().given()
+    other.permitted().requested().accessed().disclosed()
+    return made(s, amber={"source.taken"})
+
+
+@case
+def two_hospitals_and_relative_references_of_the_provider(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    other = beside(s, TONGJI)
+    provider = {"identifier": {"system": "https://medchain.example/fhir/id/organization", "value": TONGJI}}
+    cited = [{"diagnosisReference": {"reference": other.paper("Condition").reference}}]
+    s.claimed(diagnosis=cited, provider=provider).permitted().given()
+    other.permitted().requested().accessed().disclosed()
+    return made(s, green={"source.registered"})
 
 
 @case

@@ -93,6 +93,14 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "没有出示{hospital}的{reference} 何时登记。",
         "It is not shown when {reference} of {hospital} was registered.",
     ),
+    "source.taken": (
+        "索赔未写地址而引用的 {count} 份记录，按{hospital}的同名记录看待：索赔写明的提供者不是它，或没有写明。",
+        (
+            "{count} {count:record|records} that the claim cites without an address {count:is|are} taken for "
+            "{count:that|those} of {hospital} with the same {count:name|names}: the claim names another provider, or "
+            "none."
+        ),
+    ),
     "source.outside": (
         "{reference} 不属于任何成员，无法核查。",
         "{reference} is of no member: it cannot be checked.",

@@ -201,8 +201,8 @@ class Checked:
         """Tell of which member a record is that the claim names; None where it is of none that is listed."""
         if cited.base:
             return next((name for name, one in sorted(self.members.items()) if cited.address in one.addresses), None)
-        if self.claim.provider in self.members:
-            return self.claim.provider
+        if self.claim.provider is not None:
+            return self.claim.provider if self.claim.provider in self.members else None
         return self.given[0].hospital if len(self.given) == 1 else None
 
 

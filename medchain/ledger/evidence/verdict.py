@@ -67,6 +67,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "source.late": _AMBER,
     "source.unsigned": _AMBER,
     "source.undated": _AMBER,
+    "source.taken": _AMBER,
     "source.outside": _AMBER,
     "source.missing": _RED,
     "source.standing": _RED,

@@ -28,15 +28,29 @@ _SECOND_US: Final = 1_000_000
 
 def source(case: Checked) -> Iterator[Finding]:
     """Find where the records come from."""
-    told = {(one.hospital, one.row.reference) for one in case.records}
-    for cited in case.claim.cited:
-        hospital = case.hospital_of(cited)
-        if hospital is None:
-            yield Finding("source.outside", {"reference": cited.reference})
-        elif (hospital, cited.reference) not in told:
-            yield Finding("source.missing", {"hospital": hospital, "reference": cited.reference})
+    yield from _cited(case)
     for given in case.given:
         yield from _of_hospital(given)
+
+
+def _cited(case: Checked) -> Iterator[Finding]:
+    """Find whose the records are that the claim cites."""
+    told = {(one.hospital, one.row.reference): one for one in case.records}
+    taken: dict[str, list[ShownRecord]] = {}
+    for cited in case.claim.cited:
+        hospital = case.hospital_of(cited)
+        if hospital is not None and (hospital, cited.reference) in told:
+            continue
+        # Who bills need not be who keeps the records: without an address the name alone says whose they are.
+        found = [] if cited.base else [one for (_, reference), one in told.items() if reference == cited.reference]
+        for one in found:
+            taken.setdefault(one.hospital, []).append(one)
+        if not found and hospital is None:
+            yield Finding("source.outside", {"reference": cited.reference})
+        elif not found:
+            yield Finding("source.missing", {"hospital": hospital or "", "reference": cited.reference})
+    for name, records in taken.items():
+        yield Finding("source.taken", {"count": len(records), "hospital": name}, _items(records))
 
 
 def _of_hospital(given: Given) -> Iterator[Finding]:

@@ -32,6 +32,10 @@ COUNTED = {
     ),
     "source.late": ("registered 1 day later", "registered 2 days later"),
     "source.registered": ("1 record of H is registered", "2 records of H are registered"),
+    "source.taken": (
+        "1 record that the claim cites without an address is taken for that of H with the same name",
+        "2 records that the claim cites without an address are taken for those of H with the same names",
+    ),
     "unaltered.corrected": ("it has 1 version.", "it has 2 versions."),
     "unaltered.same": (
         "1 record has had one version since it was registered.",

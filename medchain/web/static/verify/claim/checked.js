@@ -117,6 +117,6 @@ export function hospitalOf({ claim, given, members }, { base }) {
     const address = /^https?:\/\/[^/]+/.exec(base)?.[0] ?? "";
     return [...members.values()].find((one) => one.isAt(address))?.orgId ?? null;
   }
-  if (claim.provider !== null && members.has(claim.provider)) return claim.provider;
+  if (claim.provider !== null) return members.has(claim.provider) ? claim.provider : null;
   return given.length === 1 ? given[0].hospital : null;
 }

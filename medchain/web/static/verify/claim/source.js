@@ -37,13 +37,24 @@ const isBefore = (edition, joined) => edition?.event != null && endOf(edition.ev
 const itemsOf = (records) => records.flatMap(({ items }) => items);
 
 export function* source(checked) {
-  const told = new Set(checked.records.map(({ hospital, row }) => `${hospital} ${row.reference}`));
-  for (const cited of checked.claim.cited) {
-    const hospital = hospitalOf(checked, cited);
-    if (hospital === null) yield finding("source.outside", { reference: cited.reference });
-    else if (!told.has(`${hospital} ${cited.reference}`)) yield finding("source.missing", { hospital, reference: cited.reference });
-  }
+  yield* citedOf(checked);
   for (const given of checked.given) yield* ofHospital(given);
+}
+
+// Whose the records are that the claim cites.
+function* citedOf(checked) {
+  const taken = new Map();
+  for (const cited of checked.claim.cited) {
+    const { base, reference } = cited;
+    const hospital = hospitalOf(checked, cited);
+    const named = checked.records.filter(({ row }) => row.reference === reference);
+    if (hospital !== null && named.some((one) => one.hospital === hospital)) continue;
+    // Who bills need not be who keeps the records: without an address the name alone says whose they are.
+    const found = base ? [] : named;
+    for (const one of found) taken.set(one.hospital, [...(taken.get(one.hospital) ?? []), one]);
+    if (!found.length) yield hospital === null ? finding("source.outside", { reference }) : finding("source.missing", { hospital, reference });
+  }
+  for (const [hospital, records] of taken) yield finding("source.taken", { count: records.length, hospital }, itemsOf(records));
 }
 
 function* ofHospital({ hospital, member, records }) {
