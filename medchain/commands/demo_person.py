@@ -9,7 +9,7 @@ Source: `docs/spec/patient-pages.md`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,12 +23,13 @@ from medchain.commands.demo_consortium import Consortium, call
 from medchain.commands.demo_story import CUSTODIAN, NOTHING, PURPOSE, RECIPIENT, RESOURCE_TYPES, STRANGER, Story
 from medchain.encoding import Json, as_list, as_object, as_objects, unhex
 from medchain.errors import MedchainError, NotFoundError
+from medchain.ledger.object import map_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node import asking, concerns
 from medchain.node.assembly import open_web_node
 from medchain.node.concern import ConcernKind
 from medchain.node.config import load_config
-from medchain.node.emergency import EmergencyDesk
+from medchain.node.emergency import EMERGENCY, EmergencyDesk
 from medchain.node.exchange_client import FOR_CLAIM
 from medchain.node.peers import Limits
 from medchain.node.records import RecordService
@@ -60,8 +61,9 @@ class Person:
         """Have the insurer ask the person, and the desk give the person a link.
 
         Returns:
-            ``patient``, ``url`` to enrol at and ``sign_in``; ``claim`` with its ``case`` and ``number`` at the insurer
-            while nothing was paid for it, else None. Nothing where the data have only one patient.
+            ``patient``, ``url`` to enrol at and ``sign_in``; ``waits``, of ``ask``, ``correction`` and ``emergency``
+            those that nobody has answered or reviewed; ``claim`` with its ``case`` and ``number`` at the insurer while
+            nothing was paid for it, else None. Nothing where the data have only one patient.
         """
         patient = self.consortium.facts.get("person")
         if not isinstance(patient, str):
@@ -85,11 +87,11 @@ class Person:
             self._correct(patient)
             self.consortium.remember(corrects=patient)
         if self.consortium.facts.get("opened") != patient:
-            self._break_glass(patient)
-            self.consortium.remember(opened=patient)
+            self.consortium.remember(glass=self._break_glass(patient), opened=patient)
         answer = call(("account", "invite"), [patient, f"--config={home.config_path}"], self.context, accounts.COMMANDS)
         url = str(answer["url"]) if isinstance(answer, dict) else ""
-        return {"claim": self._claim(), "patient": patient, "sign_in": f"{home.web_url}/my", "url": url}
+        place = {"sign_in": f"{home.web_url}/my", "url": url}
+        return {**place, "claim": self._claim(), "patient": patient, "waits": list[Json](self._waits(patient))}
 
     def step(self) -> None:
         """Do what the insurers do next: called again and again; a node that is away is asked again later."""
@@ -116,6 +118,23 @@ class Person:
         is_paid = case["status"] in (Status.SETTLED, Status.REFUSED)
         return None if is_paid else {"case": case["id"], "claim": claim, "number": case["number"]}
 
+    def _waits(self, patient: str) -> Iterator[str]:
+        """Say what is not answered or reviewed yet: in a later run it may be."""
+        local, about = self.consortium.nodes[CUSTODIAN].local, dict[str, Json](patient=patient)
+        asks = as_objects(as_object(local.call(asking.LIST, about, _QUICK))["asks"])
+        # What is asked for the claim is told with the claim.
+        if any(row["answer"] is None and "claim" not in row for row in asks):
+            yield "ask"
+        brought = as_objects(as_object(local.call(concerns.LIST, about, _QUICK))["concerns"])
+        if any(row["due"] is not None for row in brought):
+            yield "correction"
+        known = as_objects(as_object(local.call("emergency.list", {}, _QUICK))["emergencies"])
+        reviews = {row["key"]: row["review"] for row in known}
+        glass = self.consortium.facts.get("glass")
+        # The ledger may not have it yet.
+        if glass is not None and reviews.get(str(glass)) is None:
+            yield "emergency"
+
     def _correct(self, patient: str) -> None:
         """Ask for a correction in the person's name; the hospital has not answered it yet."""
         asked: Json = {
@@ -128,14 +147,16 @@ class Person:
         }
         self.consortium.nodes[CUSTODIAN].local.call(concerns.OPEN, asked)
 
-    def _break_glass(self, patient: str) -> None:
-        """Have a clinician of the hospital break the glass for the person; nobody has reviewed that yet."""
+    def _break_glass(self, patient: str) -> str:
+        """Have a clinician of the hospital break the glass for the person; returns its key on the ledger."""
         home, clock = self.consortium.nodes[CUSTODIAN], self.context.clock
         config = load_config(home.config_path, self.context.environment, {})
         with open_web_node(config, self.context.halves(config, messages.PASSPHRASE), clock) as node:
             service = RecordService(node.records, self.consortium.genesis.ledger, node.keys.records, clock)
             desk = EmergencyDesk(CUSTODIAN, node.records, service, clock, secrets.token_bytes)
-            desk.declare(patient, f"{texts.CLINICIAN.zh} {texts.CLINICIAN.en}", f"{texts.GLASS.zh} {texts.GLASS.en}")
+            staff, reason = (f"{text.zh} {text.en}" for text in (texts.CLINICIAN, texts.GLASS))
+            declared = desk.declare(patient, staff, reason)
+        return map_key(EMERGENCY, CUSTODIAN, declared.object_id).hex()
 
     def _look(self, grant: str, consent: str) -> None:
         """Read under a new grant, and have another insurer try the same."""

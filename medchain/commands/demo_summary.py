@@ -21,7 +21,7 @@ from medchain.commands.demo_consortium import FOUNDERS, HOSPITALS, Consortium
 from medchain.commands.demo_ledger import Count
 from medchain.commands.demo_rates import Rate
 from medchain.commands.demo_story import CUSTODIAN, RECIPIENT
-from medchain.encoding import Json
+from medchain.encoding import Json, as_list
 from medchain.ledger.evidence.verdict import Line
 
 _MS: Final = 1000
@@ -132,7 +132,9 @@ def person_lines(consortium: Consortium, person: Mapping[str, Json], say: Say) -
     insurer, claim = consortium.nodes[RECIPIENT], person.get("claim")
     desk = {"command": medchain_command(), "config": insurer.config_path}
     if person:
-        yield say(texts.PERSON, url=person["url"], sign_in=person["sign_in"])
+        yield say(texts.PERSON)
+        yield from [say(texts.PERSON_WAITS[str(name)]) for name in as_list(person["waits"])] or [say(texts.PERSON_IDLE)]
+        yield say(texts.PERSON_PLACE, url=person["url"], sign_in=person["sign_in"])
     if isinstance(claim, dict):
         place = f"{insurer.web_url}/claims/cases/{claim['case']}"
         yield say(texts.CLAIM_TO_TRY, home=person["sign_in"], number=claim["number"], place=place, **desk)

@@ -274,17 +274,31 @@ CLAIMS_DESK: Final = Text(
     "  Once signed in: {web}/claims",
 )
 PERSON: Final = Text(
-    "\n用您自己的浏览器成为一位患者：打开此网址，登记通行密钥（仅可使用一次）。\n"
-    "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。\n"
-    "  另有一项更正请求等医院答复，一次紧急查看等待审查，您可以提出异议。\n"
-    "  {url}\n"
-    "  以后登录：{sign_in}",
-    "\nBe one of the patients in your own browser: open this address and enrol a passkey (good once).\n"
-    "  An insurer's request waits for your decision; once you agree the insurer reads, you see it, and can stop it.\n"
-    "  A correction that you asked for waits for the hospital's answer, and an emergency access for its review;\n"
-    "  you can object to it.\n"
-    "  {url}\n"
-    "  to sign in later: {sign_in}",
+    "\n用您自己的浏览器成为一位患者：打开下面的网址，登记通行密钥（仅可使用一次）。",
+    "\nBe one of the patients in your own browser: open the address below and enrol a passkey (good once).",
+)
+PERSON_PLACE: Final = Text(
+    "  {url}\n  以后登录：{sign_in}",
+    "  {url}\n  to sign in later: {sign_in}",
+)
+PERSON_WAITS: Final[Mapping[str, Text]] = {
+    "ask": Text(
+        "  有一项保险公司的请求等您决定；同意之后，保险公司会读取，您可以看到，也可以停止。",
+        "  An insurer's request waits for your decision; once you agree the insurer reads, you see it and can stop it.",
+    ),
+    "correction": Text(
+        "  您提出的一项更正请求等医院答复。",
+        "  A correction that you asked for waits for the hospital's answer.",
+    ),
+    "emergency": Text(
+        "  一次紧急查看等待审查，您可以提出异议。",
+        "  An emergency access waits for its review; you can object to it.",
+    ),
+}
+"""What waits (`medchain.commands.demo_person.Person.invite`) → what is said of it."""
+PERSON_IDLE: Final = Text(
+    "  现在没有等待处理的事项；页面显示此前发生的一切。",
+    "  Nothing waits now; the pages show what has happened.",
 )
 CLAIM_TO_TRY: Final = Text(
     "\n走一遍理赔：这位患者的理赔 {number} 在安心健康保险等待核查。\n"

@@ -12,6 +12,7 @@ import socket
 import string
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -36,12 +37,14 @@ from medchain.commands.demo_load import (
     sources,
     unpack,
 )
+from medchain.commands.demo_person import Person
 from medchain.commands.demo_ports import take_again, take_ports
 from medchain.commands.demo_story import Phone
 from medchain.commands.demo_summary import person_lines
 from medchain.encoding import as_object
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.genesis import trusted_policy_text, verify_genesis
+from medchain.node import asking, concerns
 from medchain.node.assembly import read_genesis
 from medchain.node.config import load_config
 from medchain.node.keystore import Layout
@@ -194,21 +197,75 @@ def said(text: Text, /, **fields: object) -> str:
 def test_the_summary_leads_from_the_patients_link_to_the_claim_and_to_the_desk_alone_where_that_is_paid(founded):
     insurer = founded.nodes["anxin-insurance"]
     person = {"claim": {"case": "ca5e", "claim": "Claim/1", "number": "AX1"}, "patient": "p1"}
-    person |= {"sign_in": "http://localhost:1/my", "url": "http://localhost:1/my/enrol#x"}
-    who, way = person_lines(founded, person, said)
-    assert person["url"] in who
+    person |= {"sign_in": "http://localhost:1/my", "url": "http://localhost:1/my/enrol#x", "waits": []}
+    *who, place, way = person_lines(founded, person, said)
+    assert who
+    assert person["url"] in place
     in_order = ["AX1", f"--role desk --config {insurer.config_path}", f"{insurer.web_url}/claims/cases/ca5e", "/my"]
     places = [way.index(part) for part in in_order]
     assert places == sorted(places)
     founded.facts["stories"] = [{}]
     try:
-        who, desk = person_lines(founded, person | {"claim": None}, said)
+        *_, desk = person_lines(founded, person | {"claim": None}, said)
         assert f"{insurer.web_url}/claims" in desk
         assert "cases" not in desk
         assert list(person_lines(founded, {}, said)) == [desk]
     finally:
         del founded.facts["stories"]
     assert list(person_lines(founded, {}, said)) == []
+
+
+@pytest.mark.parametrize(
+    ("waits", "said_of_it"),
+    [
+        (["ask", "correction", "emergency"], ["request waits", "correction", "emergency access"]),
+        (["emergency"], ["emergency access"]),
+        ([], ["Nothing waits now"]),
+    ],
+)
+def test_the_summary_says_of_the_patient_only_what_waits_now(founded, waits, said_of_it):
+    person = {"claim": None, "patient": "p1", "sign_in": "/my", "url": "/my/enrol#x", "waits": waits}
+    _, *told, place = person_lines(founded, person, said)
+    assert person["url"] in place
+    assert len(told) == len(said_of_it)
+    assert all(part in line for part, line in zip(said_of_it, told, strict=True))
+
+
+@dataclass
+class Hospital:
+    """Answers as a hospital's daemon does of a patient."""
+
+    asks: list[dict]
+    due: int | None
+    emergencies: list[dict]
+
+    def call(self, operation: str, _document: object, _limits: object = None) -> dict:
+        answers = {
+            asking.LIST: {"asks": self.asks},
+            concerns.LIST: {"concerns": [{"due": self.due}]},
+            "emergency.list": {"emergencies": self.emergencies},
+        }
+        return answers[operation]
+
+
+OPEN_ASK, CLAIM_ASK = {"answer": None}, {"answer": None, "claim": {"number": "AX1"}}
+
+
+@pytest.mark.parametrize(
+    ("hospital", "glass", "waits"),
+    [
+        (Hospital([OPEN_ASK], 5, []), "0a", ["ask", "correction", "emergency"]),
+        (Hospital([OPEN_ASK], 5, [{"key": "0a", "review": None}]), "0a", ["ask", "correction", "emergency"]),
+        (Hospital([OPEN_ASK | {"answer": "declined"}], None, [{"key": "0a", "review": {}}]), "0a", []),
+        # An ask for the claim is no ask for records; another's emergency is not this person's.
+        (Hospital([CLAIM_ASK], None, [{"key": "0b", "review": None}]), None, []),
+    ],
+)
+def test_what_waits_for_the_person_is_what_is_not_answered_or_reviewed(monkeypatch, founded, hospital, glass, waits):
+    monkeypatch.setattr(founded.nodes["renhe-hospital"], "local", hospital)
+    monkeypatch.setattr(founded, "facts", {} if glass is None else {"glass": glass})
+    person = Person(founded, context(), None, print)
+    assert [*person._waits("p1")] == waits  # noqa: SLF001  # what the summary is told
 
 
 def test_what_the_summary_says_to_press_are_words_of_the_pages():
