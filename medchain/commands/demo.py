@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,7 @@ from medchain.commands.demo_bundles import (
 )
 from medchain.commands.demo_consortium import FOUNDERS, ORDERER, REGULATOR, Consortium, call, open_consortium
 from medchain.commands.demo_desks import Desks
+from medchain.commands.demo_einvoices import standing_in
 from medchain.commands.demo_ledger import cosigners, count_entries, newest_note
 from medchain.commands.demo_load import Loader, Source, sample_sources, sources
 from medchain.commands.demo_person import Person
@@ -50,7 +51,7 @@ from medchain.commands.demo_summary import (
     passed,
     person_lines,
 )
-from medchain.encoding import Json, unhex
+from medchain.encoding import Json, as_number, unhex
 from medchain.errors import VerificationError
 from medchain.ledger.object import ACTIVE, map_key
 from medchain.ledger.transaction import HASH_BYTES
@@ -125,7 +126,19 @@ class Demo:
         self._desks = Desks(consortium, context, self.tell, self._tokens.get)
         self._rates: dict[str, Rate] = {}
         self._person = Person(consortium, context, self._story, self.tell)
+        self._loading_at = context.clock()
         self._shown = -1
+
+    def einvoices(self, data: Path | None) -> AbstractContextManager[str]:
+        """Stand in for a service that checks electronic invoices, of the sample data; of others nothing is known.
+
+        Args:
+            data: as of `run`.
+        """
+        facts = self._consortium.facts
+        if data is not None or (facts.get("records") and not isinstance(facts.get("loaded"), int)):
+            return nullcontext("")
+        return standing_in(self._consortium, sample_sources(), as_number(facts.get("loaded", self._loading_at)))
 
     def run(self, data: Path | None) -> None:
         """Play everything and check it.
@@ -142,6 +155,8 @@ class Demo:
         consortium.wait_serving()
         self._measure("ready")
         self.tell(texts.STARTED)
+        if consortium.einvoice_url:
+            self.tell(texts.EINVOICES, url=consortium.einvoice_url)
         self._load(data)
         patient = str(self._consortium.facts["patient"])
         subject = self._enrol(patient)
@@ -218,6 +233,8 @@ class Demo:
                 self._consortium.remember(person=patients[1])
             held = {org_id: item.records for org_id, item in loader.loaded.items()}
             self._consortium.remember(patient=patients[0], records=loader.records, held=dict[str, Json](held))
+            if data is None:
+                self._consortium.remember(loaded=self._loading_at)
         self._wait_anchored(held)
         self.tell(texts.ANCHORED, records=loader.records)
         self._measure("loaded")
@@ -225,7 +242,7 @@ class Demo:
 
     def _post(self, files: Sequence[Source], *, may_refuse: bool) -> Loader:
         """Post the bundles to hospitals and insurers; what others made may hold what a node does not take."""
-        loader = Loader(self._consortium, self._tokens.get, self._progress, self._context.clock())
+        loader = Loader(self._consortium, self._tokens.get, self._progress, self._loading_at)
         seconds = loader.load(files)
         refused = [told for item in loader.loaded.values() for told in item.refused]
         for name, code in refused:
@@ -427,14 +444,15 @@ def _demo(context: Context) -> int:
         demo = Demo(context, consortium, began)
         demo.tell(texts.FOUNDED if is_new else texts.REUSED, folder=consortium.folder)
         try:
-            demo.run(given.data)
-            answer, told = demo.summary()
-            if given.once:
-                context.answer(answer, told)
-            else:
-                with suppress(KeyboardInterrupt):
-                    context.answer(answer, [*told, context.say(texts.RUNNING)])
-                    demo.stay()
+            with demo.einvoices(given.data):
+                demo.run(given.data)
+                answer, told = demo.summary()
+                if given.once:
+                    context.answer(answer, told)
+                else:
+                    with suppress(KeyboardInterrupt):
+                        context.answer(answer, [*told, context.say(texts.RUNNING)])
+                        demo.stay()
         finally:
             _ignore_interrupts()
             demo.tell(texts.STOPPING)

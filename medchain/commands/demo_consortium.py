@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, Self
 from medchain.commands import demo_texts as texts
 from medchain.commands import founding
 from medchain.commands.command import Command, Context
-from medchain.commands.demo_ports import Ports, is_free, take_again, take_ports
+from medchain.commands.demo_ports import Ports, is_free, row_of, take_again, take_ports
 from medchain.commands.demo_predicates import TYPES
 from medchain.encoding import Json, as_object, canonical, members, parse_canonical
 from medchain.errors import ConflictError, InputError, MedchainError, NotFoundError, UnavailableError, VerificationError
@@ -71,6 +71,7 @@ _QUICK: Final = Limits(timeout_s=5.0)
 # One web process a node, since five nodes share this machine; two where clients come for records.
 _SETTINGS: Final = ("web.workers=1", "web.threads=8", "database.cache_mib=48", "node.stop_timeout_s=10")
 _HOSPITAL_SETTINGS: Final = ("web.workers=2", "database.cache_mib=96")
+_EINVOICE_SETTING: Final = "einvoice.url={}"
 
 
 class Founder(NamedTuple):
@@ -152,6 +153,7 @@ class Consortium:
         nodes: org_id → node, in the order of `FOUNDERS`.
         facts: what the demo keeps of its earlier runs.
         ports: what keeps others from its nodes' ports, once they were chosen or the nodes are to start.
+        einvoice_url: where the insurers' nodes ask for electronic invoices; empty where nobody is asked.
     """
 
     folder: Path
@@ -159,6 +161,12 @@ class Consortium:
     nodes: dict[str, Node]
     facts: dict[str, Json] = field(default_factory=dict)
     ports: Ports | None = None
+    einvoice_url: str = ""
+
+    @property
+    def einvoice_port(self) -> int:
+        """For the stand-in that answers for electronic invoices: the last of the row that the nodes' ports are from."""
+        return row_of(self.nodes[ORDERER].web_port)[-1]
 
     @property
     def policy_path(self) -> Path:
@@ -197,6 +205,9 @@ class Consortium:
         # A demo that is killed takes its nodes with it: the pipe closes, whatever ends it.
         words.append("--end-with-stdin")
         settings = (*_SETTINGS, *(_HOSPITAL_SETTINGS if node.founder.org_id in HOSPITALS else ()))
+        if self.einvoice_url and org_id in INSURERS:
+            # Not in its file: once the demo has ended nobody answers there.
+            settings += (_EINVOICE_SETTING.format(self.einvoice_url),)
         words += [word for setting in settings for word in ("--set", setting)]
         node.folder.joinpath("logs").mkdir(mode=0o700, exist_ok=True)
         with node.folder.joinpath("logs", "console.log").open("ab") as console:

@@ -245,9 +245,7 @@ class Loader:
         """Post one bundle."""
         item = self.loaded[org_id]
         headers = {"Authorization": f"Bearer {self._token(org_id)}", "Content-Type": FHIR_JSON}
-        bundle = as_transaction(unpack(path))
-        if path.parent.name == _STORIES:
-            bundle = self._of_today(path.name, bundle)
+        bundle = as_posted(path, self._now)
         try:
             request = PeerRequest("POST", "/fhir", cited(bundle, self._places) if org_id in INSURERS else bundle)
             answer = json.loads(pool.request(request, headers, _LIMITS).body)
@@ -261,11 +259,6 @@ class Loader:
         item.patients += [place.split("/")[1] for place in made if place.startswith("Patient/")]
         if path.name.startswith(HOSPITALS + INSURERS) or path.parent.name == _STORIES:
             self._keep_places(org_id, bundle, rows)
-
-    def _of_today(self, name: str, bundle: bytes) -> bytes:
-        """Move what a story tells of an emergency to today."""
-        story = next((one for one in _stories() if name.startswith(f"{one['name']}.") and _ACCESSED in one), None)
-        return bundle if story is None else moved(bundle, story[_ACCESSED], self._now)
 
     def _keep_places(self, org_id: str, bundle: bytes, rows: Sequence[dict[str, Any]]) -> None:
         """Keep where a node has what its bundle holds, and what its claims and patients are called there."""
@@ -322,6 +315,23 @@ def _stories() -> list[dict[str, Any]]:
     """Read all planted stories."""
     found: list[dict[str, Any]] = json.loads((sample_folder().parent / f"{_STORIES}.json").read_bytes())
     return found
+
+
+def as_posted(path: Path, now: int) -> bytes:
+    """Read a file as a transaction; what a story tells of an emergency is moved to today.
+
+    Args:
+        path: the file.
+        now: when the data are loaded, Unix seconds.
+
+    Raises:
+        InputError: ``demo.file``.
+    """
+    bundle = as_transaction(unpack(path))
+    if path.parent.name != _STORIES:
+        return bundle
+    story = next((one for one in _stories() if path.name.startswith(f"{one['name']}.") and _ACCESSED in one), None)
+    return bundle if story is None else moved(bundle, story[_ACCESSED], now)
 
 
 def moved(bundle: bytes, began: str, now: int) -> bytes:

@@ -75,9 +75,15 @@ def take_again(port: int) -> Ports | None:
     """Take the row of a port that was chosen before; None while another process has it, or for one of no row."""
     if not _FIRST_PORT <= port < _LAST_PORT:
         return None
+    row = row_of(port)
+    hold = _hold(row.start)
+    return None if hold is None else Ports(row, hold)
+
+
+def row_of(port: int) -> range:
+    """List the ports of a port's row."""
     first = port - (port - _FIRST_PORT) % ROW_PORTS
-    hold = _hold(first)
-    return None if hold is None else Ports(range(first, first + ROW_PORTS), hold)
+    return range(first, first + ROW_PORTS)
 
 
 def is_free(port: int) -> bool:

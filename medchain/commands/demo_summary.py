@@ -77,6 +77,7 @@ def document(told: Told) -> dict[str, Json]:
         "claims": [_claim(found) for found in told.claims],
         "bundles": {item.name: dict(item.verdict) for item in told.judged},
         "cosigners": list[Json](told.names),
+        "einvoice_stand_in": consortium.einvoice_url or None,
         "ledger": consortium.genesis.ledger.hex(),
         "measured": dict(told.measured),
         "nodes": nodes,
@@ -223,6 +224,8 @@ def _claims(told: Told, say: Say, language: str) -> Iterator[str]:
         yield say(texts.CLAIM, colour=say(texts.COLOURS[found.verdict.colour]), seconds=found.seconds, **named)
     if "claim_paid_s" in told.measured:
         yield say(texts.PAID, seconds=told.measured["claim_paid_s"])
+    if told.claims and told.consortium.einvoice_url:
+        yield say(texts.EINVOICES_SHOWN)
 
 
 def _rates(told: Told, say: Say, language: str) -> Iterator[str]:

@@ -46,6 +46,10 @@ STARTING: Final = Text(
     "Starting five nodes, each with its own processes, keys and databases (about half a minute)",
 )
 STARTED: Final = Text("五个节点均已就绪", "All five nodes are ready")
+EINVOICES: Final = Text(
+    "电子票据查验由演示替身答复（非财政部门）：{url}；两家保险公司的节点向它查询",
+    "A stand-in, not the ministry's service, answers for e-invoices at {url}; both insurers' nodes ask it",
+)
 LOADING: Final = Text(
     "已提交 {done}/{total} 个文件，{records} 条记录", "{done} of {total} files posted, {records} records"
 )
@@ -150,6 +154,10 @@ CLAIM: Final = Text(
 )
 CLAIM_PLAIN: Final = Text("无异常", "nothing wrong")
 PAID: Final = Text("  第一笔从收到理赔到付款共 {seconds} 秒", "  the first took {seconds} s from the claim to paid")
+EINVOICES_SHOWN: Final = Text(
+    "  每笔理赔的页面在核验结果旁显示演示替身（非财政部门）对电子票据的答复",
+    "  beside the verdict each claim's page shows what a stand-in, not the ministry's service, says of the e-invoice",
+)
 NO_CLAIMS: Final = Text(
     "没有尚待讲述的理赔故事：数据不是示例数据，或上次已讲述",
     "No claims to tell of: the data are not the sample data, or they were told of before",
