@@ -62,7 +62,10 @@ ERRORS: Final[Mapping[str, Text]] = {
     **proposal_texts.ERRORS,
     **witnessing_texts.ERRORS,
     **{code: Text(*pair) for code, pair in REFUSALS.items()},
-    "bundle.format": Text("{path} 不是 zip 文件。", "{path} is no zip file."),
+    "bundle.format": Text(
+        "{path} 不是 zip 文件，或打包方式不同于证明包。",
+        "{path} is no zip file, or is not packed as proof bundles are.",
+    ),
     "call.setting": Text("--set 应为 名称=值，现为 {setting}。", "--set takes NAME=VALUE, not {setting}."),
     "call.zone": Text("没有名为 {zone} 的时区。", "There is no time zone {zone}."),
     "account.confirmed": Text("该账号没有等待确认。", "This account waits for no confirmation: use `account enable`."),

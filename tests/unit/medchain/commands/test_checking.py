@@ -14,6 +14,7 @@ from medchain.errors import InputError, NotFoundError
 from medchain.ledger.bundle import MAX_FILES
 from medchain.node import packed as packing
 from medchain.web.verify_page import verify_page
+from tests.zips import changed, of_two_minds, with_more_behind, zipped
 
 FILES = {"entry.bin": b"leaf", "policies/01/policy.txt": b"log"}
 
@@ -52,7 +53,7 @@ def test_a_bundle_that_is_too_large_or_lists_too_many_files_is_refused_before_it
         file.truncate((65 << 20) + 1)
     most = packed(tmp_path / "most.zip", {f"{number}": b"PK\1\2" for number in range(MAX_FILES)})
     assert len(read_bundle(most)) == MAX_FILES
-    monkeypatch.setattr(packing.zipfile, "ZipFile", never)
+    monkeypatch.setattr(packing, "_row", never)
     with pytest.raises(InputError, match=r"bundle\.files"):
         read_bundle(listed)
     with pytest.raises(InputError, match=r"bundle\.size"):
@@ -103,7 +104,7 @@ def test_attack_a_zip_that_could_only_be_unpacked_whole_is_not_unpacked(tmp_path
     with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
         archive.writestr("entry.bin", b"leaf")
 
-    monkeypatch.setattr(packing, "_unzipped", lambda *_: pytest.fail("unpacked"))
+    monkeypatch.setattr(packing, "_unpacked", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(InputError, match=r"bundle\.format"):
         read_bundle(tmp_path / "b.zip")
 
@@ -118,6 +119,37 @@ def test_what_is_no_zip_is_refused(tmp_path, content):
     (tmp_path / "b.zip").write_bytes(content)
     with pytest.raises(InputError, match=r"bundle\.format"):
         read_bundle(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("name", changed(zipped(FILES)))
+def test_attack_a_zip_that_says_in_two_ways_where_its_files_are_is_refused(tmp_path, name):
+    (tmp_path / "b.zip").write_bytes(changed(zipped(FILES))[name])
+    with pytest.raises(InputError, match=r"bundle\.format"):
+        read_bundle(tmp_path / "b.zip")
+
+
+def test_attack_a_zip_that_shows_each_reader_another_bundle_is_refused(tmp_path):
+    """Python's own reader finds what is hidden, one that goes by the place of the list what is shown."""
+    both = of_two_minds({"shown": b"1"}, {"hidden": b"2"})
+    (tmp_path / "b.zip").write_bytes(both)
+    with zipfile.ZipFile(tmp_path / "b.zip") as archive:
+        assert "hidden" in archive.namelist()
+    with pytest.raises(InputError, match=r"bundle\.format"):
+        read_bundle(tmp_path / "b.zip")
+
+
+def test_what_stands_behind_the_last_packed_byte_of_a_file_is_refused(tmp_path):
+    (tmp_path / "b.zip").write_bytes(with_more_behind("entry.bin", b"leaf"))
+    with pytest.raises(InputError, match=r"bundle\.format"):
+        read_bundle(tmp_path / "b.zip")
+
+
+def test_a_zip_with_folders_and_stored_files_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.mkdir("a")
+        archive.writestr("a/b.bin", b"stored")
+        archive.writestr("empty", b"", zipfile.ZIP_DEFLATED)
+    assert read_bundle(tmp_path / "b.zip") == {"a/b.bin": b"stored", "empty": b""}
 
 
 def test_a_packed_bundle_with_a_changed_byte_is_refused_or_read_as_it_was(tmp_path):

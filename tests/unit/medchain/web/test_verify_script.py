@@ -12,6 +12,7 @@ import pytest
 from medchain.encoding import canonical
 from tests.deck import CASES, Made, deck
 from tests.verifier import IS_THERE, judged, pack, told
+from tests.zips import changed, of_two_minds, zipped
 
 FLIPS = 60
 
@@ -186,3 +187,15 @@ def test_attack_zips_that_unpack_to_too_much_or_to_two_things_are_no_bundles(tmp
         "bundle.twice",
     ]
     assert found == [{"code": code, "refused": False} for code in codes]
+
+
+def test_attack_zips_that_show_each_reader_another_bundle_are_no_bundles(tmp_path, cases):
+    """An insurer hands over one file, of which the page says green, and the command red."""
+    green, red = cases["genuine_claim"], cases["altered_after_the_claim"]
+    zips = {**changed(zipped(red.files)), "both": of_two_minds(green.files, red.files)}
+    paths = []
+    for number, packed in enumerate(zips.values()):
+        paths.append(tmp_path / f"{number}.zip")
+        paths[-1].write_bytes(packed)
+    found = judged(tmp_path, [(path, red.policy, red.now) for path in paths])
+    assert found == [{"code": "bundle.format", "refused": False}] * len(zips)
