@@ -45,6 +45,9 @@ CONDITION: Final = 5
 ALTERNATIVE: Final = 20
 """Parts of what is looked for apart from the others of its condition: a range, a beginning, another system."""
 
+ANYWHERE: Final = 290
+"""Parts of a text that may stand anywhere in another: no order of rows helps, so each row is looked into for each."""
+
 _LONG_CHARS: Final = 1_024
 """So many characters of a URI count as one more of what lies above it: each of these is written out."""
 

@@ -203,7 +203,7 @@ def _is(match: Match, row: Row) -> bool:
         (match.number <= number < match.number + match.width or number in match.others)
         and (not match.keys or key in match.keys)
         and (not match.prefix or key.startswith(_text(match.prefix)))
-        and (not match.contains or _text(match.contains) in key)
+        and (not match.contains or any(_text(one) in key for one in match.contains))
         and (match.detail is None or detail == match.detail)
         and all(_bounded(bound.operator, low if bound.column == "low" else high, bound.value) for bound in match.bounds)
     )

@@ -250,7 +250,7 @@ class Planner:
         telling = (
             Naming(named, one.names, one.upto),
             # What is kept back of other organisations' records is not known by their addresses.
-            Row((Match(named[0], others=named[1:], contains="://"),)),
+            Row((Match(named[0], others=named[1:], contains=("://",)),)),
             # Of a request that was refused, and of a deletion, which is answered as if it were done, the event tells
             # whether there is what was asked for.
             Row((Match(self.number(_EVENT, "outcome") * VARIANTS, keys=(token_key(_REFUSED),)),)),
@@ -506,7 +506,7 @@ def _string(text: str, one: Criterion, number: int) -> list[Match]:
         return [Match(number, keys=(string_key(text),))]
     folded = searched(text)
     if one.modifier in (Modifier.CONTAINS, Modifier.TEXT):
-        return [Match(number, contains=folded)]
+        return [Match(number, contains=(folded,))]
     joined = folded.replace(" ", "")
     return [
         Match(number, prefix=one_key) for one_key in dict.fromkeys((folded, joined) if joined.isalpha() else (folded,))

@@ -53,7 +53,7 @@ class Match(NamedTuple):
         width: how many numbers from there on are meant.
         keys: its key is one of these; empty for any.
         prefix: its key begins so.
-        contains: its key contains this.
+        contains: its key contains one of these; empty for any.
         detail: its detail; None for any.
         bounds: limits of its numbers.
         others: further numbers that would do, where the width is 1.
@@ -64,7 +64,7 @@ class Match(NamedTuple):
     width: int = 1
     keys: tuple[str | Slot, ...] = ()
     prefix: str | Slot = ""
-    contains: str | Slot = ""
+    contains: tuple[str | Slot, ...] = ()
     detail: str | Slot | None = None
     bounds: tuple[Bound, ...] = ()
     others: tuple[int, ...] = ()
@@ -72,7 +72,7 @@ class Match(NamedTuple):
 
 
 def merged(matches: Iterable[Match]) -> tuple[Match, ...]:
-    """Write alternatives that differ in nothing but their key, or nothing but their number, as one."""
+    """Write alternatives that differ in nothing but their key, what that contains, or their number, as one."""
     listed = tuple(matches)
     if len(listed) > 1:
         by_key: dict[tuple[object, ...], list[Match]] = {}
@@ -81,9 +81,10 @@ def merged(matches: Iterable[Match]) -> tuple[Match, ...]:
                 one.number,
                 one.others,
                 one.width,
-                bool(one.keys),
+                # Of what must be a key and contain something, only what differs in one of the two is joined.
+                one.keys if one.contains else bool(one.keys),
+                bool(one.contains),
                 one.prefix,
-                one.contains,
                 one.detail,
                 one.bounds,
             )
@@ -100,10 +101,12 @@ def merged(matches: Iterable[Match]) -> tuple[Match, ...]:
 
 
 def _with_keys(same: list[Match]) -> Match:
-    """Join what differs in keys."""
+    """Join what differs in keys, or in what they contain."""
     if len(same) == 1:
         return same[0]
-    return same[0]._replace(keys=tuple(dict.fromkeys(key for one in same for key in one.keys)))
+    keys = dict.fromkeys(key for one in same for key in one.keys)
+    contains = dict.fromkeys(text for one in same for text in one.contains)
+    return same[0]._replace(keys=tuple(keys), contains=tuple(contains))
 
 
 def _with_numbers(same: list[Match]) -> Match:
@@ -416,7 +419,7 @@ class Form:
             match.width,
             self._several(match.keys),
             self._prefix(match.prefix) if match.prefix else "",
-            self._slot(match.contains) if match.contains else "",
+            tuple(self._slot(one) for one in match.contains),
             self._slot(match.detail) if match.detail else match.detail,
             tuple(Bound(one.column, one.operator, self._slot(one.value)) for one in match.bounds),
             match.others,

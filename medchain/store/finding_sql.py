@@ -588,7 +588,8 @@ def _row(match: Match, table: FromClause, *, probe: bool = False) -> ColumnEleme
         end = Slot(match.prefix.place + 1) if isinstance(match.prefix, Slot) else match.prefix + AFTER_ALL
         parts += [key >= _bound(match.prefix), key < _bound(end)]
     if match.contains:
-        parts.append(func.instr(key, _bound(match.contains)) > 0)
+        # However many they are, each row is read once.
+        parts.append(or_(*(func.instr(key, _bound(one)) > 0 for one in match.contains)))
     if match.detail is not None:
         parts.append(table.c.detail == _detail(match.detail))
     parts += [_OPERATORS[bound.operator](table.c[bound.column], _bound(bound.value)) for bound in match.bounds]

@@ -53,13 +53,18 @@ def test_a_thousand_ids_or_codes_are_looked_up(kept, text):
         ("Observation?date={}", 244),
         ("Patient?_lastUpdated={}", 244),
         ("Patient?name=ann x{}", 244),
-        ("Patient?name:contains=mith{}", 476),
+        ("Patient?name:contains=mith{}", 32),
+        ("Patient?name:text=mith{}", 32),
+        ("Observation?code:text=mith{}", 476),
         ("Observation?code=urn:s{0}|c{0}", 476),
         ("Observation?code-value-quantity=c{0}${0}", 99),
     ],
 )
 def test_what_is_compared_is_answered_up_to_the_limit_and_refused_beyond_it(kept, form, most):
-    """By docs/spec/rest.md: 5 + n + 20 (an - 1) parts for n values of a alternatives each, 10,000 in all."""
+    """By docs/spec/rest.md: 5 + n + 20 (an - 1) parts for n values of a alternatives each, 10,000 in all.
+
+    A text that may stand anywhere is 290 more.
+    """
     name, _, value = form.partition("=")
     values = [value.format(number + 1_000) for number in range(most + 1)]
     found(kept, f"{name}={','.join(values[:most])}")
@@ -75,6 +80,7 @@ def test_a_search_is_refused_before_it_costs_anything(kept):
         "Observation?code-value-quantity=" + joined("c{0}${0}", 1_000),
         "?" + "&".join(["_tag:missing=false"] * 250),
         "Provenance?target=" + joined("p{}", 1_000),
+        "&".join(["Patient?name:contains=a", *(f"family:contains=a{number}" for number in range(33))]),
         # Each address above it has all of these characters.
         f"ValueSet?url:above=http://{'x' * 100_000}{'/' * 100}",
     ):

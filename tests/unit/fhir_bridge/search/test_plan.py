@@ -249,6 +249,8 @@ def shelf():
         # §3.1.1.4.8 string
         ("Patient?given=eve", ["p1"]),
         ("Patient?given:contains=eve", ["p1", "p3"]),
+        ("Patient?given:contains=xyz,eve,evé,", ["p1", "p3"]),
+        ("Patient?name:contains=iaom,quiñ", ["p1", "p2"]),
         ("Patient?given:exact=Eve", ["p1"]),
         ("Patient?given:exact=eve", []),
         ("Patient?family=quinones", ["p1"]),
@@ -513,6 +515,16 @@ def test_rows_of_a_patient_are_few_within_the_patient_but_those_of_patients_are_
 
     assert owned("Observation?subject=Patient/p1&status=final") == [(), (owner_of("Patient/p1"), SEVERAL)]
     assert owned("Patient?link=Patient/p1&gender=male") == [(), ()]
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_attack_rows_are_read_once_however_many_texts_they_may_contain(shelf, count):
+    """They were read once for each."""
+    shelf.statements.clear()
+    shelf.find("Patient?name:contains=" + ",".join(f"nobody{number}" for number in range(count)))
+    asked = [text for text, _ in shelf.statements if "instr(" in text]
+    assert asked
+    assert [(text.count("FROM entry"), text.count("instr(")) for text in asked] == [(1, count)] * len(asked)
 
 
 def test_values_are_bound_and_never_part_of_the_sql(shelf):
