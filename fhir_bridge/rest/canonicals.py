@@ -1,13 +1,15 @@
 """Records that a search names by a canonical URL or their address: value sets and code systems of the node's own.
 
-Keeps true: one that the caller may not see looks as if it were not there. Trusts the gate.
+Keeps true: one that the caller may not see looks as if it were not there; however many searches read such records at
+once, one is read at a time. Trusts the gate.
 Source: FHIR R4 references.html (canonical URLs), §3.1.1.4.10.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from threading import Lock
+from typing import Final, Generic, TypeVar
 
 from fhir_bridge.document import Resource, parse
 from fhir_bridge.rest.core import Core
@@ -20,6 +22,9 @@ from medchain.errors import InputError, NotFoundError
 from medchain.store.versions import Found
 
 _Made = TypeVar("_Made")
+
+# Parsed, a record takes up to twenty times as much memory as it is long, for a moment: one at a time in a process.
+_TURN: Final = Lock()
 
 
 def found_by(core: Core, access: Access, type_name: str, text: str) -> Found | None:
@@ -68,11 +73,12 @@ class ReadOnce(Generic[_Made]):
         """
         address = f"{found.stored.type}/{found.stored.id}/_history/{found.stored.version}"
         if address not in self.made:
-            content = self._core.content(found)
-            self._left -= len(content)
-            if self._left < 0:
-                raise InputError("search.too_many", limit=self._most)
-            self.made[address] = self._make(parse(content), address)
+            with _TURN:
+                content = self._core.content(found)
+                self._left -= len(content)
+                if self._left < 0:
+                    raise InputError("search.too_many", limit=self._most)
+                self.made[address] = self._make(parse(content), address)
         return address
 
 

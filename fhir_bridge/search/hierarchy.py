@@ -9,8 +9,7 @@ http://hl7.org/fhir/concept-properties), §3.1.1.4.10 (`:above`, `:below`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fhir_bridge.definitions.subsumption import reached
@@ -21,29 +20,45 @@ _DEFINED: Final = "http://hl7.org/fhir/concept-properties#"
 _GROUPED: Final = "grouped-by"
 
 
-@dataclass(frozen=True, slots=True)
 class Hierarchy:
     """The hierarchy of a code system.
 
     Attributes:
         url: of the code system, as codes name it.
         address: of the version that says it, as a search names it on its further pages.
-        parents: code → the codes right above it.
-        children: code → the codes right below it.
     """
 
-    url: str
-    address: str
-    parents: Mapping[str, list[str]]
-    children: Mapping[str, list[str]]
+    __slots__ = ("_above", "_below", "_children", "_parents", "address", "url")
+
+    def __init__(self, url: str, address: str, above: Sequence[str], below: Sequence[str]) -> None:
+        """Keep the steps: each is from a code of the one to the code at the same place of the other, right below it."""
+        self.url = url
+        self.address = address
+        self._above = above
+        self._below = below
+        # A search goes up or down, seldom both: neither is made before it is asked for.
+        self._parents: Mapping[str, list[str]] | None = None
+        self._children: Mapping[str, list[str]] | None = None
 
     def above(self, code: str) -> frozenset[str]:
         """List a code and all that lies above it; of one that the system has not, nothing else."""
-        return reached(code, self.parents)
+        if self._parents is None:
+            self._parents = _grouped(self._below, self._above)
+        return reached(code, self._parents)
 
     def below(self, code: str) -> frozenset[str]:
         """List a code and all that lies below it, likewise."""
-        return reached(code, self.children)
+        if self._children is None:
+            self._children = _grouped(self._above, self._below)
+        return reached(code, self._children)
+
+
+def _grouped(keys: Sequence[str], values: Sequence[str]) -> Mapping[str, list[str]]:
+    """List the values of each key."""
+    found: dict[str, list[str]] = {}
+    for key, value in zip(keys, values, strict=True):
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def hierarchy_of(resource: Resource, address: str) -> Hierarchy | None:
@@ -60,27 +75,25 @@ def hierarchy_of(resource: Resource, address: str) -> Hierarchy | None:
     if not url or member(resource, "content") != "complete" or member(resource, "hierarchyMeaning") == _GROUPED:
         return None
     upward, downward = (_named(resource, name) for name in ("parent", "child"))
-    parents: dict[str, list[str]] = {}
-    children: dict[str, list[str]] = {}
-
-    def place(above: str, below: str) -> None:
-        parents.setdefault(below, []).append(above)
-        children.setdefault(above, []).append(below)
-
-    waiting = [("", one) for one in objects_of(resource.get("concept"))]
+    above: list[str] = []
+    below: list[str] = []
+    waiting = [("", objects_of(resource.get("concept")))]
     while waiting:
-        above, concept = waiting.pop()
-        code = member(concept, "code")
-        if above:
-            place(above, code)
-        for stated in objects_of(concept.get("property")):
-            kind, value = member(stated, "code"), member(stated, "valueCode")
-            if kind in upward:
-                place(value, code)
-            if kind in downward:
-                place(code, value)
-        waiting += [(code, one) for one in objects_of(concept.get("concept"))]
-    return Hierarchy(url, address, parents, children)
+        parent, concepts = waiting.pop()
+        for concept in concepts:
+            code = member(concept, "code")
+            if parent:
+                above.append(parent)
+                below.append(code)
+            # Most have neither.
+            if "property" in concept:
+                for stated in objects_of(concept["property"]):
+                    kind, value = member(stated, "code"), member(stated, "valueCode")
+                    above += [value] * (kind in upward) + [code] * (kind in downward)
+                    below += [code] * (kind in upward) + [value] * (kind in downward)
+            if "concept" in concept:
+                waiting.append((code, objects_of(concept["concept"])))
+    return Hierarchy(url, address, above, below)
 
 
 def _named(resource: Resource, name: str) -> frozenset[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode
 
 import pytest
 
 from fhir_bridge.definitions.subsumption import reached
 from fhir_bridge.document import parse
+from fhir_bridge.rest.canonicals import ReadOnce
 from fhir_bridge.rest.code_systems import MAX_BYTES, MAX_SYSTEMS
 from fhir_bridge.search import hierarchy
 from fhir_bridge.search.budget import MAX_PARTS
@@ -226,8 +229,8 @@ def test_attack_what_lies_above_or_below_many_codes_is_not_listed_before_it_is_c
     size, listed = 3_000, []
     # Rings of codes, all of them above and below each other: all values may mean the same, or each something else.
     rings = [[f"c{ring}-{number}" for number in range(size)] for ring in range(branches)]
-    steps = {code: [ring[(at + 1) % size]] for ring in rings for at, code in enumerate(ring)}
-    own = Hierarchy(URL, ADDRESS, steps, steps)
+    steps = {code: ring[(at + 1) % size] for ring in rings for at, code in enumerate(ring)}
+    own = Hierarchy(URL, ADDRESS, [*steps], [*steps.values()])
 
     def counted(code: str, above_or_below: Mapping[str, list[str]]) -> frozenset[str]:
         listed.append(code)
@@ -251,6 +254,23 @@ def test_code_systems_of_a_search_are_read_up_to_a_size(ward):
     long = "x" * 1_000_000
     kept(ward, *NESTED, *({"code": str(one), "definition": long} for one in range(MAX_BYTES // len(long) + 1)))
     assert refused(asked(ward, f"Observation?code:below={URL}|surgery")) == (400, "search.too_many")
+
+
+def test_attack_of_code_systems_that_searches_read_at_once_one_is_in_memory_at_a_time(ward):
+    """Each of the largest takes some eighty megabytes for a moment, and every thread may be asked for one."""
+    found = ward.core.reader.find("CodeSystem", "wards", None)
+    under_way, seen = [], []
+
+    def made(_resource: dict, address: str) -> str:
+        under_way.append(address)
+        seen.append(len(under_way))
+        time.sleep(0.02)
+        return under_way.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [ReadOnce(ward.core, MAX_BYTES, made) for _ in range(8)]
+        assert list(pool.map(lambda one: one.address_of(found), readers)) == [ADDRESS] * 8
+    assert seen == [1] * 8
 
 
 def test_attack_a_search_of_many_code_systems_looks_up_few(ward, monkeypatch):
