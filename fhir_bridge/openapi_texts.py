@@ -274,11 +274,11 @@ ABOUT: Final[Mapping[str, About]] = {
         ("start", "end", "_count", "_since", "_type", "_cursor"),
         errors=("404",),
     ),
-    "POST everything": About(_EVERYTHING, _FOUND, (), "parameters", ("404", "413", "415")),
+    "POST everything": About(_EVERYTHING, _FOUND, (), "parameters", ("404", "413", "415", "422")),
     "POST validate": About(_VALIDATE, _FOUND, (), "resource", ("404", "413", "415", "422")),
     "GET validate": About(_VALIDATE, _FOUND, errors=("404", "410")),
     "GET meta": About(_META, _FOUND, errors=("404", "410")),
-    "POST meta": About(_META, _FOUND, (), "parameters", ("404", "410", "413", "415")),
+    "POST meta": About(_META, _FOUND, (), "parameters", ("404", "410", "413", "415", "422")),
     "POST meta-add": About(("补充 meta", "add to its meta"), _FOUND, ("If-Match",), "resource", _BODY_ERRORS),
     "POST meta-delete": About(
         ("从 meta 中去掉", "take away from its meta"), _FOUND, ("If-Match",), "resource", _BODY_ERRORS

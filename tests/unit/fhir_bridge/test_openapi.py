@@ -141,6 +141,27 @@ def test_what_it_lists_is_answered_as_it_says(server, document, method, path):
     assert str(refused.status_code) in operation["responses"]
 
 
+BAD_BODIES = {
+    "no JSON": (b"{", "application/fhir+json"),
+    "nothing": (b"", "application/fhir+json"),
+    "an unknown element": (b'{"resourceType":"Parameters","colour":1}', "application/fhir+json"),
+    "a resource of another type": (b'{"resourceType":"Basic","code":{"text":"x"}}', "application/fhir+json"),
+    "no XML": (b"<", "application/fhir+xml"),
+    "a plain text": (b"x", "text/plain"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_BODIES)
+@pytest.mark.parametrize(("method", "path"), [one for one in _called() if one[0] in ("POST", "PUT", "PATCH")])
+def test_what_is_refused_for_its_body_is_refused_as_it_says(server, document, method, path, bad):
+    server.call("PUT", "/fhir/Patient/p1", PATIENT)
+    body, kind = BAD_BODIES[bad]
+    place, _, headers = CALLS[f"{method} {shape_of(path)}"]
+    answer = server.call(method, f"/fhir/{place}", body, **(headers | {"Content_Type": kind}))
+    told = document["paths"][path][method.lower()]["responses"]
+    assert str(answer.status_code) in told, answer.data
+
+
 def test_every_type_that_it_lists_can_be_searched(server, document):
     for name in served_types():
         assert f"/{name}" in document["paths"]
