@@ -50,6 +50,7 @@ MAX_NOTE: Final = 2000
 
 _TAB: Final = "cases"
 _PAID: Final = frozenset({"reserved", "settled"})
+_MAX_DIGITS: Final = 15
 # What begins the code of why somebody did not answer at all.
 _UNHEARD: Final = "peer."
 
@@ -121,6 +122,7 @@ class CasePage:
             outside=[record_text(str(one), language()) for one in as_list(case.get("outside"))],
             verdict=None if verdict is None else self._verdict(standing, case, verdict),
             may=self._may(case),
+            seen=as_number(case.get("judged_at") or 0),
             progress=self._progress(case),
             again=AGAIN_S,
             failures=self._failures(standing, case),
@@ -178,12 +180,12 @@ class CasePage:
     def reserve(self, name: str) -> Response:
         """Reserve a part of the invoice; final when the page answers."""
         standing, days = self._ground.done_by(insurer=True), _chosen("days", RESERVE_DAYS)
-        return self._done(standing, name, lambda: self._cases.reserve(name, _amount(), days))
+        return self._done(standing, name, lambda: self._cases.reserve(name, _amount(), days, seen=_seen()))
 
     def settle(self, name: str) -> Response:
         """Note on the ledger what is paid; final when the page answers."""
         standing = self._ground.done_by(insurer=True)
-        return self._done(standing, name, lambda: self._cases.settle(name, _amount()))
+        return self._done(standing, name, lambda: self._cases.settle(name, _amount(), seen=_seen()))
 
     def release(self, name: str) -> Response:
         """Give up what was reserved; final when the page answers."""
@@ -379,6 +381,18 @@ def _chosen(name: str, offered: tuple[int, ...]) -> int:
 def _amount() -> str:
     """Read an amount from a form; empty for what is claimed."""
     return plain_amount(request.form.get("amount", ""))
+
+
+def _seen() -> int:
+    """Read when the verdict was made that stood on the page, Unix seconds; 0 for none.
+
+    Raises:
+        InputError: ``case.seen``.
+    """
+    text = request.form.get("seen", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise InputError("case.seen")
+    return int(text)
 
 
 def _note() -> str:

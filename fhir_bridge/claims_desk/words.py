@@ -589,6 +589,14 @@ CLAIM_WORDS: Final[Words] = {
         "已决定不予赔付，不能预留或赔付。",
         "It is refused: nothing can be reserved or paid for it.",
     ),
+    "error.case.changed": (
+        "自您所见的判定以来有新情况：记录、同意、票据或争议已变。请看现在的判定后再决定。",
+        (
+            "Something has come to light since the verdict that you saw: in records, permissions, invoice or disputes. "
+            "Look at the verdict of now, and decide again."
+        ),
+    ),
+    "error.case.seen": ("请重新打开本页。", "Open this page again."),
     "error.case.policy": ("保障期有误。", "The policy is not right."),
     "error.case.policy_start": (
         "保障起始日有误，请写成 2025-09-06。",

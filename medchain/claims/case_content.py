@@ -95,6 +95,7 @@ class CaseContent:
         einvoice: what a service for electronic invoices said of the invoice when the claim was judged last, beside the
             verdict: ``answer``, ``stand_in``, ``time``; None where none was asked.
         gathered: what others have answered, to judge again without asking them: `medchain.claims.gathering`.
+        said: how many questions and answers there were in disputes about the claim when it was judged last.
     """
 
     content: bytes
@@ -108,6 +109,7 @@ class CaseContent:
     verdicts: tuple[dict[str, Json], ...] = ()
     gathered: Json = None
     einvoice: Json = None
+    said: int = 0
 
     def encode(self) -> bytes:
         """Write it as canonical JSON."""
@@ -120,6 +122,7 @@ class CaseContent:
             "patients": dict(self.patients),
             "policy": None if self.policy is None else self.policy.to_json(),
             "row": None if self.row is None else self.row.to_json(),
+            "said": self.said,
             **lists,
         }
         return canonical(document)
@@ -140,6 +143,7 @@ class CaseContent:
             held=read_held(top.get("held")),
             gathered=top.get("gathered"),
             einvoice=top.get("einvoice"),
+            said=count(top.get("said", 0)),
             **lists,
         )
 

@@ -37,7 +37,10 @@ MAX_ASKED_DAYS: Final = 30
 FOR_A_PERSON: Final = "case.person"
 """Code of the refusal to reserve or pay unseen what a person must look at."""
 
-_UNSEEN: Final = {"unseen": bool}
+CHANGED: Final = "case.changed"
+"""Code of the refusal to reserve or pay on what no longer holds, or is not what the caller has seen."""
+
+_HOW: Final = {"seen": int, "unseen": bool}
 # What is said of a deed for a claim that has no part of the invoice, such as one whose reservation is over.
 _NONE_LIVE: Final = "claim.reservation"
 _ROLES: Final = frozenset({"authority", "insurer"})
@@ -236,7 +239,7 @@ class CaseDesk:
 
     def _reserve(self, document: Json) -> Json:
         """Reserve a part of the invoice; not for what this insurer has refused."""
-        top = members(document, {"amount": str, "days": int, "id": str}, _UNSEEN)
+        top = members(document, {"amount": str, "days": int, "id": str}, _HOW)
         days = count(top["days"])
         if days > MAX_RESERVED_DAYS:
             raise InputError("case.days", limit=MAX_RESERVED_DAYS)
@@ -244,7 +247,7 @@ class CaseDesk:
 
     def _settle(self, document: Json) -> Json:
         """Settle what was reserved, or less; not for what this insurer has refused."""
-        return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}, _UNSEEN))
+        return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}, _HOW))
 
     def _release(self, document: Json) -> Json:
         """Give it up; a reservation that is over already is noted to be, for there is nothing to give up."""
@@ -258,6 +261,8 @@ class CaseDesk:
 
     def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
         """Have the hospital do it for this case, and keep where the ledger has it."""
+        if action is not Action.RELEASE:
+            self._check_current(top)
         row = self._book.find(top["id"])
         content, claim = self._book.read(row)
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
@@ -293,6 +298,19 @@ class CaseDesk:
                 ),
             )
         )
+
+    def _check_current(self, top: Mapping[str, Json]) -> None:
+        """See that what was found is as it was seen, and still holds; what is refused is not looked at.
+
+        Raises:
+            ConflictError: `CHANGED` for a person, who may look at what is found now and decide; `FOR_A_PERSON` where
+                nobody looks.
+        """
+        row = self._book.find(top["id"])
+        is_seen = "seen" not in top or top["seen"] == (row.judged or 0)
+        if row.status == Status.REFUSED or (is_seen and self._parts.holds(row)):
+            return
+        raise ConflictError(FOR_A_PERSON if top.get("unseen") is True else CHANGED)
 
     def _refuse(self, document: Json) -> Json:
         """Note that this insurer does not pay, and why; what was reserved has to be released by itself."""

@@ -2,8 +2,9 @@
 
 Keeps true: of one case evidence is gathered once at a time; who wants it fresh is never answered by a gathering that
 began before; what is waited for always ends; a verdict is kept together with the evidence that it follows from, and
-only while the case is what was judged. Trusts who gathers.
-Source: `docs/spec/claim-case.md` 4, 5.
+only while the case is what was judged; what has come to light since a verdict takes its place before anything is paid
+on it. Trusts who gathers.
+Source: `docs/spec/claim-case.md` 4, 6 to 8; ADR 0089.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from medchain.claims.case_book import CaseBook
 from medchain.claims.case_content import BEFORE_EVIDENCE, CaseContent, Status, failures_of
 from medchain.claims.case_ports import Gathered, Gatherer
 from medchain.claims.cases import BUNDLE, JUDGE, MAX_WAIT_S
-from medchain.encoding import Json, base64_text, members
+from medchain.claims.disputes import said_of
+from medchain.encoding import Json, base64_text, canonical, members
 from medchain.errors import MedchainError, NotFoundError, UnavailableError
-from medchain.ledger.evidence.verdict import parse_verdict
+from medchain.ledger.evidence.verdict import Colour, parse_verdict
 from medchain.ledger.kinds.content import count
 from medchain.node.clock import Clock
 from medchain.node.log import Log
@@ -132,8 +134,43 @@ class Judging:
     def _kept(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> bool:
         """Gather and judge, and keep the verdict if the case is still what was judged; tells whether it was."""
         row = self._records.case(case_id)
+        said = said_of(self._records, row.digest)
         content, claim = self._book.read(row)
         made = self._gatherer.gather(claim, content, running.tell, is_fresh=is_fresh)
+        return self._keep(row, content, made, said)
+
+    def holds(self, row: CaseRow) -> bool:
+        """Tell whether what was found of a case still holds: nothing worse is found by this node's ledger of now.
+
+        Nobody is asked. What was found instead is kept with its evidence, for who looks at it. Of a case that was never
+        judged nothing was found; one whose verdict was taken from it since, for another invoice or policy, has none
+        that could hold.
+
+        Args:
+            row: the case.
+
+        Raises:
+            MedchainError: what this node's own files raise.
+        """
+        content, claim = self._book.read(row)
+        if not row.verdict:
+            return not content.verdicts
+        said = said_of(self._records, row.digest)
+        made = self._gatherer.again(claim, content)
+        if said <= content.said and _doubts(made.verdict) <= _doubts(row.verdict):
+            return True
+        self._keep(row, content, made, said)
+        return False
+
+    def _keep(self, row: CaseRow, content: CaseContent, made: Gathered, said: int) -> bool:
+        """Keep a verdict with its evidence, if the case is still what was judged; tells whether it was.
+
+        Args:
+            row: the case as it was judged.
+            content: what it held then.
+            made: what was found.
+            said: as `CaseContent.said`, from before it was judged.
+        """
         is_kept = True
 
         def change(newest: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
@@ -144,9 +181,9 @@ class Judging:
                 return newest, gathered
             position = parse_verdict(made.verdict).position
             judged = gathered.judged(made.colour, position, self._clock())
-            return self._judged(newest, now, made), replace(judged, einvoice=made.einvoice)
+            return self._judged(newest, now, made), replace(judged, einvoice=made.einvoice, said=said)
 
-        self._book.changed(case_id, change)
+        self._book.changed(row.id, change)
         return is_kept
 
     def _judged(self, row: CaseRow, content: CaseContent, made: Gathered) -> CaseRow:
@@ -168,3 +205,9 @@ class Judging:
         if not row.verdict:
             raise NotFoundError("case.unjudged")
         return {"zip": base64_text(self._records.case_bundle(row.id))}
+
+
+def _doubts(verdict: bytes) -> set[tuple[str, bytes]]:
+    """List what a verdict finds that is not good; which items of the bundle show it does not matter."""
+    found = (one for one in parse_verdict(verdict).findings if one.colour is not Colour.GREEN)
+    return {(one.code, canonical(dict(one.arguments))) for one in found}

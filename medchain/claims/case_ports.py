@@ -17,6 +17,7 @@ from medchain.ledger.claim_question import AskedRow
 from medchain.ledger.evidence.document import InsurancePolicy
 from medchain.ledger.members import Members
 from medchain.node.clock import Clock
+from medchain.store.cases import CaseRow
 from medchain.store.records import RecordStore
 
 
@@ -99,6 +100,15 @@ class Gatherer(Protocol):
         """
         ...
 
+    def again(self, claim: ClaimFile, content: CaseContent) -> Gathered:
+        """Judge what was answered before once more, by this node's ledger of now; asks nobody.
+
+        Args:
+            claim: read.
+            content: what its case holds, with the answers.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CaseParts:
@@ -111,6 +121,7 @@ class CaseParts:
         shelf: finds claims among the records.
         fulfil: has a hospital do something with an invoice; `medchain.claims.wishes.ClaimHand.fulfil`.
         ask: asks a patient; the local operation ``ask.send``.
+        holds: tells whether the verdict that a case has still holds; `medchain.claims.case_judging.Judging.holds`.
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
     """
@@ -121,5 +132,6 @@ class CaseParts:
     shelf: ClaimShelf
     fulfil: Callable[[Wish], Fulfilled]
     ask: Callable[[Json], Json]
+    holds: Callable[[CaseRow], bool]
     clock: Clock
     random: Callable[[int], bytes]

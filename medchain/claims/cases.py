@@ -156,7 +156,9 @@ class CaseClient:
         asked: dict[str, Json] = {"days": days, "hospital": hospital, "id": case_id, "person": person, "reason": reason}
         return self._case(ASK, asked)
 
-    def reserve(self, case_id: str, amount: str = "", days: int = 7, *, is_unseen: bool = False) -> Case:
+    def reserve(
+        self, case_id: str, amount: str = "", days: int = 7, *, is_unseen: bool = False, seen: int | None = None
+    ) -> Case:
         """Reserve a part of the invoice.
 
         Args:
@@ -164,12 +166,16 @@ class CaseClient:
             amount: decimal; empty for what is claimed.
             days: for how long.
             is_unseen: whether no person looks at it; raises `ConflictError` ``case.person`` where one must.
+            seen: when the verdict was made that the person has seen, Unix seconds, 0 for none; None where it is not
+                known. Raises `ConflictError` ``case.changed`` where there is another one, or more is found since.
         """
-        return self._case(RESERVE, {"amount": amount, "days": days, "id": case_id, "unseen": is_unseen}, _DEED)
+        how = _how(seen, is_unseen=is_unseen)
+        return self._case(RESERVE, {"amount": amount, "days": days, "id": case_id, **how}, _DEED)
 
-    def settle(self, case_id: str, amount: str = "", *, is_unseen: bool = False) -> Case:
+    def settle(self, case_id: str, amount: str = "", *, is_unseen: bool = False, seen: int | None = None) -> Case:
         """Settle what was reserved, or less; arguments as of `reserve`."""
-        return self._case(SETTLE, {"amount": amount, "id": case_id, "unseen": is_unseen}, _DEED)
+        how = _how(seen, is_unseen=is_unseen)
+        return self._case(SETTLE, {"amount": amount, "id": case_id, **how}, _DEED)
 
     def release(self, case_id: str) -> Case:
         """Give a part up."""
@@ -194,6 +200,11 @@ class CaseClient:
     def _case(self, operation: str, document: dict[str, Json], limits: Limits = _READ) -> Case:
         """Have the daemon do something with a case."""
         return as_object(self._local.call(operation, document, limits))
+
+
+def _how(seen: int | None, *, is_unseen: bool) -> dict[str, Json]:
+    """Say what whoever reserves or pays has seen."""
+    return {"unseen": is_unseen} if seen is None else {"seen": seen, "unseen": is_unseen}
 
 
 class NoDaemon:

@@ -134,9 +134,9 @@ class ClaimNode:
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
         book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions)
+        self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self._cases = CaseDesk(self._case_parts(), book)
         self.permissions = PermissionWatch(book, around.records, self._permitting)
-        self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self.checks = CheckBook(self._checked, self._reached, around.clock)
         self.disputes = DisputeDesk(
             DisputeParts(
@@ -185,6 +185,7 @@ class ClaimNode:
             shelf=around.shelf,
             fulfil=self._hand.fulfil,
             ask=around.ask,
+            holds=self._judging.holds,
             clock=around.clock,
             random=secrets.token_bytes,
         )

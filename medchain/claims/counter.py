@@ -144,7 +144,7 @@ class Counter:
         self._tell = tell
 
     def judge(self, case_id: str, wanted: Wanted) -> Done:
-        """Take a claim from where it is to a verdict of now; what is paid or reserved already is left as it is.
+        """Take a claim from where it is to a verdict of now; what is paid already is left as it is.
 
         Args:
             case_id: of the case.
@@ -172,13 +172,14 @@ class Counter:
 
         Returns:
             How far it came: a verdict that is not green is for a person to look at, and nothing is reserved or paid on
-            it; nor is what a person has refused, or has asked the hospital about.
+            it; nor is what a person has refused, has asked the hospital about, or has reserved on another verdict. What
+            was reserved on a green one before is judged anew before it is paid.
 
         Raises:
             MedchainError: as `judge`.
         """
         taken = _Taken(self._cases.show(case_id), self._now, self._tell)
-        if taken.case["status"] == Status.REFUSED or taken.case["disputed"]:
+        if taken.case["status"] == Status.REFUSED or taken.case["disputed"] or _is_a_persons(taken.case):
             return taken.done
         self._to_verdict(taken, wanted)
         try:
@@ -192,9 +193,10 @@ class Counter:
     def _to_verdict(self, taken: _Taken, wanted: Wanted) -> None:
         """Have the patient asked, and the evidence judged."""
         case_id = str(taken.case["id"])
-        if taken.case["status"] in (Status.RESERVED, Status.SETTLED):
+        if taken.case["status"] == Status.SETTLED:
             return
-        if not self._is_permitted(taken.case, wanted):
+        # Who has permitted it before it was reserved is not asked again: what has ended since the verdict says.
+        if taken.case["status"] != Status.RESERVED and not self._is_permitted(taken.case, wanted):
             if wanted.is_again or not _is_asked(taken.case, wanted):
                 taken.take(Step.ASKED, lambda: self._ask(case_id, wanted))
             taken.take(Step.PERMITTED, lambda: self._wait(taken.case, wanted))
@@ -240,6 +242,11 @@ class Counter:
         answer = as_object(self._local.call(FOR_CLAIM, {"claim": case["digest"]}, _QUICK))
         hospital = wanted.hospital or case["hospital"]
         return any(as_object(one).get("custodian") == hospital for one in as_list(answer["grants"]))
+
+
+def _is_a_persons(case: Case) -> bool:
+    """Tell whether a person has reserved a part on what nobody reserves unseen: that a person pays."""
+    return case["status"] == Status.RESERVED and is_for_a_person(case)
 
 
 def _is_asked(case: Case, wanted: Wanted) -> bool:

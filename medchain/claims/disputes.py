@@ -462,6 +462,12 @@ def is_disputed(records: RecordStore, claim: bytes) -> bool:
     return any(dispute_of(rows).is_open for rows in records.disputes(claim))
 
 
+def said_of(records: RecordStore, claim: bytes) -> int:
+    """Count the questions and answers in all disputes about a claim; arguments and errors as `is_disputed`."""
+    steps = [one.step.step for rows in records.disputes(claim) for one in dispute_of(rows).steps]
+    return sum(step is not StepKind.CLOSE for step in steps)
+
+
 def step_of(row: DisputeRow) -> DisputeStep:
     """Read a step that is kept; raises `VerificationError` ``dispute.kept`` for one that is damaged."""
     try:

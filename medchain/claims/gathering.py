@@ -123,6 +123,20 @@ class Gathering:
         """
         before = read_kept(content.gathered)
         answers = self._asked(claim, content, before, tell, is_fresh=is_fresh)
+        made = self._judged(claim, content, answers, before.checkpoint)
+        tell(_JUDGED, 1, 1)
+        return replace(made, einvoice=self._einvoice(answers))
+
+    def again(self, claim: ClaimFile, content: CaseContent) -> Gathered:
+        """Judge what was answered before once more; arguments, result and errors as the port and `gather` say.
+
+        What a service for electronic invoices said stays as it was, for it is asked with everybody.
+        """
+        answers = read_kept(content.gathered)
+        return replace(self._judged(claim, content, answers, answers.checkpoint), einvoice=content.einvoice)
+
+    def _judged(self, claim: ClaimFile, content: CaseContent, answers: Answers, since: bytes) -> Gathered:
+        """Make the bundle of what was answered from this node's ledger of now, with what links it to a checkpoint."""
         evidence = Evidence(
             ledger=self._parts.side.replica.ledger,
             insurer=self._parts.org_id,
@@ -134,15 +148,11 @@ class Gathering:
             question=answers.question,
         )
         replica = self._parts.side.replica
-        files = export_claim(
-            replica, self._wanted(answers), evidence.encode(), old_checkpoint=before.checkpoint or None
-        )
+        files = export_claim(replica, self._wanted(answers), evidence.encode(), old_checkpoint=since or None)
         final = replica.store.final()
         kept = replace(answers, checkpoint=b"" if final is None else final.note.encode())
         verdict = files[VERDICT_FILE]
-        tell(_JUDGED, 1, 1)
-        colour, einvoice = parse_verdict(verdict).colour.value, self._einvoice(answers)
-        return Gathered(kept_json(kept, evidence), verdict, colour, zip_bundle(files), einvoice)
+        return Gathered(kept_json(kept, evidence), verdict, parse_verdict(verdict).colour.value, zip_bundle(files))
 
     def _einvoice(self, answers: Answers) -> Json:
         """Ask the service for electronic invoices, where there is one: its word stands beside the verdict.

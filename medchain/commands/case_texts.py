@@ -38,6 +38,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "This is no claim that can be read: a FHIR Claim or ExplanationOfBenefit of at most 1 MiB, with at most 400 "
         "references to records of one hospital.",
     ),
+    "case.changed": Text(
+        "自上次判定以来有新情况，请先看现在的判定。",
+        "Something has come to light since it was judged last; look at the verdict of now first.",
+    ),
     "case.days": Text("天数须在 1 至 {limit} 之间。", "The days must be between 1 and {limit}."),
     "case.held": Text("所持副本有误，或超过 {limit} 份。", "The copies held are not right, or more than {limit}."),
     "case.no_invoice": Text("该案没有发票。", "There is no invoice in this case."),

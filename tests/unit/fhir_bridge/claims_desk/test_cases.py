@@ -47,7 +47,10 @@ def case(insurance) -> dict:
 
 def did(browser, case: dict, deed: str, **given: str):
     place = f"{PAGE}/{case['id']}"
-    return browser.post(f"{place}/{deed}?lang=en", form_of(browser, place) | given)
+    seen = re.search(r'name="seen" value="([0-9]+)"', browser.get(place).text)
+    return browser.post(
+        f"{place}/{deed}?lang=en", form_of(browser, place) | ({"seen": seen[1]} if seen else {}) | given
+    )
 
 
 def opened(browser, **given: object):
@@ -371,6 +374,10 @@ def test_a_patient_is_asked_for_exactly_this_claim(insurance):
 
 def test_an_invoice_is_reserved_paid_and_released_and_the_ledger_has_it(insurance, case):
     browser, place = insurance.desk(), f"{PAGE}/{case['id']}?lang=en"
+    # Nobody has told anything of it by now, and the verdict does not follow any more: who decides sees that first.
+    changed = did(browser, case, "reserve", amount="8,000.00", days="7")
+    assert (changed.status_code, code_of(changed)) == (409, "case.changed")
+    assert "Something has come to light" in text_of(changed)
     assert did(browser, case, "reserve", amount="8,000.00", days="7").status_code == 303
     page = browser.get(place)
     assert "reserved 8,000.00 CNY, entry" in text_of(page)
@@ -384,6 +391,9 @@ def test_an_invoice_is_reserved_paid_and_released_and_the_ledger_has_it(insuranc
     assert said.index("Paid 7,000.00") < said.index("Verdict ✕")
     assert did(browser, case, "release").status_code == 303
     assert re.search(r"released, entry [0-9]+ of the ledger", text_of(browser.get(place)))
+    for seen in ("", "-1", "x", "9" * 16):
+        assert code_of(did(browser, case, "settle", amount="7000", seen=seen)) == "case.seen"
+    assert code_of(did(browser, case, "settle", amount="7000", seen="1")) == "case.changed"
     for amount in ("much", "9,50", "84,22.80"):
         assert code_of(did(browser, case, "reserve", amount=amount, days="7")) == "invoice.amount"
     assert code_of(did(browser, case, "reserve", amount="", days="400")) == "asks.days"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
 from medchain.claims.cases import CaseClient
+from medchain.claims.counter import Counter, Done, Wanted
+from medchain.claims.disputes import OPEN, STEP
+from medchain.encoding import Json
 from medchain.ledger.invoice import amount_of
+from medchain.node.exchange_client import FOR_CLAIM
 from medchain.node.proofs import TRUSTED_POLICY, trusted_policy
 from tests.unit.medchain.claims.filed import SYSTEM
 from tests.unit.medchain.claims.questions import issued, row
@@ -19,17 +24,26 @@ NUMBER = "2798577178"
 AMOUNT = {"value": 4200.5, "currency": "CNY"}
 POLICY = {"end": None, "start": "2024-03-01", "waiting_days": 90}
 GIVEN = {"policy": POLICY, "row": row(NUMBER, date="2026-11-14", amount="4200.50").to_json()}
+WANTED = Wanted("to settle your stay", wait_s=60)
+
+
+class Signed(Stay):
+    """A stay whose records all say who wrote them, so that the verdict on them is green."""
+
+    def records(self) -> list[dict]:
+        said = {"Invoice": {"participant": [{"actor": self.by}]}, "Observation": {"performer": [self.by]}}
+        return [{**one, **said.get(one["resourceType"], {})} for one in super().records()]
 
 
 class Office:
     """An insurer, a hospital with a stay, and what lies between."""
 
-    def __init__(self, hospitals) -> None:
+    def __init__(self, hospitals, stay: type[Stay] = Stay) -> None:
         """Have a patient stay at Renhe, and permit the insurer to know of it."""
         self.hospitals = hospitals
         self.exchange = Exchange(hospitals.federation)
         self.exchange.open(resource_types=TYPES)
-        self.stay = Stay(self.exchange)
+        self.stay = stay(self.exchange)
         self.stay.store(self.stay.doctor(), self.stay.patient(), *self.stay.records())
         self.exchange.claims = disclosing(self.exchange)
         self.asked: list[object] = []
@@ -77,3 +91,25 @@ class Office:
         replica = self.hospitals.federation.sites[org_id].replica
         operations = self.hospitals.nodes[org_id].operations()
         return CaseClient(Local({**operations, TRUSTED_POLICY: lambda _document: trusted_policy(replica)}))
+
+
+def said(office, org_id: str, operation: str, **document: Json) -> dict:
+    return office.hospitals.local(org_id).call(operation, document)
+
+
+def asked(office, case: dict) -> str:
+    """Have the insurer's desk ask the hospital about a claim; returns the dispute's id."""
+    about: dict[str, Json] = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
+    return said(office, ANXIN, OPEN, **about, text="why?")["id"]
+
+
+def stepped(office, org_id: str, dispute: str, kind: str, text: str = "") -> None:
+    said(office, org_id, STEP, by="Practitioner/x", days=0, id=dispute, step=kind, text=text)
+
+
+def paid(office, case: dict, tell=lambda _step, _seconds: None) -> Done:
+    """Have a claim settled at the counter; the patient has tapped already."""
+    grants: Json = {"grants": [{"custodian": RENHE, "grant": office.exchange.grant.hex()}]}
+    ways = Local({**office.hospitals.nodes[ANXIN].operations(), FOR_CLAIM: lambda _claim: grants})
+    ticks = itertools.count()
+    return Counter(ways, lambda: float(next(ticks)), lambda _seconds: None, tell).settle(case["id"], WANTED)

@@ -52,7 +52,8 @@ class Daemon:
                 progress = {"done": 0, "of": 2, "step": "asked"}
                 return self.case() | {"colour": "green", "status": "gathering", "progress": progress}
         made = {"case.ask": "asked", "case.judge": "judged", "case.reserve": "reserved", "case.settle": "settled"}
-        self.status = made.get(operation, self.status)
+        if (self.status, operation) != ("reserved", "case.judge"):
+            self.status = made.get(operation, self.status)
         return self.case()
 
     def case(self) -> dict[str, Any]:
@@ -192,7 +193,8 @@ def test_a_later_try_goes_on_where_the_first_ended():
     assert [step for step, _ in settled(permitted).steps] == [*Step][2:]
     reserved = Daemon(status="reserved")
     assert settled(reserved).is_settled
-    assert reserved.called == ["case.show", "case.settle"]
+    # What is reserved is judged anew before it is paid.
+    assert reserved.called == ["case.show", "case.judge", "case.settle"]
     done = settled(Daemon(status="settled"))
     assert (done.is_settled, done.steps) == (True, ())
 

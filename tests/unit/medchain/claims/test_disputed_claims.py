@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import pytest
 
 from medchain.claims.case_content import CaseContent
-from medchain.claims.counter import Counter, Done, Step, Wanted
-from medchain.claims.disputes import OPEN, SHOW, STEP
-from medchain.encoding import Json
+from medchain.claims.counter import Step
+from medchain.claims.disputes import SHOW
 from medchain.errors import ConflictError
-from medchain.node.exchange_client import FOR_CLAIM
-from tests.unit.medchain.claims import office as office_module
 from tests.unit.medchain.claims.hospitals import running_hospitals
-from tests.unit.medchain.claims.office import GIVEN, Office
-from tests.unit.medchain.node.desks import Local
-from tests.unit.medchain.node.disclosing import Stay
+from tests.unit.medchain.claims.office import GIVEN, Office, Signed, asked, paid, said, stepped
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
-
-WANTED = Wanted("to settle your stay", wait_s=60)
-
-
-class Signed(Stay):
-    """A stay whose records all say who wrote them, so that the verdict on them is green."""
-
-    def records(self) -> list[dict]:
-        said = {"Invoice": {"participant": [{"actor": self.by}]}, "Observation": {"performer": [self.by]}}
-        return [{**one, **said.get(one["resourceType"], {})} for one in super().records()]
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    with running_hospitals(tmp_path_factory.mktemp("disputed")) as made, pytest.MonkeyPatch.context() as patch:
+    with running_hospitals(tmp_path_factory.mktemp("disputed")) as made:
         made.federation.time = NOW
-        patch.setattr(office_module, "Stay", Signed)
-        yield Office(made)
+        yield Office(made, Signed)
 
 
 @pytest.fixture
@@ -45,28 +28,6 @@ def office(opened):
     yield opened
     for case in opened.cases().list({"statuses": ["reserved", "settled"]}, 200).cases:
         opened.cases().release(case["id"])
-
-
-def said(office, org_id: str, operation: str, **document: Json) -> dict:
-    return office.hospitals.local(org_id).call(operation, document)
-
-
-def asked(office, case: dict) -> str:
-    """Have the insurer's desk ask the hospital about a claim; returns the dispute's id."""
-    about: dict[str, Json] = {"by": "Practitioner/w1", "claim": case["digest"], "days": 7, "hospital": RENHE}
-    return said(office, ANXIN, OPEN, **about, text="why?")["id"]
-
-
-def stepped(office, org_id: str, dispute: str, kind: str, text: str = "") -> None:
-    said(office, org_id, STEP, by="Practitioner/x", days=0, id=dispute, step=kind, text=text)
-
-
-def paid(office, case: dict, tell=lambda _step, _seconds: None) -> Done:
-    """Have a claim settled at the counter; the patient has tapped already."""
-    grants: Json = {"grants": [{"custodian": RENHE, "grant": office.exchange.grant.hex()}]}
-    ways = Local({**office.hospitals.nodes[ANXIN].operations(), FOR_CLAIM: lambda _claim: grants})
-    ticks = itertools.count()
-    return Counter(ways, lambda: float(next(ticks)), lambda _seconds: None, tell).settle(case["id"], WANTED)
 
 
 def test_without_a_dispute_the_counter_pays_it(office):
@@ -145,8 +106,9 @@ def only_a_person_pays(cases, case_id):
 
 def test_a_person_who_looks_may_pay_it_all_the_same(office):
     cases = office.cases()
-    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    case = cases.take(office.claim(), GIVEN)
     asked(office, case)
+    cases.judge(case["id"])
     only_a_person_pays(cases, case["id"])
 
 
