@@ -125,6 +125,7 @@ class CasePage:
             seen=as_number(case.get("judged_at") or 0),
             progress=self._progress(case),
             again=AGAIN_S,
+            failed=self._failed(case),
             failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
             part=part_of(pages, case),
@@ -273,6 +274,12 @@ class CasePage:
         return (
             {"done": as_number(told.get("done")), "of": as_number(told.get("of"))} if isinstance(told, dict) else None
         )
+
+    def _failed(self, case: Mapping[str, Json]) -> str:
+        """Word why the last judgement came to nothing; empty where it did not."""
+        code = case.get("failed")
+        why = self._ground.pages.say_or(f"error.{code}", str(code))
+        return "" if code is None else self._ground.pages.say("claims.judge.failed", why=why)
 
     def _failures(self, standing: Standing, case: Mapping[str, Json]) -> dict[str, list[tuple[str, str]]]:
         """Word which hospitals told nothing, and why: those that did not answer apart from those that did."""

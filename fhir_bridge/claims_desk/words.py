@@ -277,6 +277,10 @@ CLAIM_WORDS: Final[Words] = {
     ),
     "claims.failure.peer.unreachable": ("无法连接", "it cannot be reached"),
     "claims.failure.peer.timeout": ("没有及时答复", "it did not answer in time"),
+    "claims.judge.failed": (
+        "上次核查未能完成，以下仍是此前的情况：{why}",
+        "The last time that it was judged nothing came of it; what stands below is from before. {why}",
+    ),
     "claims.failure.peer.other": ("暂时无法答复", "it cannot answer at the moment"),
     "claims.failure.other": ("医院没有提供，请稍后重试", "it gave nothing; try again later"),
     "claims.bundle.get": ("下载证据包（zip）", "Download the evidence (zip)"),
@@ -589,6 +593,7 @@ CLAIM_WORDS: Final[Words] = {
         "已决定不予赔付，不能预留或赔付。",
         "It is refused: nothing can be reserved or paid for it.",
     ),
+    "error.case.failed": ("本节点出错，请重新核查。", "This node went wrong; have it judged again."),
     "error.case.changed": (
         "自您所见的判定以来有新情况：记录、同意、票据或争议已变。请看现在的判定后再决定。",
         (

@@ -31,6 +31,7 @@ class CaseBook:
 
     Attributes:
         progress: tells how far the gathering of a case's evidence is, None where none is under way.
+        failed: tells with which code the last gathering ended in vain, None where it did not.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class CaseBook:
         self._records = records
         self._known = known
         self.progress: Callable[[bytes], Json] = lambda _case_id: None
+        self.failed: Callable[[bytes], Json] = lambda _case_id: None
 
     def read(self, row: CaseRow) -> tuple[CaseContent, ClaimFile]:
         """Read what a case holds."""
@@ -88,7 +90,8 @@ class CaseBook:
 
     def listed(self, row: CaseRow) -> dict[str, Json]:
         """Write a case for a list."""
-        return case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
+        told = case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
+        return {**told, "failed": self.failed(row.id)}
 
     def told(self, row: CaseRow) -> dict[str, Json]:
         """Write all of a case."""

@@ -230,13 +230,13 @@ def case_json(row: CaseRow, progress: Json, *, is_disputed: bool) -> dict[str, J
 def is_for_a_person(case: Mapping[str, Json]) -> bool:
     """Tell whether a person must look at a case before anything is paid for it.
 
-    Its verdict is not green, or another one is under way; it was refused; a dispute about it is open; or a service for
-    electronic invoices doubts its invoice.
+    Its verdict is not green, or another one is under way or came to nothing; it was refused; a dispute about it is
+    open; or a service for electronic invoices doubts its invoice.
 
     Args:
-        case: as `case_json` writes it, with its `einvoice`.
+        case: as it is listed, with its `einvoice`.
     """
-    is_open = case["disputed"] is True or is_doubted(case)
+    is_open = case["disputed"] is True or is_doubted(case) or case.get("failed") is not None
     return case["colour"] != GREEN or is_open or case["status"] in (GATHERING, Status.REFUSED)
 
 

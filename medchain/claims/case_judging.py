@@ -1,9 +1,10 @@
 """Judging cases: their evidence is gathered beside the operations, so that who waits too short a time finds it later.
 
 Keeps true: of one case evidence is gathered once at a time; who wants it fresh is never answered by a gathering that
-began before; what is waited for always ends; a verdict is kept together with the evidence that it follows from, and
-only while the case is what was judged; what has come to light since a verdict takes its place before anything is paid
-on it. Trusts who gathers.
+began before; what is waited for always ends, and what went wrong is told to who waits and stands in the case until it
+is judged again, so that no verdict of before looks like one of now; a verdict is kept together with the evidence that
+it follows from, and only while the case is what was judged; what has come to light since a verdict takes its place
+before anything is paid on it. Trusts who gathers.
 Source: `docs/spec/claim-case.md` 4, 6 to 8; ADR 0089.
 """
 
@@ -31,6 +32,9 @@ from medchain.store.records import RecordStore
 MAX_GATHERED: Final = 4
 """Most cases whose evidence is gathered at a time."""
 
+FAILED: Final = "case.failed"
+"""Code of a gathering that ended by an error that is none of ours."""
+
 _LOG: Final = Log("cases")
 
 
@@ -52,7 +56,7 @@ class _Running:
 class Judging:
     """Judges the cases of one node. Threads may share it; one process owns it."""
 
-    __slots__ = ("_book", "_clock", "_gatherer", "_lock", "_next", "_records", "_running")
+    __slots__ = ("_book", "_clock", "_failed", "_gatherer", "_lock", "_next", "_records", "_running")
 
     def __init__(self, book: CaseBook, records: RecordStore, gatherer: Gatherer, clock: Clock) -> None:
         """Prepare.
@@ -70,7 +74,8 @@ class Judging:
         self._lock = threading.Lock()
         self._running: dict[bytes, _Running] = {}
         self._next: dict[bytes, _Running] = {}
-        book.progress = self._progress
+        self._failed: dict[bytes, str] = {}
+        book.progress, book.failed = self._progress, self._failed.get
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:
         """Return the local operations."""
@@ -108,8 +113,15 @@ class Judging:
 
     def _start(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> None:
         """Have a thread gather."""
+        self._failed.pop(case_id, None)
         name = f"case-{case_id.hex()[:8]}"
-        threading.Thread(target=self._gather, args=(case_id, running, is_fresh), name=name, daemon=True).start()
+        thread = threading.Thread(target=self._gather, args=(case_id, running, is_fresh), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system gives no more threads.
+            self._fail(case_id, running, UnavailableError(FAILED), error)
+            self._end(case_id, running)
 
     def _gather(self, case_id: bytes, running: _Running, is_fresh: bool) -> None:  # noqa: FBT001  # of a thread
         """Gather, judge and keep; always ends what is waited for."""
@@ -118,18 +130,29 @@ class Judging:
                 # Somebody gave another invoice or policy meanwhile; who has answered is not asked again.
                 is_fresh = False
         except MedchainError as error:
-            _LOG.warning("case.failed", code=error.code, case=case_id.hex())
-            running.error = error
+            self._fail(case_id, running, error, error)
+        except Exception as error:  # noqa: BLE001  # the outermost handler of a thread
+            self._fail(case_id, running, UnavailableError(FAILED), error)
         finally:
-            with self._lock:
-                del self._running[case_id]
-                following = self._next.pop(case_id, None)
-                if following is not None:
-                    # In the same moment, so that nobody finds that nothing is under way.
-                    self._running[case_id] = following
-            running.done.set()
+            self._end(case_id, running)
+
+    def _fail(self, case_id: bytes, running: _Running, told: MedchainError, error: Exception) -> None:
+        """Tell what went wrong, to who waits and to who looks at the case later."""
+        _LOG.error("case.failed", error, code=told.code, case=case_id.hex())
+        running.error = told
+        self._failed[case_id] = told.code
+
+    def _end(self, case_id: bytes, running: _Running) -> None:
+        """End what is waited for, and begin the next one that somebody waits for."""
+        with self._lock:
+            del self._running[case_id]
+            following = self._next.pop(case_id, None)
             if following is not None:
-                self._start(case_id, following, is_fresh=True)
+                # In the same moment, so that nobody finds that nothing is under way.
+                self._running[case_id] = following
+        running.done.set()
+        if following is not None:
+            self._start(case_id, following, is_fresh=True)
 
     def _kept(self, case_id: bytes, running: _Running, *, is_fresh: bool) -> bool:
         """Gather and judge, and keep the verdict if the case is still what was judged; tells whether it was."""

@@ -218,14 +218,18 @@ class Counter:
     def _judge(self, case_id: str, wanted: Wanted) -> Case:
         """Gather and judge; raises `UnavailableError` ``case.busy`` where that takes too long.
 
-        Until it is done the case has the verdict before, and nothing is to be paid on that.
+        Until it is done the case has the verdict before, and nothing is to be paid on that, nor where it failed: that
+        is raised, with its code.
         """
         until = self._now() + wanted.wait_s
         case = self._cases.judge(case_id, is_fresh=True)
         while case.get("progress") is not None:
             if self._now() >= until:
                 raise UnavailableError("case.busy")
-            case = self._cases.judge(case_id)
+            self._rest(_LOOK_S)
+            case = self._cases.show(case_id)
+        if case.get("failed") is not None:
+            raise UnavailableError(str(case["failed"]))
         return case
 
     def _wait(self, case: Case, wanted: Wanted) -> Case:

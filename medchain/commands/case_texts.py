@@ -43,6 +43,7 @@ ERRORS: Final[Mapping[str, Text]] = {
         "Something has come to light since it was judged last; look at the verdict of now first.",
     ),
     "case.days": Text("天数须在 1 至 {limit} 之间。", "The days must be between 1 and {limit}."),
+    "case.failed": Text("本节点出错，请重新判定。", "This node went wrong; have it judged again."),
     "case.held": Text("所持副本有误，或超过 {limit} 份。", "The copies held are not right, or more than {limit}."),
     "case.no_invoice": Text("该案没有发票。", "There is no invoice in this case."),
     "case.note": Text("备注须有 1 至 {limit} 个字符。", "A note has 1 to {limit} characters."),

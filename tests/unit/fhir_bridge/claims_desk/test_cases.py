@@ -600,6 +600,15 @@ def test_what_is_not_there_says_so(insurance):
     assert code_of(insurance.desk().get(f"{PAGE}/x")) == "case.unknown"
 
 
+def test_fault_where_a_judgement_came_to_nothing_the_page_says_so(insurance, case, monkeypatch):
+    shown = insurance.insurer.local.operations["case.show"]
+    monkeypatch.setitem(
+        insurance.insurer.local.operations, "case.show", lambda document: shown(document) | {"failed": "case.failed"}
+    )
+    said = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en"))
+    assert "nothing came of it; what stands below is from before. This node went wrong" in said
+
+
 def test_fault_where_the_daemon_refuses_the_page_says_why(insurance, case, monkeypatch):
     def refusing(_document):
         raise ConflictError("claim.head")

@@ -30,6 +30,7 @@ class Daemon:
     fails: str = ""
     code: str = "claim.amount"
     gathers: int = 0
+    failed: str | None = None
     time: float = 0.0
     looks: int = 0
 
@@ -46,20 +47,21 @@ class Daemon:
         if operation == "case.ask":
             self.asks.append({"hospital": document["hospital"] or HOSPITAL})
         if operation == "case.judge":
+            self.status = "reserved" if self.status == "reserved" else "judged"
+        if operation in {"case.judge", "case.show"} and "case.judge" in self.called:
             self.gathers -= 1
             if self.gathers >= 0:
                 # The verdict before, which was green, is still there.
                 progress = {"done": 0, "of": 2, "step": "asked"}
                 return self.case() | {"colour": "green", "status": "gathering", "progress": progress}
-        made = {"case.ask": "asked", "case.judge": "judged", "case.reserve": "reserved", "case.settle": "settled"}
-        if (self.status, operation) != ("reserved", "case.judge"):
-            self.status = made.get(operation, self.status)
+        made = {"case.ask": "asked", "case.reserve": "reserved", "case.settle": "settled"}
+        self.status = made.get(operation, self.status)
         return self.case()
 
     def case(self) -> dict[str, Any]:
         colour = self.colour if self.status not in ("new", "asked") else ""
         told = {"asks": self.asks, "colour": colour, "digest": DIGEST, "hospital": HOSPITAL}
-        told |= {"disputed": self.disputed, "einvoice": self.einvoice}
+        told |= {"disputed": self.disputed, "einvoice": self.einvoice, "failed": self.failed}
         return told | {"id": CASE_ID, "status": self.status}
 
     def rest(self, seconds: float) -> None:
@@ -140,14 +142,21 @@ def test_what_a_person_reserved_on_another_verdict_a_person_pays(colour):
 def test_attack_nothing_is_paid_on_the_verdict_before_while_a_hospital_delays_the_next():
     daemon = Daemon(colour="red", gathers=2)
     done = settled(daemon)
-    assert daemon.called == ["case.show", "case.ask", *["case.judge"] * 3]
+    assert daemon.called == ["case.show", "case.ask", "case.judge", *["case.show"] * 2]
     assert (done.is_settled, done.case["colour"]) == (False, "red")
-    assert daemon.sent["case.judge"]["fresh"] is False
+    assert daemon.sent["case.judge"]["fresh"] is True
     slow = Daemon(gathers=1000)
     with pytest.raises(UnavailableError, match=r"case\.busy"):
         settled(slow)
     assert "case.reserve" not in slow.called
     assert slow.time < 80
+
+
+def test_attack_nothing_is_paid_on_the_verdict_before_where_the_next_one_failed_while_nobody_waited():
+    daemon = Daemon(gathers=2, failed="case.failed")
+    with pytest.raises(UnavailableError, match=r"case\.failed"):
+        settled(daemon)
+    assert daemon.called == ["case.show", "case.ask", "case.judge", *["case.show"] * 2]
 
 
 @pytest.mark.parametrize("fails", ["case.reserve", "case.settle"])

@@ -14,7 +14,7 @@ from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.claims.gathering import Gathering
 from medchain.claims.outlook import known_alone
 from medchain.encoding import as_object, as_objects, unbase64
-from medchain.errors import NotFoundError, UnavailableError
+from medchain.errors import ConflictError, NotFoundError, UnavailableError
 from medchain.ledger.bundle import verify_bundle
 from medchain.ledger.evidence.document import InsurancePolicy
 from medchain.ledger.genesis import trusted_policy_text
@@ -366,6 +366,40 @@ def test_fault_a_fresh_gathering_follows_one_that_failed(office, cases, monkeypa
     # Whoever comes now finds the first, which fails, or the one after it.
     with contextlib.suppress(UnavailableError):
         cases.judge(case["id"])
+    assert cases.judge(case["id"])["status"] == "judged"
+
+
+def test_fault_an_error_of_no_kind_of_ours_is_no_success_and_is_told(office, cases, monkeypatch):
+    case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+    assert case["failed"] is None
+
+    def broken(*_given: object, **_more: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Gathering, "gather", broken)
+        with pytest.raises(UnavailableError, match=r"case\.failed"):
+            cases.judge(case["id"], is_fresh=True)
+        cases.judge(case["id"], wait_s=0)
+        assert eventually(lambda: cases.show(case["id"])["progress"] is None)
+    # Nobody waited for the last one: the verdict of before stands there, and that it is not one of now.
+    found = cases.show(case["id"])
+    assert (found["failed"], found["verdict"]) == ("case.failed", case["verdict"])
+    with pytest.raises(ConflictError, match=r"case\.person"):
+        cases.reserve(case["id"], is_unseen=True)
+    assert cases.judge(case["id"])["failed"] is None
+
+
+def test_fault_without_a_thread_to_gather_nothing_waits_for_ever(office, cases, monkeypatch):
+    case = cases.take(office.claim(), GIVEN)
+
+    def none_left(_thread: threading.Thread) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("medchain.claims.case_judging.threading.Thread.start", none_left)
+        with pytest.raises(UnavailableError, match=r"case\.failed"):
+            cases.judge(case["id"])
     assert cases.judge(case["id"])["status"] == "judged"
 
 
