@@ -17,7 +17,7 @@ from fhir_bridge.search.service import SearchService
 from medchain.claims.register import Issued
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.claim_question import AskedRow
-from medchain.ledger.invoice import Amount, InvoiceFields, Scope, amount_of, day_of, invoice_of, spelled
+from medchain.ledger.invoice import MAX_LINE, Amount, InvoiceFields, Scope, amount_of, day_of, invoice_of, spelled
 from medchain.node.records import RecordService
 from medchain.store.records import RecordStore
 from medchain.store.versions import Found, VersionReader
@@ -81,7 +81,10 @@ class FhirInvoices:
         # What two systems have stored is one invoice, as long as they agree on which, how much it comes to and what it
         # replaces; it counts as long as none of them says otherwise.
         named = {(one.invoice, one.check_codes, one.amount, one.replaced) for one in found}
-        return replace(found[0], is_issued=all(one.is_issued for one in found)) if len(named) == 1 else None
+        if len(named) != 1:
+            return None
+        lines = tuple(sorted({line for one in found for line in one.lines}))
+        return replace(found[0], is_issued=all(one.is_issued for one in found), lines=lines)
 
     def _numbers(self, *written: str) -> list[int]:
         """List the record versions of invoices with a number, as it was written or in its one spelling."""
@@ -112,7 +115,8 @@ def _issued(invoice: Resource, fields: InvoiceFields, number: int) -> Issued | N
         return None
     codes = tuple(form.check_code for form in forms.values() if form.check_code)
     replaced = _replaced(invoice, fields.issuer)
-    return Issued(spelling, codes, amount, invoice.get("status") in _COUNTING, number, replaced)
+    is_issued = invoice.get("status") in _COUNTING
+    return Issued(spelling, codes, amount, is_issued, number, replaced, _lines(invoice))
 
 
 def _replaced(invoice: Resource, issuer: str) -> InvoiceFields | None:
@@ -156,6 +160,12 @@ def _of_line(invoice: Resource, line: int) -> Amount | None:
         if price.get("type") == _BASE
     ]
     return _money(prices[0]) if len(prices) == 1 else None
+
+
+def _lines(invoice: Resource) -> tuple[int, ...]:
+    """Number the lines that can be named one by one."""
+    told = [one.get("sequence") for one in objects_of(invoice.get("lineItem"))]
+    return tuple(sorted({int(one) for one in told if isinstance(one, Number) and 1 <= one <= MAX_LINE}))
 
 
 def _money(value: Element) -> Amount | None:

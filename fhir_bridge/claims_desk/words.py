@@ -634,6 +634,10 @@ CLAIM_WORDS: Final[Words] = {
     "error.case.days": ("天数有误。", "The days are not right."),
     "error.claim.amount": ("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
     "error.claim.head": ("其他机构抢先更改了这张发票，请重试。", "Others were first; try again."),
+    "error.claim.apart": (
+        "这张发票已按整张或按明细行理赔，不能再以另一种方式理赔。",
+        "This invoice is claimed already the other way, whole or by its lines.",
+    ),
     "error.claim.full": ("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
     "error.claim.repeated": ("这已经做过。", "That is done already."),
     "error.claim.reservation": ("没有有效的预留。", "Nothing is reserved, or not any more."),

@@ -1,8 +1,9 @@
 """The hospital's side of deeds: what insurers ask for, and what it does itself, brought to the ledger.
 
 Keeps true: who has no part of an invoice yet shows its check code, since all members read its id on the ledger; each
-deed is the version after the one that its insurer had seen, once, however often it is asked for; what is answered as
-done is final; each deed is in the list of looks of the patient whose invoice it is, before it is done.
+deed is the version after the one that its insurer had seen, once, however often it is asked for; an invoice is claimed
+whole or by its lines, which are objects of their own, and not both; what is answered as done is final; each deed is in
+the list of looks of the patient whose invoice it is, before it is done.
 Trusts `medchain.ledger.kinds` for the rules, and the register for the invoices.
 Source: `docs/spec/claim-deed.md`.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -22,11 +23,11 @@ from medchain.claims.register import Issued, Questions
 from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.claim_question import AskedRow, read_row
-from medchain.ledger.claim_request import ClaimRequest
+from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import InvoiceFields, Scope
 from medchain.ledger.kinds.claim import CLAIM, request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
-from medchain.ledger.kinds.content import count
+from medchain.ledger.kinds.content import DAY_S, count
 from medchain.ledger.kinds.shares import Shares
 from medchain.ledger.object import build_body, map_key
 from medchain.ledger.signed_request import SignedRequest, read_request
@@ -55,6 +56,9 @@ HEAD: Final = "claim.head"
 REVERSED: Final = "reversed"
 """Status of the claims on an invoice that its hospital took back."""
 
+APART: Final = "claim.apart"
+"""Refusal to reserve a line of an invoice that is claimed whole, or an invoice of which a line is claimed."""
+
 UNKNOWN: Final = "claim.unknown"
 """Refusal of who does not hold an invoice that is here, and know its id."""
 
@@ -68,6 +72,7 @@ class _Standing(NamedTuple):
     bill: Bill
     shares: Shares
     version: int
+    is_reversed: bool = False
 
     def has(self, insurer: str) -> bool:
         """Tell whether an insurer has a part, or had: it showed the check code then."""
@@ -114,8 +119,9 @@ class DeedDesk:
         self._fishing = fishing
         self._side = side
         self._random = random
-        # Of one invoice one deed after the other: of two at once one would be refused after it was endorsed. Invoices
-        # share these: to have one each would let anybody make as many as there are ids.
+        # Of one invoice one deed after the other: of two at once one would be refused after it was endorsed, and a line
+        # and the whole both be found free. Invoices share these: to have one each would let anybody make as many as
+        # there are ids.
         self._turns = tuple(Lock() for _ in range(_TURNS))
         # Of two who ask in vain at once each would be within what is left of the day.
         self._counting = Lock()
@@ -136,6 +142,7 @@ class DeedDesk:
             NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here, or its check code is
                 not shown by who has no part of it.
             ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
+                `APART` for a line of an invoice that is claimed whole, or the other way round;
                 ``claim.replaced`` for one in the place of another that was not reversed; others of
                 `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
@@ -147,7 +154,7 @@ class DeedDesk:
         self._issuing.check_request(signed, peer, request.hospital)
         key = map_key(CLAIM, request.hospital, request.claim_id)
         self._fishing.check(peer)
-        with self._turn(key):
+        with self._turn(self._family(key, row)):
             version = self._before(key, request)
             return Done(key, self._asked(key, signed, row) if version is None else version)
 
@@ -195,12 +202,54 @@ class DeedDesk:
             standing = self._joined(standing, row, request)
         if request.head != standing.version:
             raise ConflictError(HEAD, version=standing.version)
+        if request.action is Action.RESERVE:
+            self._check_apart(standing.bill)
         made = on_request(standing.bill, standing.shares, request, self._issuing.clock())
         return self._submitted(standing, made, {"request": signed.to_json()}).version
 
     def _turn(self, key: bytes) -> Lock:
-        """Return the lock under which an invoice's deeds are done."""
+        """Return the lock under which the deeds of an invoice and of its lines are done, by `_family`."""
         return self._turns[key[0] % _TURNS]
+
+    def _family(self, key: bytes, row: AskedRow) -> bytes:
+        """Return the map key of the whole invoice's claims, of an invoice or a line that the ledger has or is shown."""
+        held = self._side.shelf.head(key)
+        if held is not None:
+            invoice = read(held[1].content).bill.invoice
+        else:
+            # Of a line that is not there the same is computed, so that time does not tell it from one that is.
+            issued = self._issuing.find(row) if row.scope is Scope.ITEM else None
+            invoice = row.fields if issued is None else issued.invoice
+        if invoice.scope is not Scope.ITEM:
+            return key
+        return self._key(replace(_whole(invoice), day=min(invoice.day, self._issuing.last_day)))
+
+    def _key(self, invoice: InvoiceFields) -> bytes:
+        """Return the map key of the claims on an invoice of this organisation's, or on a line."""
+        return map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
+
+    def _check_apart(self, bill: Bill) -> None:
+        """Refuse to reserve what is claimed otherwise: of two objects the ledger cannot see that they are one invoice.
+
+        Raises:
+            ConflictError: `APART`; ``claim.cancelled`` for a line of an invoice that was taken back.
+        """
+        today = self._issuing.clock() // DAY_S
+        for one in self._others(bill):
+            held = self._held(self._key(one))
+            if held is None:
+                continue
+            if one.scope is Scope.INVOICE and held.is_reversed:
+                raise ConflictError("claim.cancelled")
+            if held.shares.on(today).live:
+                raise ConflictError(APART)
+
+    def _others(self, bill: Bill) -> list[InvoiceFields]:
+        """List what of an invoice is claimed apart from this: of a line the whole, of the whole its lines."""
+        if bill.invoice.scope is Scope.ITEM:
+            return [_whole(bill.invoice)]
+        issued = self._issuing.find(_row_of(bill))
+        return [replace(bill.invoice, scope=Scope.ITEM, line=line) for line in (() if issued is None else issued.lines)]
 
     @contextmanager
     def _own(self, row: AskedRow) -> Iterator[_Standing]:
@@ -210,7 +259,7 @@ class DeedDesk:
             raise NotFoundError(UNKNOWN)
         proven = self._issuing.prove(issued.invoice)
         key = map_key(CLAIM, self._issuing.org_id, proven.claim_id)
-        with self._turn(key):
+        with self._turn(self._family(key, row)):
             yield self._held(key) or self._begun(issued, proven)
 
     def _joined(self, standing: _Standing | None, row: AskedRow, request: ClaimRequest) -> _Standing:
@@ -264,9 +313,7 @@ class DeedDesk:
 
     def _tell_of(self, standing: _Standing, request: ClaimRequest) -> None:
         """Tell the patient of a deed of who has a part already, whatever invoice it shows beside its request."""
-        bill = standing.bill
-        held = {**bill.invoice.to_content(), "amount": "", "check_code": bill.check_code, "currency": ""}
-        issued = self._issuing.find(read_row(held))
+        issued = self._issuing.find(_row_of(standing.bill))
         if issued is not None:
             self._questions.questioned(request.insurer, request.hash, [issued.number], is_known=True)
 
@@ -279,7 +326,7 @@ class DeedDesk:
         if found is None:
             raise UnavailableError("claim.no_body")
         claim = read(found[1].content)
-        return _Standing(record.id, claim.bill, claim.shares, record.version)
+        return _Standing(record.id, claim.bill, claim.shares, record.version, is_reversed=record.status == REVERSED)
 
     def _submitted(self, standing: _Standing, made: Claim, evidence: Json) -> Done:
         """Bring the next version to the ledger, and wait until it is final."""
@@ -287,6 +334,16 @@ class DeedDesk:
         draft = Draft(CLAIM, standing.claim_id, body, made.status, version=standing.version + 1)
         submitted = self._side.submitter.submit(draft)
         return Done(submitted.key, submitted.record.version)
+
+
+def _whole(invoice: InvoiceFields) -> InvoiceFields:
+    """Name the invoice of a line."""
+    return replace(invoice, scope=Scope.INVOICE, line=0)
+
+
+def _row_of(bill: Bill) -> AskedRow:
+    """Write what finds an invoice, or a line of it, in the register."""
+    return read_row({**bill.invoice.to_content(), "amount": "", "check_code": bill.check_code, "currency": ""})
 
 
 def encode_deed(signed: SignedRequest[ClaimRequest], row: AskedRow) -> bytes:

@@ -25,6 +25,7 @@ class Issued:
         is_issued: whether it counts; not so for one that was cancelled.
         number: of the record version, for the audit.
         replaced: the whole invoice in whose place this one was issued, in its electronic form; None for none.
+        lines: numbers of all lines of the whole invoice, sorted.
     """
 
     invoice: InvoiceFields
@@ -33,6 +34,7 @@ class Issued:
     is_issued: bool
     number: int
     replaced: InvoiceFields | None = None
+    lines: tuple[int, ...] = ()
 
 
 class InvoiceRegister(Protocol):

@@ -121,6 +121,10 @@ STATES: Final[Mapping[str, Text]] = {
 
 ERRORS: Final[Mapping[str, Text]] = {
     "claim.amount": Text("金额超过可理赔或已预留的金额。", "It is more than is open, or was reserved."),
+    "claim.apart": Text(
+        "这张发票已按整张或按明细行理赔，不能再以另一种方式理赔。",
+        "This invoice is claimed already the other way, whole or by its lines.",
+    ),
     "claim.cancelled": Text("医院的这张发票已作废。", "The hospital has cancelled this invoice."),
     "claim.done": Text("医院称已完成，但账本上没有。", "The hospital says that it is done, and the ledger does not."),
     "einvoice.listen": Text(

@@ -95,6 +95,8 @@ def test_a_line_is_found_with_its_price_and_none_that_is_not_there_or_has_two(re
     invoices = register()
     found = invoices.find(row(scope=Scope.ITEM, line=1))
     assert (found.invoice.scope, found.invoice.line, found.amount) == (Scope.ITEM, 1, Amount(33600, "CNY"))
+    # Which lines there are says the whole, also of those that have no one price.
+    assert found.lines == invoices.find(row()).lines == (1, 2)
     assert [invoices.find(row(scope=Scope.ITEM, line=line)) for line in (2, 3)] == [None, None]
 
 

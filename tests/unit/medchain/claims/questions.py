@@ -72,7 +72,11 @@ class Register:
 
     def find(self, asked):
         self.found.append(asked.number)
-        return next((one for one in self.rows if one.invoice.number == asked.fields.number), None)
+        named = [one for one in self.rows if one.invoice.number == asked.fields.number]
+        # Of an invoice that is there whole and by a line each is found by what it is.
+        place = (asked.scope, asked.line)
+        exact = (one for one in named if (one.invoice.scope, one.invoice.line) == place)
+        return next(exact, named[0] if named else None)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from itertools import count
 
@@ -9,7 +10,7 @@ import pytest
 
 from medchain.claims.asking import CHECK
 from medchain.claims.deeds import REVERSE
-from medchain.claims.wishes import RESERVE, SETTLE
+from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
 from medchain.encoding import unhex
 from medchain.errors import ConflictError, VerificationError
 from medchain.ledger.invoice import Scope, amount_of
@@ -145,3 +146,77 @@ def test_attack_an_invoice_that_replaces_itself_is_not_claimed(hospitals, number
     edit(hospitals, replaced=issued(number).invoice)
     with pytest.raises(ConflictError, match=r"claim\.replaced"):
         want(hospitals, RESERVE, ANXIN, number)
+
+
+LINES = {"scope": Scope.ITEM, "line": 2, "amount": "400.00"}
+
+
+def by_lines(hospitals) -> None:
+    """Have the hospital's invoice have three lines, of which the second can be asked for as well."""
+    edit(hospitals, lines=(1, 2, 3))
+    whole = hospitals.registers[RENHE].rows[-1]
+    line = replace(whole.invoice, scope=Scope.ITEM, line=2)
+    hospitals.registers[RENHE].rows.append(replace(whole, invoice=line, amount=amount_of("400.00", "CNY")))
+
+
+def give_up(hospitals, by: str, number: str, **changes: object) -> None:
+    asked = {"claim": "01" * 32, "row": row(number, **changes).to_json()}
+    done = hospitals.local(by).call(RELEASE, asked)
+    hospitals.everywhere(unhex(done["key"], 32), done["version"])
+
+
+def test_attack_a_line_of_an_invoice_that_is_claimed_whole_is_not_paid_once_more(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number)
+    with pytest.raises(ConflictError, match=r"claim\.apart"):
+        want(hospitals, RESERVE, TAIPING, number, **LINES)
+    want(hospitals, SETTLE, ANXIN, number)
+    with pytest.raises(ConflictError, match=r"claim\.apart"):
+        want(hospitals, RESERVE, TAIPING, number, **LINES)
+
+
+def test_attack_an_invoice_of_which_a_line_is_paid_is_not_paid_whole(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    want(hospitals, SETTLE, ANXIN, number, **LINES)
+    with pytest.raises(ConflictError, match=r"claim\.apart"):
+        want(hospitals, RESERVE, TAIPING, number)
+    # Nor by who has a part of it already, or had one.
+    with pytest.raises(ConflictError, match=r"claim\.apart"):
+        want(hospitals, RESERVE, ANXIN, number)
+
+
+def test_what_was_given_up_of_a_line_keeps_nothing_of_the_whole(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    give_up(hospitals, ANXIN, number, **LINES)
+    assert want(hospitals, RESERVE, TAIPING, number)["version"] == 1
+    give_up(hospitals, TAIPING, number)
+    assert want(hospitals, RESERVE, ANXIN, number, **LINES)["status"] == "reserved"
+
+
+def test_attack_a_line_of_an_invoice_that_was_taken_back_is_not_paid(hospitals, number):
+    by_lines(hospitals)
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+        want(hospitals, RESERVE, TAIPING, number, **LINES)
+
+
+def test_race_of_a_line_and_the_whole_exactly_one_wins(hospitals, number):
+    by_lines(hospitals)
+    outcomes: dict[str, str] = {}
+
+    def one(by: str, changes: dict) -> None:
+        try:
+            asked = {"amount": "", "claim": "01" * 32, "days": 7, "row": row(number, **changes).to_json()}
+            hospitals.local(by).call(RESERVE, asked)
+            outcomes[by] = "won"
+        except ConflictError as error:
+            outcomes[by] = error.code
+
+    threads = [threading.Thread(target=one, args=pair) for pair in ((ANXIN, {}), (TAIPING, LINES))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes.values()) == ["claim.apart", "won"]
