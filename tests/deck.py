@@ -174,6 +174,8 @@ def forged(scene: Scene, code: str, **changes: object) -> Made:
     return made(scene, files | {"evidence.json": scene.evidence(**changes).encode()}, refused=code)
 
 
+_WITHOUT_INVOICE = {"complete.no_invoice", "unclaimed.no_copy"}
+
 # What is as it should be.
 
 
@@ -330,7 +332,31 @@ def record_that_names_no_event(ledger: Ledger) -> Made:
     s = genuine(ledger)
     paper = s.paper("Observation")
     paper.told[0] = replace(paper.told[0], event=None, entered=None)
-    return made(s.disclosed(), green={"source.registered"})
+    return made(s.disclosed(), green={"source.registered"}, amber={"flags.unknown"})
+
+
+@case
+def record_that_names_no_event_of_a_visit_that_is_no_stay(ledger: Ledger) -> Made:
+    """Nobody is discharged from a visit: that nothing says when it was hides nothing."""
+    s = scene(ledger).stay(**{"class": {"code": "AMB"}}).register().claimed().permitted().given()
+    paper = s.paper("Observation")
+    paper.told[0] = replace(paper.told[0], event=None, entered=None)
+    return made(s.disclosed(), green={"source.registered", "flags.none"})
+
+
+@case
+def stay_before_there_were_events(ledger: Ledger) -> Made:
+    """Of what was before 1970 no event is named: that says nothing of what was done after the discharge."""
+    s = scene(ledger)
+    s.began, s.ended = -20 * DAY_S, -14 * DAY_S
+    s.stay()
+    s.papers = [one for one in s.papers if one.role is not As.INVOICE]
+    s.register()
+    for paper in s.papers:
+        paper.told[0] = replace(paper.told[0], event=None, entered=None)
+    s.claimed().permitted().requested().accessed()
+    s.facts = [Fact("emergency_accesses", {"from": 0, "to": s.made}, 0)]
+    return made(s.disclosed(), green={"flags.none"}, amber=_WITHOUT_INVOICE)
 
 
 @case
@@ -423,9 +449,6 @@ def two_hospitals_of_which_one_signs_for_the_other(ledger: Ledger) -> Made:
     return made(s, _unjudged(s), refused="evidence.signature")
 
 
-_WITHOUT_INVOICE = {"complete.no_invoice", "unclaimed.no_copy"}
-
-
 def _newcomer(ledger: Ledger, days: int) -> Scene:
     """Have a hospital join, and a claim be about a stay there, that ended days after it joined."""
     ledger.block(ledger.author.anchor(), at=ledger.now + 30 * DAY_S)
@@ -501,7 +524,7 @@ def event_that_is_not_named_though_the_fields_do(ledger: Ledger) -> Made:
     s = genuine(ledger)
     report = s.paper("DiagnosticReport")
     report.told[0] = replace(report.told[0], event=None)
-    return made(s.disclosed(), red={"source.contradicted"})
+    return made(s.disclosed(), amber={"flags.unknown"}, red={"source.contradicted"})
 
 
 @case
@@ -686,7 +709,31 @@ def number_that_cannot_be_spelled(ledger: Ledger) -> Made:
 def invoice_whose_lines_have_no_prices(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     s.paper("Invoice").content["lineItem"] = [{"sequence": 1}]
-    return made(s.register().claimed().permitted().given(), green={"complete.total"})
+    return made(s.register().claimed().permitted().given(), green={"complete.total"}, amber={"complete.lines"})
+
+
+def _lines(name: str, *amounts: object, kinds: tuple[str, ...] = ("base",)) -> None:
+    """Put a case into the deck of an invoice whose lines cannot be added up."""
+
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay()
+        prices = [[{"type": kind, "amount": amount} for kind in kinds] for amount in amounts]
+        lines = [{"sequence": 1 + at, "priceComponent": price} for at, price in enumerate(prices)]
+        s.paper("Invoice").content["lineItem"] = lines
+        return made(s.register().claimed().permitted().given(), green={"complete.total"}, amber={"complete.lines"})
+
+    make.__name__ = name
+    case(make)
+
+
+_READ = {"currency": "CNY", "value": 8000}
+_lines("invoice_without_lines")
+_lines("price_of_a_line_that_is_too_fine", _READ, {"currency": "CNY", "value": 422.801})
+_lines("price_of_a_line_that_is_no_number", _READ, {"currency": "CNY", "value": "422.8"})
+_lines("price_of_a_line_of_another_currency", _READ, {"currency": "USD", "value": 422.8})
+_lines("price_of_a_line_without_a_currency", _READ, {"value": 422.8})
+_lines("two_base_prices_of_a_line", _READ, kinds=("base", "base"))
+_lines("surcharge_alone_of_a_line", _READ, kinds=("surcharge",))
 
 
 @case

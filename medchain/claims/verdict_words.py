@@ -155,6 +155,13 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{amount} is claimed of the hospital's {total}.",
     ),
     "complete.no_invoice": ("没有出示医院票据的金额。", "No invoice of a hospital with a total is shown."),
+    "complete.lines": (
+        "{hospital}的{reference} 的各行金额无法相加（没有出示、缺少或无法读出）：只比对了总额。",
+        (
+            "The lines of {reference} of {hospital} cannot be added up: prices are not shown, missing or cannot be "
+            "read; its total alone was compared."
+        ),
+    ),
     "complete.nothing_cited": ("索赔没有引用任何记录。", "The claim cites no record."),
     "complete.unknown": (
         "索赔没有写明金额，其中有金额无法读出，或医院没有说明就诊共有多少记录。",

@@ -84,6 +84,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "complete.part": _GREEN,
     "complete.no_invoice": _AMBER,
     "complete.nothing_cited": _AMBER,
+    "complete.lines": _AMBER,
     "complete.unknown": _AMBER,
     "complete.items_differ": _RED,
     "complete.total_differs": _RED,

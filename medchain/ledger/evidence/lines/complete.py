@@ -62,7 +62,10 @@ def _amounts(case: Checked) -> Iterator[Finding]:
     bills = [(one, bill) for one in _invoices(case) if (bill := _bill(one.fields)) is not None]
     for record, bill in bills:
         came = _lines(record.fields)
-        if came is not None and came not in [money_of(record.fields, name) for name in TOTALS]:
+        if came is None:
+            # Not silent: who leaves a price out could hide that the lines do not make the total.
+            yield Finding("complete.lines", record.name, record.items)
+        elif came not in [money_of(record.fields, name) for name in TOTALS]:
             yield _differs("complete.items_differ", came.minor, bill, record.items)
     if not bills:
         yield Finding("complete.no_invoice", {})

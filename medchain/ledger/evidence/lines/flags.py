@@ -85,7 +85,7 @@ def _stated(case: Checked, given: Given) -> Iterator[Finding]:
     unknown = [one for one, facts in found.items() if not facts]
     if len(stated(case, given, "alive_on")) < len(given.facts("alive_on")):
         unknown.append("alive_on")
-    if _done(given) and None in _discharges(given):
+    if _is_discharge_unknown(given):
         unknown.append("after_discharge")
     if unknown:
         yield Finding("flags.unknown", name | {"names": listed(unknown)})
@@ -122,6 +122,19 @@ def _after_discharge(given: Given) -> Iterator[Finding]:
         event = None if record.edition is None else record.edition.event
         if event is not None and event.start > max(known) + DAY_S:
             yield Finding("flags.after_discharge", record.name, record.items)
+
+
+def _is_discharge_unknown(given: Given) -> bool:
+    """Tell whether something may have been done after the discharge, and what would say so is not told.
+
+    No record names an event before 1970, so that of who left before none is missed.
+    """
+    ends = _discharges(given)
+    known = [one for one in ends if one is not None]
+    if len(known) < len(ends):
+        return bool(_done(given))
+    is_dated = bool(known) and max(known) >= 0
+    return is_dated and any(one.edition is not None and one.edition.event is None for one in _done(given))
 
 
 def _done(given: Given) -> list[ShownRecord]:

@@ -38,8 +38,9 @@ function* amounts({ claim: { isUnread, isWhole, items, total }, given }) {
   const bills = invoices.map((record) => [record, billOf(record.fields)]).filter(([, bill]) => bill !== null);
   for (const [record, bill] of bills) {
     const came = linesOf(record.fields);
-    const isTotal = came !== null && TOTALS.some((name) => isSame(came, moneyOf(record.fields, name)));
-    if (came !== null && !isTotal) yield differs("complete.items_differ", came.minor, bill, record.items);
+    // Not silent: who leaves a price out could hide that the lines do not make the total.
+    if (came === null) yield finding("complete.lines", record.name, record.items);
+    else if (!TOTALS.some((name) => isSame(came, moneyOf(record.fields, name)))) yield differs("complete.items_differ", came.minor, bill, record.items);
   }
   if (!bills.length) yield finding("complete.no_invoice");
   else if (total !== null) yield compared(total, bills);

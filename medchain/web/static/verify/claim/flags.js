@@ -52,7 +52,7 @@ function* statedBy(checked, given) {
   const numbers = (name) => stated(checked, given, name).map(({ value }) => value);
   const unknown = STATED.filter((name) => !numbers(name).length);
   if (stated(checked, given, "alive_on").length < facts("alive_on").length) unknown.push("alive_on");
-  if (done(given).length && discharges(given).includes(null)) unknown.push("after_discharge");
+  if (isDischargeUnknown(given)) unknown.push("after_discharge");
   if (unknown.length) yield finding("flags.unknown", { hospital, names: listed(unknown) });
   for (const count of numbers("overlapping_stays")) if (count > 0) yield finding("flags.overlap", { count, hospital });
   const last = Math.max(0, ...numbers("last_emergency_access"));
@@ -74,6 +74,14 @@ function* afterDischarge(given) {
     const start = edition?.event?.start;
     if (start !== undefined && start > last + DAY_S) yield finding("flags.after_discharge", name, items);
   }
+}
+
+// Whether something may have been done after the discharge, and what would say so is not told. No record names an event
+// before 1970, so that of who left before none is missed.
+function isDischargeUnknown(given) {
+  const ends = discharges(given);
+  if (ends.includes(null)) return done(given).length > 0;
+  return Math.max(...ends) >= 0 && done(given).some(({ edition }) => edition?.event === null);
 }
 
 const done = ({ of }) => of("cited").filter(({ row }) => DONE.includes(row.type));
