@@ -634,6 +634,15 @@ def altered_after_the_claim(ledger: Ledger) -> Made:
 
 
 @case
+def altered_field_whose_name_turns_what_is_said_around(ledger: Ledger) -> Made:
+    """A hospital's names of fields may hold what reverses a line, hides in it or ends it."""
+    s = scene(ledger).stay().register().claimed()
+    condition = s.paper("Condition")
+    s.revise(condition, **{"a\u202e.derettab ton\u2066\u200b\x1b[8m\n\u2028": 1})
+    return made(s.permitted().given(), red={"unaltered.altered", "flags.altered"})
+
+
+@case
 def altered_after_the_disclosure(ledger: Ledger) -> Made:
     s = genuine(ledger)
     s.revise(s.paper("Condition"), onsetDateTime="2024-06")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from medchain.claims.verdict_words import names_in, sentence
+from medchain.commands.command import visible
 from medchain.ledger.bundle import verify_bundle
 from medchain.web.verify_page import verify_page
 from tests.deck import Made, deck
@@ -22,6 +23,7 @@ from tests.verifier import pack
 NAMES = (
     "genuine_claim",
     "altered_after_the_claim",
+    "altered_field_whose_name_turns_what_is_said_around",
     "consent_for_another_claim",
     "late_entry",
     "no_consent",
@@ -95,7 +97,8 @@ def test_the_page_shows_the_seven_lines_in_the_words_of_the_command(browser, sti
         told = browser.script(
             "return [...document.querySelectorAll('[data-code]:not(#result)')].map((one) => one.firstChild.textContent)"
         )
-        assert told == [sentence(one, language, names_in(judged.names, language)) for one in verdict.findings]
+        said = [sentence(one, language, names_in(judged.names, language)) for one in verdict.findings]
+        assert told == [visible(one) for one in said]
         lines = browser.script("return [...document.querySelectorAll('[data-line]')].map((one) => one.dataset.line)")
         assert lines == [row["line"] for row in json.loads(verdict.encode())["lines"]]
     assert found == []
@@ -155,6 +158,14 @@ def test_a_policy_can_be_pasted_and_the_language_changed_without_judging_anew(br
     assert browser.script("return document.documentElement.lang") == "zh"
     assert "七项结论" in browser.text
     assert browser.script("return document.querySelector('#result').dataset.state") == "red"
+
+
+def test_attack_what_a_bundle_says_moves_hides_and_turns_nothing_on_the_page(browser, stick, cases):
+    made = cases["altered_field_whose_name_turns_what_is_said_around"]
+    assert given(browser, stick, made.files, made.policy) == "red"
+    text = str(browser.script("return document.querySelector('#result').textContent"))
+    assert "/a\\u202e.derettab ton\\u2066\\u200b\\u001b[8m\\u000a\\u2028" in text
+    assert visible(text) == text
 
 
 def test_what_is_no_bundle_or_no_policy_is_said_to_be_none(browser, stick, cases):

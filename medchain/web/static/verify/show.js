@@ -1,7 +1,7 @@
-// What was found, as nodes of a page: every text is set as text, nothing is parsed as HTML.
+// What was found, as nodes of a page: every text is set as text, nothing is parsed as HTML, and no character of it is obeyed.
 import { amountText } from "./claim/invoice.js";
 import { hex } from "./encoding.js";
-import { Wording, filled } from "./wording.js";
+import { Wording, filled, visible } from "./wording.js";
 
 function made(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -9,7 +9,7 @@ function made(tag, properties = {}, ...children) {
     if (name === "class") node.className = value;
     else node.setAttribute(name, value);
   }
-  node.append(...children);
+  node.append(...children.map((one) => (typeof one === "string" ? visible(one) : one)));
   return node;
 }
 

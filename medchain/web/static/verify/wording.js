@@ -1,5 +1,14 @@
 // What was found as sentences, word for word as medchain/claims/verdict_words.py writes them. Pure, and imports nothing.
 
+// What moves, reverses, hides or ends text: control, format, unassigned and private characters, halves of pairs, ends of lines.
+const OBEYED = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * A text of others so that a page shows it and obeys none of it, as medchain/commands/command.py writes it: such a
+ * character among a name or a field could have what we say be read as something else.
+ */
+export const visible = (text) => text.replace(OBEYED, (char) => `\\u${char.codePointAt(0).toString(16).padStart(4, "0")}`);
+
 /** Fills a sentence in, as medchain/counted.py: {name} is written, {name:one|many} chooses a word by a number. */
 export const filled = (sentence, values) =>
   sentence.replace(/\{(\w+)(?::([^|}]*)\|([^}]*))?\}/g, (whole, name, one, many) => {

@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medchain.claims.verdict_words import INSTANTS, MONEY, SENTENCES, names_in, sentence
+from medchain.commands.command import visible
 from medchain.ledger.evidence.lines.consent import NOBODY
 from medchain.ledger.evidence.verdict import Finding
 from tests.verify.assemble import words
@@ -76,11 +79,11 @@ def findings() -> list[Finding]:
     return [*made, *ODD]
 
 
-def test_the_page_words_every_finding_as_the_command_does(tmp_path):
-    (tmp_path / "harness.mjs").write_text(HARNESS)
+def run(tmp_path: Path, harness: str, given: object) -> Any:  # noqa: ANN401  # as JSON comes
+    """Run a harness beside the page's words."""
+    (tmp_path / "harness.mjs").write_text(harness)
     script = files("medchain.web") / "static" / "verify" / "wording.js"
     (tmp_path / "wording.mjs").write_text(script.read_text("utf-8"), "utf-8")
-    given = {"findings": [[one.code, dict(one.arguments)] for one in findings()], "names": NAMES, "words": words()}
     (tmp_path / "given.json").write_text(json.dumps(given))
     done = subprocess.run(
         ["node", str(tmp_path / "harness.mjs"), str(tmp_path / "given.json")],
@@ -90,5 +93,25 @@ def test_the_page_words_every_finding_as_the_command_does(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for language, told in zip(("zh", "en"), json.loads(done.stdout), strict=True):
+    return json.loads(done.stdout)
+
+
+def test_the_page_words_every_finding_as_the_command_does(tmp_path):
+    given = {"findings": [[one.code, dict(one.arguments)] for one in findings()], "names": NAMES, "words": words()}
+    for language, told in zip(("zh", "en"), run(tmp_path, HARNESS, given), strict=True):
         assert told == [sentence(one, language, names_in(NAMES, language)) for one in findings()]
+
+
+def test_attack_characters_that_a_page_would_obey_are_shown_as_the_command_shows_them(tmp_path):
+    harness = """import { visible } from "./wording.mjs";
+import { readFileSync } from "node:fs";
+console.log(JSON.stringify(JSON.parse(readFileSync(process.argv[2], "utf8")).map(visible)));
+"""
+    # Those that UAX #9 and Unicode's general categories name: what reverses, isolates, hides, moves and ends lines.
+    obeyed = [*range(0x20), *range(0x7F, 0xA0), 0xAD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F)]
+    obeyed += [*range(0x2060, 0x2065), *range(0x2066, 0x2070), 0xE000, 0xFEFF, *range(0xFFF9, 0xFFFC), 0xE0001, 0xE007F]
+    texts = [f"a{chr(one)}b" for one in obeyed]
+    plain = ["血压 120/80\u00a0mmHg", "naïve – “x” … ①", "שלום", "", "😀", "a\u3000b"]
+    told = run(tmp_path, harness, [*texts, *plain])
+    assert told == [*(f"a\\u{one:04x}b" for one in obeyed), *plain]
+    assert told[: len(texts)] == [visible(one) for one in texts]
