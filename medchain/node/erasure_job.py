@@ -125,6 +125,7 @@ class ErasureJob:
     __slots__ = (
         "_again",
         "_deliveries",
+        "_is_past",
         "_judge",
         "_records",
         "_state",
@@ -143,6 +144,7 @@ class ErasureJob:
         stops: Stops,
         deliveries: Tells,
         token: Callable[[str], str],
+        is_past: Callable[[int], bool],
     ) -> None:
         """Prepare.
 
@@ -153,6 +155,8 @@ class ErasureJob:
             stops: stops them.
             deliveries: brings requests to destroy bodies to those who hold them.
             token: local id of a patient → keyed token.
+            is_past: tells whether no block of a time (Unix seconds), or of an earlier one, can come any more;
+                `medchain.ordering.cosign.Cosigner.is_past`.
         """
         self._judge = judge
         self._records = records
@@ -160,6 +164,7 @@ class ErasureJob:
         self._stops = stops
         self._deliveries = deliveries
         self._token = token
+        self._is_past = is_past
         self._state, self._still, self._again = b"", 0, 0
         # When each was first seen here that the ledger does not have.
         self._unordered: dict[bytes, int] = {}
@@ -263,15 +268,25 @@ class ErasureJob:
     def _never_ordered(self, found: _Found) -> list[bytes]:
         """List what the ledger does not have and can have no more: an attempt to submit it failed.
 
+        What others have ordered says so, and no clock of this node's: one that goes ahead, or a node that hears of no
+        blocks, would destroy here what was ordered all the same, and ask nobody else to.
+
         Raises:
             UnavailableError: ``erasure.unordered`` while one may still be ordered: then it must be ended, and who was
                 given its body must be asked to destroy it.
         """
         now = self._judge.clock()
-        never = [key for key in found.rows if self._judge.replica.store.record(key) is None]
-        if any(now < self._unordered.setdefault(key, now) + PROMISES_S for key in never):
+        # Asked first: a block that comes in between is looked at below.
+        seen = [self._unordered.setdefault(key, now) for key in found.rows if self._is_unordered(key)]
+        is_over = all(self._is_past(time + PROMISES_S) for time in seen)
+        never = [key for key in found.rows if self._is_unordered(key)]
+        if never and (not is_over or not self._unordered.keys() >= set(never)):
             raise UnavailableError("erasure.unordered", retry_after_s=PROMISES_S)
         return never
+
+    def _is_unordered(self, key: bytes) -> bool:
+        """Tell whether the ledger has nothing of an object."""
+        return self._judge.replica.store.record(key) is None
 
     def _forget_account(self, erasure: ErasureIntent) -> None:
         """Destroy by what the patient signed in here; an account that was made since is of who came again."""

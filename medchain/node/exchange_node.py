@@ -148,7 +148,13 @@ class ExchangeNode:
         self.emergencies = EmergencyBook(side.judge, around.records, side.submitter, self.notices, secrets.token_bytes)
         self.watch = EmergencyWatch(side.judge, around.records, self.emergencies)
         self.erasure = ErasureJob(
-            side.judge, around.records, side.submitter, side.stops, side.deliveries, around.service.patient_token
+            side.judge,
+            around.records,
+            side.submitter,
+            side.stops,
+            side.deliveries,
+            around.service.patient_token,
+            side.driver.cosigner.is_past,
         )
 
     def jobs(self) -> tuple[Job, ...]:

@@ -20,6 +20,7 @@ from medchain.crypto.signing import Ed25519Signer
 from medchain.errors import MedchainError, UnavailableError, VerificationError
 from medchain.ledger.members import COSIGN_USES, LOG_KEY, Members
 from medchain.ordering.driver import Alarm, Clock, Replica
+from medchain.ordering.follower import MAX_CLOCK_DIFFERENCE_S
 from medchain.ordering.lines import FinalNote, LineName, Notary, Reading, complete, is_quorum, merged, note_size
 
 SPLIT_VIEW: Final = "checkpoint.split_view"
@@ -258,6 +259,27 @@ class Cosigner:
                     newest[name.org_id] = max(newest.get(name.org_id, 0), line.time)
         others = {item.org_id for item in self._replica.members.active} - {self._notary.org_id}
         return [time for org_id, time in newest.items() if org_id in others]
+
+    def is_past(self, time: int) -> bool:
+        """Tell whether the ledger is past a time: no block of that time, or of an earlier one, can come any more.
+
+        It is by a final block that is later, since times of blocks never go back. Where none comes, it is by a quorum
+        that cosigned this node's newest block anew, later than members' clocks may differ: who did takes no older one.
+        No clock of this node's counts.
+
+        Args:
+            time: Unix seconds.
+        """
+        with self._lock:
+            final = self._replica.height_of(self.final_size)
+            if final and self._replica.blocks(final, 1)[0].time > time:
+                return True
+            size = self._replica.size
+            known = self._notes.get(size)
+            if known is None or known.root != self._replica.root_at(size):
+                return False
+            lines = [name for name, line in known.lines.items() if line.time > time + MAX_CLOCK_DIFFERENCE_S]
+            return is_quorum(lines, [self._replica.members])
 
     def awaited(self) -> list[Awaited]:
         """Tell of each set of members since the newest final block whose quorum is not there, how it lacks it."""

@@ -112,10 +112,16 @@ class Story:
     def eraser(self) -> Eraser:
         return Eraser(RENHE, self.site.records, self.site.service, self.federation.clock, fresh)
 
-    def job(self) -> ErasureJob:
+    def job(self, is_past: Callable[[int], bool] | None = None) -> ErasureJob:
         side = self.site.node
         return ErasureJob(
-            side.judge, self.site.records, side.submitter, side.stops, side.deliveries, self.site.service.patient_token
+            side.judge,
+            self.site.records,
+            side.submitter,
+            side.stops,
+            side.deliveries,
+            self.site.service.patient_token,
+            is_past or side.driver.cosigner.is_past,
         )
 
     def restart(self) -> None:
@@ -373,17 +379,20 @@ def failed_to_submit(story: Story, monkeypatch) -> tuple[bytes, bytes]:
 def test_a_body_that_was_never_ordered_goes_with_the_patient_once_no_block_can_accept_it(story, monkeypatch):
     key, _ = failed_to_submit(story, monkeypatch)
     story.eraser().erase(story.local, "asked for")
-    job, later = story.job(), [0]
-    side = story.site.node
+    # How far the ledger is, as the others' lines would tell, and how late it is by the node's own clock.
+    ordered, later, side = [NOW], [0], story.site.node
+    job = story.job(lambda time: time < ordered[0])
     # Of the job alone: a whole consortium whose clocks are set back afterwards orders nothing.
     job._judge = Judge(RENHE, side.replica, side.shelf, ConsentDecision(), lambda: NOW + later[0])  # noqa: SLF001  # its clock
     # A round may end before: somebody may just be reading what the log must be rid of.
     assert eventually(lambda: job.round() == 1 and key in job._unordered)  # noqa: SLF001  # when it was first seen
-    later[0] = PROMISES_S - 1
+    # A clock that is set ahead, or a node that hears of no blocks, says nothing of what the others have ordered.
+    later[0] = 10 * PROMISES_S
+    ordered[0] = NOW + PROMISES_S
     assert job.round() == 1
     # Nothing of the patient is forgotten before it is known what there is to end.
     assert RENHE in story.holders(key) & story.holders(story.consent)
-    later[0] = PROMISES_S
+    ordered[0] = NOW + PROMISES_S + 1
     assert eventually(lambda: job.round() == 0)
     story.finish()
     assert RENHE not in story.holders(key)
@@ -665,6 +674,7 @@ def erased_elsewhere(federation: Federation) -> bytes:
         site.node.stops,
         site.node.deliveries,
         site.service.patient_token,
+        site.node.driver.cosigner.is_past,
     )
     assert eventually(lambda: job.round() == 0)
     key = map_key("erasure", TONGJI, done.object_id)
