@@ -19,6 +19,7 @@ from consent.web.site import PatientSite
 from fhir_bridge.audit import JournalAudit
 from fhir_bridge.audit_job import AuditDrain
 from fhir_bridge.browse.pages import BrowsePages
+from fhir_bridge.claims_desk.ground import is_of_claims
 from fhir_bridge.claims_desk.mount import claims_blueprints
 from fhir_bridge.deeds import KeptDeeds
 from fhir_bridge.labelling import label_sets
@@ -105,7 +106,8 @@ def mount(
     for blueprint in patient_blueprints(site):
         app.register_blueprint(blueprint)
     # An application's own attribute: what the front does not answer goes on to the views.
-    front = Front(core, app.wsgi_app, bodies=max(1, node.config.web_threads // 2), turns=turns)
+    bodies = max(1, node.config.web_threads // 2)
+    front = Front(core, app.wsgi_app, bodies=bodies, turns=turns, takes_files=is_of_claims)
     app.wsgi_app = front  # type: ignore[method-assign, assignment]  # as Flask says
     return front
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from consent.web.site import QUICK, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
@@ -23,7 +23,7 @@ from medchain.claims.batch import column_name
 from medchain.claims.disputes import HOSPITAL
 from medchain.claims.issuing import ASKING_ROLES
 from medchain.encoding import Json, as_object
-from medchain.errors import AccessDeniedError, MedchainError
+from medchain.errors import AccessDeniedError, InputError, MedchainError
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.web.deeds import Ending, Kind, by
@@ -38,6 +38,11 @@ ACTING: Final = (Role.DESK,)
 
 SEEING: Final = (Role.DESK, Role.AUDITOR)
 """Who sees it."""
+
+MAX_FORM_BYTES: Final = 9 << 20
+"""Largest form: a proof of 8 MiB, and what stands beside it."""
+
+_MAX_PASTED_BYTES: Final = 2 << 20
 
 INSURER_TABS: Final = ("cases", "check", "proofs", "disputes")
 """Parts of an insurer's pages; a hospital's have the last one alone."""
@@ -96,6 +101,7 @@ class Ground:
     def blueprint(self, name: str, rows: Iterable[tuple[str, Callable[..., Response], str]]) -> Blueprint:
         """Make the routes of some pages; rows as of `add_views`."""
         blueprint = Blueprint(name, __name__, template_folder="templates")
+        blueprint.before_request(_bound)
         return showing_refusals(self.pages, add_views(blueprint, rows))
 
     def seen_by(self, *, insurer: bool) -> Standing:
@@ -162,3 +168,16 @@ class Ground:
         if role not in ASKING_ROLES and (insurer or role != HOSPITAL):
             raise AccessDeniedError("claims.role")
         return Standing(me, known, role in ASKING_ROLES)
+
+
+def is_of_claims(path: str) -> bool:
+    """Tell whether an address is one of these pages, of which some take files: who sends one is known before it."""
+    return path.startswith(f"{CLAIMS}/")
+
+
+def _bound() -> None:
+    """Bound what is read of a form, once who sends it is known."""
+    request.max_content_length = MAX_FORM_BYTES
+    request.max_form_memory_size = _MAX_PASTED_BYTES
+    if (request.content_length or 0) > MAX_FORM_BYTES:
+        raise InputError("request.too_large", limit=MAX_FORM_BYTES)

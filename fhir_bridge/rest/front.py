@@ -16,7 +16,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -34,6 +34,7 @@ from medchain.errors import InputError, MedchainError, UnavailableError
 from medchain.node import metrics
 from medchain.store.steps import Steps
 from medchain.web.gateway import REFUSAL, Environ, Start
+from medchain.web.incoming import Incoming
 from medchain.web.service import HEADERS, MAX_REQUEST_BYTES
 
 PREFIX: Final = "/fhir"
@@ -61,6 +62,8 @@ of 60 kB held the loop for 0.22 s though the ones before it had been quick.
 _ELSEWHERE: Final = f"{PREFIX}/.well-known/"
 # Binaries, and what is compared with Binaries, of whatever size these are.
 _WITH_CONTENTS: Final = frozenset({f"{PREFIX}/{binary.TYPE}", f"{PREFIX}/{attachments.TYPE}"})
+# Who sends forms with files, as one of the clients that share the threads.
+_PAGES: Final = "(pages)"
 _PIECE_BYTES: Final = 1 << 16
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9\-._]{1,64}")
 _GZIP: Final = 31
@@ -92,6 +95,7 @@ class Front:
         max_bytes: int = MAX_REQUEST_BYTES,
         bodies: int = BODIES_EACH,
         turns: Turns | None = None,
+        takes_files: Callable[[str], bool] = lambda _path: False,
     ) -> None:
         """Prepare.
 
@@ -101,12 +105,14 @@ class Front:
             max_bytes: largest body that is read whole.
             bodies: most bodies of one client that arrive at a time.
             turns: of the threads of this process; None for turns of its own.
+            takes_files: tells by its path whether a page elsewhere takes files; it knows who sends one before it reads.
         """
         self._core = core
         self._elsewhere = elsewhere
         self.max_bytes = max_bytes
         self._arriving = Arriving(bodies)
         self._turns = turns or Turns()
+        self._takes_files = takes_files
 
     def close(self) -> None:
         """End what goes on beside the answers, once there are no more."""
@@ -115,7 +121,7 @@ class Front:
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         """Answer one request."""
         if not _is_ours(environ):
-            return self._elsewhere(environ, start)
+            return self._at_pages(environ, start)
         began = time.monotonic()
         ask = self._ask(environ)
         refusal: MedchainError | None = environ.get(REFUSAL)
@@ -136,8 +142,8 @@ class Front:
         return _sent(ask, reply, start, began)
 
     def takes_large(self, environ: Environ) -> bool:
-        """Take any body by the head that comes before it; those elsewhere are forms."""
-        return _is_ours(environ)
+        """Take any body by the head that comes before it; those elsewhere are forms, of which some bring files."""
+        return _is_ours(environ) or (environ["REQUEST_METHOD"] == "POST" and self._takes_files(environ["PATH_INFO"]))
 
     def kind_of(self, environ: Environ) -> Hashable:
         """Name reads by type, shape of the address and names of parameters, and plain creates by type and size.
@@ -153,6 +159,17 @@ class Front:
             return None
         named = [part if part[:1] in ("$", "_") else "" for part in segments[1:]]
         return (*segments[:1], *named, *_names(environ), environ.get("HTTP_ACCEPT"))
+
+    def _at_pages(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        """Have the pages answer; a form with files counts as arriving while they do."""
+        if not isinstance(environ["wsgi.input"], Incoming):
+            return self._elsewhere(environ, start)
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._arriving.one(_PAGES))
+            except UnavailableError as error:
+                environ[REFUSAL] = error
+            return self._elsewhere(environ, start)
 
     def _ask(self, environ: Environ) -> Ask:
         """Make the request."""

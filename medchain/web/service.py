@@ -9,12 +9,13 @@ Source: `docs/spec/node-protocol.md`; RFC 9110.
 from __future__ import annotations
 
 import hmac
+import io
 import secrets
 import time
 from collections.abc import Callable
 from typing import Final
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from medchain.encoding import Json, canonical
@@ -38,6 +39,14 @@ HEADERS: Final = {
 """What every answer has, unless it says otherwise."""
 
 
+class _InMemory(Request):
+    """A request whose files stay in memory: werkzeug would write large ones to disk, as they are."""
+
+    def _get_file_stream(self, *_given: object, **_named: object) -> io.BytesIO:
+        """Hold a file that a form brings; the request's own bound is the file's."""
+        return io.BytesIO()
+
+
 def prepare(app: Flask) -> None:
     """Give an application what all its views share; called before its blueprints are registered.
 
@@ -45,6 +54,7 @@ def prepare(app: Flask) -> None:
         app: the application.
     """
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    app.request_class = _InMemory
     app.before_request(_begin)
     app.after_request(_finish)
     app.register_error_handler(MedchainError, _refuse)

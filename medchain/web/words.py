@@ -74,6 +74,18 @@ WORDS: Final[Words] = {
         "请求没有完成。请返回后重试；若仍不成功，请联系管理员。",
         "The request was not done. Go back and try again; if it happens again, ask your administrator.",
     ),
+    "error.request.too_large": (
+        "提交的内容或文件过大。",
+        "What you sent, or the file with it, is too large.",
+    ),
+    "error.request.slow": (
+        "文件传输过慢或中断，请重试。",
+        "The file came too slowly, or broke off. Try again.",
+    ),
+    "error.request.busy": (
+        "正在处理的请求过多，请稍后重试。",
+        "Too much is being done now. Try again later.",
+    ),
     "error.page.unknown": ("没有这个页面。", "There is no such page."),
     "error.page.broken_off": (
         "文件暂时无法完整生成，请稍后再试。",

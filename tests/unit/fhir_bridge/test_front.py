@@ -16,6 +16,7 @@ from fhir_bridge.smart.scopes import parse_scopes
 from medchain.errors import InputError, UnavailableError
 from medchain.store.steps import ONLY_THREAD, finished
 from medchain.web.gateway import REFUSAL
+from medchain.web.incoming import Incoming
 
 PATIENT = {"resourceType": "Patient", "identifier": [{"system": "urn:x", "value": "1"}]}
 
@@ -55,6 +56,26 @@ def test_slow_bodies_of_all_clients_together_leave_threads_for_who_reads(monkeyp
             stack.enter_context(arriving.one("c"))
     with arriving.one("c"):
         pass
+
+
+def test_forms_with_files_of_the_pages_leave_threads_for_who_reads(monkeypatch):
+    monkeypatch.setattr(front, "BUSY_S", 0.05)
+    told = []
+
+    def page(environ, _start) -> tuple[bytes, ...]:
+        told.append(environ.get(REFUSAL))
+        if len(told) == 1:
+            # While the first still comes.
+            door({"PATH_INFO": "/files", "wsgi.input": Incoming(None, None)}, None)
+        return (b"",)
+
+    door = front.Front(None, page, bodies=1, takes_files=lambda path: path == "/files")
+    door({"PATH_INFO": "/files", "wsgi.input": Incoming(None, None)}, None)
+    assert told[0] is None
+    assert told[1].code == "request.busy"
+    # What is small has come already.
+    door({"PATH_INFO": "/files", "wsgi.input": io.BytesIO()}, None)
+    assert told[2] is None
 
 
 def test_no_client_holds_more_threads_with_slow_bodies_than_it_may(monkeypatch):
