@@ -36,7 +36,10 @@ MAX_DISPUTE_BYTES: Final = 32 * 1024
 """Largest signed step."""
 
 GIVE_UP_S: Final = DAY_S
-"""How long a step is brought to who refuses it, in seconds: the other side's ledger may be behind, or its clock."""
+"""How long a step is brought to who refuses it on end, in seconds: a ledger may be behind there, or a clock."""
+
+ON_END_S: Final = 3600
+"""Refusals that lie further apart than this, in seconds, are not on end: a side was away between them."""
 
 ANSWER_GIVE_UP_S: Final = 30 * DAY_S
 """How long an answer is: nobody can give it anew, and who is suspended for some days is refused as long."""
@@ -187,7 +190,8 @@ class Taken:
         by: who of this organisation's staff said it; empty for the other side's.
         heard: when the other side had it, Unix seconds; None while it has not.
         refusal: code with which the other side refuses it; empty where it does not.
-        refused: since when it does, Unix seconds; None where it does not.
+        refused: since when it does on end, Unix seconds; None where it does not.
+        refused_last: when it did last, Unix seconds; None where it does not.
     """
 
     step: DisputeStep
@@ -195,11 +199,15 @@ class Taken:
     heard: int | None
     refusal: str = ""
     refused: int | None = None
+    refused_last: int | None = None
 
-    def is_given_up(self, now: int) -> bool:
-        """Tell whether it is brought no more, because the other side went on to refuse it; `now` in Unix seconds."""
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it is brought no more, because the other side went on to refuse it; who is away refuses nothing."""
+        if self.heard is not None or self.refused is None or self.refused_last is None:
+            return False
         most = ANSWER_GIVE_UP_S if self.step.step is StepKind.ANSWER else GIVE_UP_S
-        return self.heard is None and self.refused is not None and self.refused <= now - most
+        return self.refused_last - self.refused >= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +249,13 @@ class Dispute:
         """Tell whether an answer is due and has not come; `now` in Unix seconds."""
         return self.due is not None and self.due < now
 
-    def waits_for(self, org_id: str, now: int) -> bool:
-        """Tell whether it waits for an organisation to say something; `now` in Unix seconds.
+    def waits_for(self, org_id: str) -> bool:
+        """Tell whether it waits for an organisation to say something.
 
         That is the hospital after a question, the insurer after an answer, and whose step the other side refused for
         too long.
         """
-        if self.last.is_given_up(now):
+        if self.last.is_given_up:
             return self.is_open and self.last.step.asker == org_id
         return self.is_open and self.last.step.receiver == org_id
 

@@ -8,6 +8,7 @@ Source: `docs/spec/claim-dispute.md`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -18,6 +19,7 @@ from medchain.claims.dispute import (
     GIVE_UP_S,
     MAX_DISPUTE_BYTES,
     MAX_RECORDS,
+    ON_END_S,
     Dispute,
     DisputeStep,
     StepKind,
@@ -26,15 +28,17 @@ from medchain.claims.dispute import (
 )
 from medchain.claims.issuing import ASKING_ROLES
 from medchain.crypto.es384 import Es384Signer
-from medchain.encoding import Json, as_list, as_number, as_object, members, parse_canonical, unhex
+from medchain.encoding import Json, as_list, as_number, as_object, canonical, members, parse_canonical, unhex
 from medchain.errors import (
     AccessDeniedError,
+    ConflictError,
     InputError,
     MedchainError,
     NotFoundError,
     UnavailableError,
     VerificationError,
 )
+from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import Members, Organisation
 from medchain.ledger.signed_request import REQUEST_AHEAD_S, SignedRequest, read_request, sign_request
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
@@ -44,6 +48,7 @@ from medchain.node.log import Log
 from medchain.node.rounds import work_in_rounds
 from medchain.store.disputes import DisputeRow
 from medchain.store.records import RecordStore
+from medchain.store.watching import OTHER
 
 OPEN: Final = "dispute.open"
 """Local operation: ask a hospital about a claim."""
@@ -72,6 +77,13 @@ PERIOD_S: Final = 2.0
 MAX_ACCESSES: Final = 10_000
 """Newest releases of a patient's records among which those are found that a question names."""
 
+MAX_REFUSED: Final = 60
+"""Most questions of one insurer, on one day (UTC), that name what was not told to it; more are not looked at."""
+
+AGAIN_S: Final = 600
+"""How soon a question that was refused for what it names is looked at again, in seconds; it is brought more often."""
+
+_MAX_KEPT: Final = 10_000
 _AT_ONCE: Final = 100
 _LONGEST_REST_S: Final = 60.0
 _MAX_HEARD_BYTES: Final = 256
@@ -131,11 +143,15 @@ class DisputeParts:
 class DisputeDesk:
     """Takes and brings steps. Threads of one daemon may share it."""
 
-    __slots__ = ("_lock", "_parts")
+    __slots__ = ("_lock", "_looking", "_parts", "_refused")
 
     def __init__(self, parts: DisputeParts) -> None:
         """Use parts."""
         self._parts = parts
+        # What a question names is looked for beside all other steps, for one question at a time.
+        self._looking = Lock()
+        # Hash of a question that was refused → when it was looked at last, Unix seconds.
+        self._refused: OrderedDict[bytes, int] = OrderedDict()
         # Two steps at once are one after the other.
         self._lock = Lock()
 
@@ -163,15 +179,15 @@ class DisputeDesk:
         """Bring what the other side has not heard; returns how many steps are still to be brought.
 
         Whom one step does not reach is tried again in the next round alone: others do not wait for each of its own. Nor
-        is a step brought before the one that it follows. What the other side has refused for `GIVE_UP_S` is given up, a
-        hospital's answers after `ANSWER_GIVE_UP_S`.
+        is a step brought before the one that it follows. What the other side has refused for `GIVE_UP_S` on end is
+        given up, a hospital's answers after `ANSWER_GIVE_UP_S`; while one of the two is away nothing is refused.
         """
         away, stopped, left = set[str](), set[bytes](), 0
         # A node that is no member yet has said nothing.
         own = self._parts.members().organisations.get(self._parts.org_id)
         answers = own is not None and own.role == HOSPITAL
-        given_up = self._parts.clock() - (ANSWER_GIVE_UP_S if answers else GIVE_UP_S)
-        for row in self._parts.records.unheard_steps(_AT_ONCE, refused_after=given_up):
+        most = ANSWER_GIVE_UP_S if answers else GIVE_UP_S
+        for row in self._parts.records.unheard_steps(_AT_ONCE, given_up_s=most):
             if row.peer in away or row.dispute in stopped or not self._brought(row, away):
                 stopped.add(row.dispute)
                 left += 1
@@ -193,11 +209,13 @@ class DisputeDesk:
                 ``dispute.role`` where no insurer asks, or no hospital is asked; ``dispute.signature``,
                 ``dispute.time``; ``dispute.records`` where it names what was not told to the insurer.
             ConflictError: as `check_follows`.
-            UnavailableError: ``dispute.quota``.
+            UnavailableError: ``dispute.quota``, for too many that were opened, or refused on one day.
         """
         signed = read_request(DisputeStep, parse_canonical(document, max_bytes=MAX_DISPUTE_BYTES))
         step, now = signed.request, self._parts.clock()
         self._check(signed, peer, now)
+        is_new = step.number == 1 and not self._parts.records.dispute_steps(step.dispute)
+        whose = self._looked_at(step, now) if is_new else None
         with self._lock:
             rows = self._parts.records.dispute_steps(step.dispute)
             before = [step_of(row) for row in rows]
@@ -208,13 +226,16 @@ class DisputeDesk:
             is_late = bool(rows) and rows[-1].heard is None and rows[-1].number == step.number
             is_crossed = is_late and step.step is StepKind.ANSWER
             check_follows(step, before[: step.number - 1] if is_crossed else before)
+            if not rows and whose is None:
+                # What was there is gone since, with an erasure.
+                raise ConflictError("dispute.head")
             self._settle(rows[: step.number - 1], now)
             row = DisputeRow(
                 dispute=step.dispute,
                 number=step.number,
                 peer=peer,
                 claim=step.claim,
-                patient=rows[0].patient if rows else self._whose(step),
+                patient=rows[0].patient if rows else whose or "",
                 document=document,
                 author="",
                 created=now,
@@ -244,8 +265,38 @@ class DisputeDesk:
             if row.heard is None:
                 self._parts.records.note_heard(row, now)
 
+    def _looked_at(self, step: DisputeStep, now: int) -> str:
+        """Return whose records a question names, as `_whose`; what is refused is counted, each question once.
+
+        Who guesses ids could otherwise ask without end, and have all that a patient's records were given for read anew
+        each time.
+        """
+        if not step.records:
+            return ""
+        with self._looking:
+            looked = self._refused.get(step.hash)
+            if looked is not None and now - looked < AGAIN_S:
+                raise AccessDeniedError(NOT_TOLD)
+            if looked is None and self._refused_today(step.insurer, now) >= MAX_REFUSED:
+                raise UnavailableError("dispute.quota", retry_after_s=DAY_S - now % DAY_S)
+            try:
+                return self._whose(step)
+            except AccessDeniedError:
+                if looked is None:
+                    self._parts.records.count_refusal(step.insurer, NOT_TOLD, now)
+                self._refused[step.hash] = now
+                if len(self._refused) > _MAX_KEPT:
+                    self._refused.popitem(last=False)
+                raise
+
+    def _refused_today(self, insurer: str, now: int) -> int:
+        """Count an insurer's questions of this day that named what was not told to it."""
+        today = self._parts.records.refusals(since_day=now // DAY_S)
+        # What could not be counted under its reason any more counts all the same.
+        return sum(row.count for row in today if row.requester == insurer and row.reason in (NOT_TOLD, OTHER))
+
     def _whose(self, step: DisputeStep) -> str:
-        """Return the keyed token of the patient whose records a question names; empty for none.
+        """Return the keyed token of the patient whose records a question names.
 
         An insurer could otherwise put its words beside any record whose id it guesses, or learn that there is one: what
         is not there, another patient's, or was never told to it looks alike.
@@ -254,8 +305,6 @@ class DisputeDesk:
         rows = [self._parts.records.get(type_name, record_id) for type_name, _, record_id in named]
         found = [row for row in rows if row is not None]
         patients = {row.patient for row in found}
-        if not step.records:
-            return ""
         if len(found) < len(rows) or len(patients) != 1 or "" in patients:
             raise AccessDeniedError(NOT_TOLD)
         [patient] = patients
@@ -266,7 +315,9 @@ class DisputeDesk:
     def _told(self, patient: str, insurer: str) -> set[str]:
         """Tell which of a patient's records were given to an insurer, or told of: their object ids."""
         details = self._parts.records.access_details(patient, GIVEN, MAX_ACCESSES)
-        given = [as_object(parse_canonical(one, max_bytes=len(one))) for one in details]
+        # Only what can be of that insurer is parsed: canonical JSON writes a name in one way.
+        named = canonical(insurer)
+        given = [as_object(parse_canonical(one, max_bytes=len(one))) for one in details if named in one]
         records = [as_list(one.get("records", [])) for one in given if one.get("recipient") == insurer]
         return {str(as_list(row)[0]) for rows in records for row in rows}
 
@@ -357,6 +408,7 @@ class DisputeDesk:
             heard=None,
             refusal="" if newest is None else newest.refusal,
             refused=None if newest is None else newest.refused,
+            refused_last=None if newest is None else newest.refused_last,
         )
         self._parts.records.put_dispute_step(row)
         return row
@@ -380,7 +432,7 @@ class DisputeDesk:
                 if away is not None:
                     away.add(row.peer)
             elif not isinstance(error, UnavailableError):
-                self._parts.records.note_refused(row, error.code, self._parts.clock())
+                self._parts.records.note_refused(row, error.code, self._parts.clock(), on_end_s=ON_END_S)
             return False
         # The other side cannot have heard it before it was said, or later than now.
         self._parts.records.note_heard(row, min(max(heard, row.created), self._parts.clock()))
@@ -399,7 +451,7 @@ class DisputeDesk:
         """
         members(document, {})
         now, found = self._parts.clock(), [dispute_of(rows) for rows in self._parts.records.disputes()]
-        waiting = [one for one in found if one.waits_for(self._parts.org_id, now)]
+        waiting = [one for one in found if one.waits_for(self._parts.org_id)]
         return {"overdue": sum(one.is_overdue(now) for one in waiting), "waiting": len(waiting)}
 
     def _show(self, document: Json) -> Json:
@@ -420,7 +472,7 @@ class DisputeDesk:
             {
                 "by": one.by,
                 "days": one.step.days,
-                "given_up": one.is_given_up(now),
+                "given_up": one.is_given_up,
                 "hash": one.step.hash.hex(),
                 "heard": one.heard,
                 "number": one.step.number,
@@ -478,4 +530,6 @@ def step_of(row: DisputeRow) -> DisputeStep:
 
 def dispute_of(rows: Sequence[DisputeRow]) -> Dispute:
     """Read a dispute that is kept; raises as `step_of`."""
-    return Dispute(tuple(Taken(step_of(row), row.author, row.heard, row.refusal, row.refused) for row in rows))
+    return Dispute(
+        tuple(Taken(step_of(row), row.author, row.heard, row.refusal, row.refused, row.refused_last) for row in rows)
+    )

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, update
 
 from medchain.errors import ConflictError, UnavailableError
 from medchain.ledger.kinds.content import DAY_S
@@ -46,7 +46,8 @@ class DisputeRow:
         heard: when the side that is told had it, Unix seconds; None while it has not.
         is_recorded: whether the node has written it as FHIR resources.
         refusal: code with which the other side refused it last; empty where it did not.
-        refused: since when it does, Unix seconds; None where it did not.
+        refused: since when it does on end, Unix seconds; None where it did not.
+        refused_last: when it did last, Unix seconds; None where it did not.
     """
 
     dispute: bytes
@@ -61,6 +62,7 @@ class DisputeRow:
     is_recorded: bool = False
     refusal: str = ""
     refused: int | None = None
+    refused_last: int | None = None
 
 
 class DisputeTable:
@@ -117,16 +119,19 @@ class DisputeTable:
             found[row.dispute].append(row)
         return [steps for steps in found.values() if steps]
 
-    def unheard_steps(self, limit: int, *, refused_after: int) -> list[DisputeRow]:
+    def unheard_steps(self, limit: int, *, given_up_s: int) -> list[DisputeRow]:
         """Return this organisation's steps that the other side has not heard, the oldest first.
 
         Args:
             limit: most of each other side's, so that one who is away keeps nobody else waiting.
-            refused_after: of those that it refuses, only what it has refused since later than this, Unix seconds.
+            given_up_s: what it refused for so many seconds on end is left out, and what follows that.
         """
-        refused = claim_dispute.c.refused
-        waiting = claim_dispute.c.heard.is_(None) & (refused.is_(None) | (refused > refused_after))
-        chosen = sorted(self._steps(waiting), key=lambda one: (one.created, one.dispute))
+        table = claim_dispute.c
+        unheard = table.heard.is_(None)
+        given_up = select(table.dispute).where(unheard & (table.refused_last - table.refused >= given_up_s))
+        chosen = sorted(
+            self._steps(unheard & table.dispute.not_in(given_up)), key=lambda one: (one.created, one.dispute)
+        )
         taken = Counter[str]()
         found: list[DisputeRow] = []
         for row in chosen:
@@ -138,20 +143,25 @@ class DisputeTable:
     def note_heard(self, row: DisputeRow, heard: int) -> None:
         """Note when the other side had a step."""
         with self._database.write("claim_dispute") as connection:
-            connection.execute(update(claim_dispute).where(_one(row)).values(heard=heard, refusal="", refused=None))
+            told = {"heard": heard, "refusal": "", "refused": None, "refused_last": None}
+            connection.execute(update(claim_dispute).where(_one(row)).values(**told))
 
-    def note_refused(self, row: DisputeRow, code: str, time: int) -> None:
+    def note_refused(self, row: DisputeRow, code: str, time: int, *, on_end_s: int) -> None:
         """Note that the other side refuses a step that it has not heard.
 
         Args:
             row: the step.
             code: why, at most 64 characters.
-            time: Unix seconds; it counts from the first refusal on.
+            time: Unix seconds.
+            on_end_s: refusals that lie further apart than so many seconds are not on end: it counts anew from this one.
         """
-        since = func.coalesce(claim_dispute.c.refused, time)
+        table = claim_dispute.c
+        since = case((table.refused_last >= time - on_end_s, table.refused), else_=time)
         with self._database.write("claim_dispute") as connection:
             unheard = _one(row) & claim_dispute.c.heard.is_(None)
-            connection.execute(update(claim_dispute).where(unheard).values(refusal=code, refused=since))
+            connection.execute(
+                update(claim_dispute).where(unheard).values(refusal=code, refused=since, refused_last=time)
+            )
 
     def unrecorded_steps(self, limit: int) -> list[DisputeRow]:
         """Return steps that both sides have, and that are not written as FHIR resources yet; in order."""
@@ -196,4 +206,5 @@ def _one(row: DisputeRow) -> ColumnElement[bool]:
 def _row(row: Row[Any]) -> DisputeRow:  # Any: SQLAlchemy's own
     """Read a row."""
     ids, told = (bytes(row.dispute), row.number), (row.peer, bytes(row.claim), row.patient, bytes(row.document))
-    return DisputeRow(*ids, *told, row.author, row.created, row.heard, bool(row.is_recorded), row.refusal, row.refused)
+    refused = row.refusal, row.refused, row.refused_last
+    return DisputeRow(*ids, *told, row.author, row.created, row.heard, bool(row.is_recorded), *refused)

@@ -87,7 +87,7 @@ class FileKind(StrEnum):
     RECORDS = "records"
 
 
-SCHEMA: Final = {FileKind.LEDGER: "ledger_0007", FileKind.RECORDS: "records_0036"}
+SCHEMA: Final = {FileKind.LEDGER: "ledger_0007", FileKind.RECORDS: "records_0037"}
 """Newest migration of each file."""
 
 _MARKS: Final = {FileKind.LEDGER: tables.ledger_mark, FileKind.RECORDS: tables.records_mark}

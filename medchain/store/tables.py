@@ -480,6 +480,7 @@ claim_dispute: Final = Table(
     Column("is_recorded", Integer, nullable=False),
     Column("refusal", String(64), nullable=False, server_default=""),
     Column("refused", BigInteger, nullable=True),
+    Column("refused_last", BigInteger, nullable=True),
     sqlite_with_rowid=False,
 )
 

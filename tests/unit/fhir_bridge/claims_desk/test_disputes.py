@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from medchain.claims import dispute as dispute_format
 from medchain.claims.cases import CaseClient
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, UnavailableError
@@ -119,14 +120,16 @@ def test_what_the_hospital_refuses_says_why_and_in_the_end_that_it_is_brought_no
     for path in (place, PAGE):
         page = text_of(insurance.desk().get(f"{path}?lang=en"))
         assert "does not take it (its ledger does not have the key under which you signed)" in page
-    insurance.federation.time += DAY
+    monkeypatch.setattr(dispute_format, "GIVE_UP_S", 3600)
+    insurance.federation.time += 3600
     try:
+        insurance.hospitals.nodes[ANXIN].disputes.round()
         page = text_of(insurance.desk().get(f"{place}?lang=en"))
         assert "and it is brought no more" in page
         assert said(insurance.desk(), place, "close", text="").status_code == 303
         assert "Closed" in text_of(insurance.desk().get(f"{place}?lang=en"))
     finally:
-        insurance.federation.time -= DAY
+        insurance.federation.time -= 3600
 
 
 def test_an_answer_that_the_insurer_refuses_is_brought_for_longer_and_asks_nobody_to_ask_anew(insurance, monkeypatch):
@@ -136,15 +139,19 @@ def test_an_answer_that_the_insurer_refuses_is_brought_for_longer_and_asks_nobod
     place = opened(insurance)
     monkeypatch.setattr(insurance.hospitals.nodes[ANXIN], "dispute", refuses)
     said(insurance.desk("hospital"), place, "answer", text="so")
-    for days, words in ((2, "it is brought again for 30 days"), (30, "tell the insurer in another way")):
-        insurance.federation.time += days * DAY
+    # For as long as a question is brought, and for longer than an answer is.
+    monkeypatch.setattr(dispute_format, "GIVE_UP_S", 3600)
+    for most, words in ((2 * 3600, "it is brought again for 30 days"), (3600, "tell the insurer in another way")):
+        monkeypatch.setattr(dispute_format, "ANSWER_GIVE_UP_S", most)
+        insurance.federation.time += 3600
         try:
+            insurance.hospitals.nodes[RENHE].disputes.round()
             for path in (place, PAGE):
                 page = text_of(insurance.desk("hospital").get(f"{path}?lang=en"))
                 assert words in page
                 assert "ask anew" not in page
         finally:
-            insurance.federation.time -= days * DAY
+            insurance.federation.time -= 3600
 
 
 def test_what_is_overdue_says_so_at_both_and_comes_first(insurance):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -28,10 +28,20 @@ from medchain.store.epochs import Epoch
 from medchain.store.records import RecordVersion
 from tests.unit.medchain.claims.disputing import CLAIM, NOW, QUESTION, Dispute, signed, step
 from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, TAIPING, TONGJI
+from tests.waiting import PATIENCE_S
 
 DAY = 86400
 E1, I1 = b"\xe1" * 16, b"\x11" * 16
 NAMES = itertools.count(1)
+
+
+def bring(case, org_id: str, seconds: int) -> None:
+    """Let time pass in which a node brings what is not heard every hour; at the end it has not tried yet."""
+    until = case.time + seconds
+    while until - case.time > 3600:
+        case.time += 3600
+        case.desks[org_id].round()
+    case.time = until
 
 
 @pytest.fixture
@@ -192,6 +202,79 @@ def test_attack_a_record_that_was_not_told_to_that_insurer_is_not_named_nor_seen
     case.desks[RENHE].receive(signed(step(records=("Encounter/e1",))), ANXIN)
 
 
+def test_attack_who_guesses_what_to_name_is_stopped_for_the_day_and_no_other_is(case, monkeypatch):
+    monkeypatch.setattr(disputes, "MAX_REFUSED", 2)
+    put(case, RENHE, "Encounter/e1", "token-1", E1)
+    given(case, ANXIN, "token-1", E1)
+    given(case, TAIPING, "token-1", E1)
+
+    def ask(number: int, named: str, insurer: str = ANXIN) -> None:
+        said = step(dispute=bytes([number]) * 16, records=(named,), insurer=insurer)
+        case.desks[RENHE].receive(signed(said), insurer)
+
+    for number in (1, 2, 1, 2):
+        # An honest node brings the same question again and again: it counts once.
+        with pytest.raises(AccessDeniedError, match=r"dispute\.records"):
+            ask(number, "Encounter/none")
+    case.desks[RENHE] = case.desk(RENHE)
+    for named in ("Encounter/none", "Encounter/e1"):
+        with pytest.raises(UnavailableError, match=r"dispute\.quota") as caught:
+            ask(3, named)
+    assert caught.value.retry_after_s == DAY - NOW % DAY
+    ask(4, "Encounter/e1", TAIPING)
+    case.desks[RENHE].receive(signed(step(dispute=b"\x05" * 16)), ANXIN)
+    case.time += DAY
+    ask(3, "Encounter/e1")
+    assert len(case.listed(RENHE)) == 3
+
+
+def test_what_was_refused_for_what_it_names_is_looked_at_again_after_a_while_and_not_each_time(case, monkeypatch):
+    put(case, RENHE, "Encounter/e1", "token-1", E1)
+    said, looked = signed(step(records=("Encounter/e1",))), []
+    details = case.records[RENHE].access_details
+    monkeypatch.setattr(case.records[RENHE], "access_details", lambda *asked: looked.append(asked) or details(*asked))
+    for seconds in (0, 1, 598):
+        case.time += seconds
+        with pytest.raises(AccessDeniedError, match=r"dispute\.records"):
+            case.desks[RENHE].receive(said, ANXIN)
+    assert len(looked) == 1
+    given(case, ANXIN, "token-1", E1)
+    case.time += 1
+    case.desks[RENHE].receive(said, ANXIN)
+    assert (len(looked), len(case.listed(RENHE))) == (2, 1)
+
+
+def test_who_is_remembered_to_have_been_refused_is_bounded(case, monkeypatch):
+    monkeypatch.setattr(disputes, "_MAX_KEPT", 2)
+    for number in range(4):
+        with pytest.raises(AccessDeniedError):
+            case.desks[RENHE].receive(signed(step(dispute=bytes([number]) * 16, records=("Encounter/none",))), ANXIN)
+    assert len(case.desks[RENHE]._refused) == 2  # noqa: SLF001  # what stays in memory
+
+
+def test_attack_what_a_question_names_is_looked_for_while_others_go_on(case, monkeypatch):
+    put(case, RENHE, "Encounter/e1", "token-1", E1)
+    given(case, ANXIN, "token-1", E1)
+    case.desks[RENHE].receive(signed(step(dispute=b"\x02" * 16)), ANXIN)
+    come, gate, details = Event(), Event(), case.records[RENHE].access_details
+
+    def slow(*asked: object):
+        come.set()
+        assert gate.wait(PATIENCE_S)
+        return details(*asked)
+
+    monkeypatch.setattr(case.records[RENHE], "access_details", slow)
+    asking = Thread(target=lambda: case.desks[RENHE].receive(signed(step(records=("Encounter/e1",))), ANXIN))
+    asking.start()
+    try:
+        assert come.wait(PATIENCE_S)
+        case.say(RENHE, "02" * 16, "answer")
+    finally:
+        gate.set()
+        asking.join()
+    assert len(case.listed(RENHE)) == 2
+
+
 def test_about_a_claim_that_this_insurer_does_not_look_into_nobody_is_asked(case):
     def unknown(_claim, _hospital):
         raise NotFoundError("case.unknown")
@@ -208,9 +291,10 @@ def test_what_the_other_side_refuses_for_a_day_is_brought_no_more_and_waits_for_
     name = case.open()
     [one] = case.shown(ANXIN, name)["steps"]
     assert (one["refusal"], one["given_up"], one["heard"]) == ("dispute.signature", False, None)
-    case.time += DAY - 1
+    bring(case, ANXIN, DAY - 1)
     assert (case.desks[ANXIN].round(), case.waiting(ANXIN)) == (1, (0, 0))
     case.time += 1
+    case.desks[ANXIN].round()
     case.tried.clear()
     assert (case.desks[ANXIN].round(), case.tried) == (0, [])
     assert case.shown(ANXIN, name)["steps"][0]["given_up"] is True
@@ -221,11 +305,30 @@ def test_what_the_other_side_refuses_for_a_day_is_brought_no_more_and_waits_for_
     assert case.shown(ANXIN, name)["state"] == "close"
 
 
+@pytest.mark.parametrize("away", ["hospital", "insurer"])
+def test_a_question_that_was_refused_once_outlasts_a_week_in_which_one_side_is_away(case, away):
+    case.refusals[RENHE] = AccessDeniedError("dispute.signature")
+    name = case.open()
+    case.refusals.clear()
+    if away == "hospital":
+        case.down.add(RENHE)
+        bring(case, ANXIN, 7 * DAY)
+        case.down.clear()
+    else:
+        case.time += 7 * DAY
+    # Its ledger is behind when it comes back.
+    case.refusals[RENHE] = AccessDeniedError("dispute.signature")
+    assert (case.desks[ANXIN].round(), case.shown(ANXIN, name)["steps"][0]["given_up"]) == (1, False)
+    bring(case, ANXIN, DAY - 1)
+    case.refusals.clear()
+    assert (case.desks[ANXIN].round(), texts(case, RENHE, name)) == (0, ["why?"])
+
+
 def test_an_answer_that_nobody_can_give_anew_outlasts_some_days_of_a_suspension(case):
     name = case.open(days=7)
     case.refusals[ANXIN] = AccessDeniedError("dispute.sender")
     case.say(RENHE, name, "answer")
-    case.time += 30 * DAY - 1
+    bring(case, RENHE, 30 * DAY - 1)
     assert (case.desks[RENHE].round(), case.shown(RENHE, name)["steps"][1]["given_up"]) == (1, False)
     case.refusals.clear()
     assert (case.desks[RENHE].round(), case.shown(ANXIN, name)["state"]) == (0, "answer")
@@ -240,7 +343,8 @@ def test_an_answer_that_is_refused_for_longer_is_given_up(case):
     name = case.open()
     case.refusals[ANXIN] = AccessDeniedError("dispute.sender")
     case.say(RENHE, name, "answer")
-    case.time += 30 * DAY
+    bring(case, RENHE, 30 * DAY)
+    case.desks[RENHE].round()
     case.tried.clear()
     assert (case.desks[RENHE].round(), case.tried) == (0, [])
     assert (case.shown(RENHE, name)["steps"][1]["given_up"], case.waiting(RENHE)) == (True, (1, 0))

@@ -33,6 +33,7 @@ _LATER = {
     36: "DROP INDEX claim_dispute_by_claim;"
     "ALTER TABLE claim_dispute DROP COLUMN refusal; ALTER TABLE claim_dispute DROP COLUMN refused;"
     "ALTER TABLE received_proof DROP COLUMN claim",
+    37: "ALTER TABLE claim_dispute DROP COLUMN refused_last",
 }
 """What takes back a migration of the records file, by its number; a new one is added here."""
 

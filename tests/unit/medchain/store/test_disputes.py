@@ -61,10 +61,10 @@ def test_disputes_are_listed_the_newest_first_and_by_claim(store, monkeypatch):
 def test_what_is_to_be_brought_and_to_be_written_is_found(store):
     store.put_dispute_step(STEP)
     store.put_dispute_step(other(2, created=NOW - 1))
-    assert [row.dispute[0] for row in store.unheard_steps(9, refused_after=NOW)] == [2, 1]
+    assert [row.dispute[0] for row in store.unheard_steps(9, given_up_s=1)] == [2, 1]
     store.put_dispute_step(other(3, created=NOW + 1, peer="tongji"))
     # So many of each other side's.
-    assert [row.dispute[0] for row in store.unheard_steps(1, refused_after=NOW)] == [2, 3]
+    assert [row.dispute[0] for row in store.unheard_steps(1, given_up_s=1)] == [2, 3]
     assert store.unrecorded_steps(9) == []
     store.note_heard(STEP, NOW + 5)
     assert [row.heard for row in store.unrecorded_steps(9)] == [NOW + 5]
@@ -73,17 +73,22 @@ def test_what_is_to_be_brought_and_to_be_written_is_found(store):
     assert store.dispute_steps(STEP.dispute)[0].is_recorded
 
 
-def test_what_the_other_side_refuses_counts_from_the_first_time_and_is_left_out_in_the_end(store):
+def test_what_the_other_side_refuses_on_end_counts_from_the_first_time_and_is_left_out_with_what_follows_it(store):
     store.put_dispute_step(STEP)
-    store.note_refused(STEP, "dispute.time", NOW + 10)
-    store.note_refused(STEP, "dispute.head", NOW + 20)
-    [row] = store.dispute_steps(STEP.dispute)
-    assert (row.refusal, row.refused) == ("dispute.head", NOW + 10)
-    assert [one.dispute for one in store.unheard_steps(9, refused_after=NOW + 9)] == [STEP.dispute]
-    assert store.unheard_steps(9, refused_after=NOW + 10) == []
+    store.put_dispute_step(replace(STEP, number=2))
+    store.note_refused(STEP, "dispute.time", NOW + 10, on_end_s=10)
+    store.note_refused(STEP, "dispute.head", NOW + 20, on_end_s=10)
+    [row, _] = store.dispute_steps(STEP.dispute)
+    assert (row.refusal, row.refused, row.refused_last) == ("dispute.head", NOW + 10, NOW + 20)
+    assert [one.number for one in store.unheard_steps(9, given_up_s=11)] == [1, 2]
+    assert store.unheard_steps(9, given_up_s=10) == []
+    # A second longer than what is on end.
+    store.note_refused(STEP, "dispute.head", NOW + 31, on_end_s=10)
+    assert store.dispute_steps(STEP.dispute)[0].refused == NOW + 31
+    assert [one.number for one in store.unheard_steps(9, given_up_s=10)] == [1, 2]
     store.note_heard(row, NOW + 30)
-    assert store.dispute_steps(STEP.dispute) == [replace(STEP, heard=NOW + 30)]
-    store.note_refused(row, "dispute.head", NOW + 40)
+    assert store.dispute_steps(STEP.dispute)[0] == replace(STEP, heard=NOW + 30)
+    store.note_refused(row, "dispute.head", NOW + 40, on_end_s=10)
     assert store.dispute_steps(STEP.dispute)[0].refused is None
 
 
