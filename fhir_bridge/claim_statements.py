@@ -248,7 +248,7 @@ class CaseStatements:
 
         The days of encounters that are told of are among them, whatever the claim says: who judges sees those.
         """
-        low = self._reader.day(max(0, self._times.start - BEYOND_S)).isoformat()
+        low = min([self._reader.day(max(0, self._times.start - BEYOND_S)).isoformat(), *self._visits])
         high = self._reader.day((self._times.end or self._times.start) + BEYOND_S).isoformat()
         citation = self._case.citation
         first, last = min(max(citation.first_day, low), high), max(min(citation.last_day, high), low)

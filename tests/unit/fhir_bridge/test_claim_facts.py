@@ -467,6 +467,15 @@ def test_the_days_of_a_visit_that_is_told_of_are_stated_whatever_days_the_insure
     assert other == "Encounter/e2"
 
 
+def test_a_visit_of_before_1970_is_of_its_own_day(hospital):
+    """Versions name no event before 1970; the day of the visit that is told of is known all the same."""
+    put(hospital, "Patient", "p1", deceasedDateTime="1961-05-23T22:57:06Z")
+    visited = visit(hospital, "e1", "1938-09-30T22:15:52Z", "1938-09-30T22:30:52Z", code="AMB")
+    said = tell(hospital, visited, services=("1938-09-30", "1938-09-30"))
+    assert value_of(said, "alive_on", day="1938-09-30") is True
+    assert value_of(said, "overlapping_stays", start="1938-09-30", end="1938-09-30") == 0
+
+
 def test_attack_services_of_other_years_than_what_is_told_of_tell_nothing_of_those(hospital):
     visit(hospital, "e2", "2019-03-01T09:00:00Z", "2019-03-20T10:00:00Z")
     report = put(

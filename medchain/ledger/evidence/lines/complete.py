@@ -74,9 +74,11 @@ def _amounts(case: Checked) -> Iterator[Finding]:
 
 
 def _is_total(items: Amount, total: Amount, *, is_whole: bool) -> bool:
-    """Tell whether items come to a total; of items that do not all have a net, that they come to no more."""
-    is_so = items.minor == total.minor if is_whole else items.minor <= total.minor
-    return is_so and items.currency == total.currency
+    """Tell whether items come to a total; of items that do not all have a net, nobody knows what they come to.
+
+    That those which have one come to no more says nothing: what has none may be taken off.
+    """
+    return items.currency == total.currency and (not is_whole or items.minor == total.minor)
 
 
 def _compared(total: Amount, bills: list[tuple[ShownRecord, Amount]]) -> Finding:

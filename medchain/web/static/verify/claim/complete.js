@@ -46,8 +46,8 @@ function* amounts({ claim: { isUnread, isWhole, items, total }, given }) {
   else if (total !== null) yield compared(total, bills);
 }
 
-// Whether items come to a total; of items that do not all have a net, that they come to no more.
-const isTotal = (items, total, isWhole) => items.currency === total.currency && (isWhole ? items.minor === total.minor : items.minor <= total.minor);
+// Whether items come to a total; of items that do not all have a net, nobody knows what they come to.
+const isTotal = (items, total, isWhole) => items.currency === total.currency && (!isWhole || items.minor === total.minor);
 
 function compared(total, bills) {
   const numbers = itemsOf(bills.map(([record]) => record));
