@@ -24,6 +24,9 @@ from medchain.store.records import RecordStore
 PERIOD_S: Final = 1.0
 """How often it is looked, in seconds."""
 
+ALL_AFTER: Final = 30
+"""After so many rounds in which nothing has come all cases are looked at all the same."""
+
 _LONGEST_REST_S: Final = 60.0
 _LOG: Final = Log("cases")
 
@@ -31,19 +34,30 @@ _LOG: Final = Log("cases")
 class PermissionWatch:
     """Keeps the states of cases that wait. One thread calls it; fills a `medchain.node.daemon.Job`."""
 
-    __slots__ = ("_book", "_held", "_looked", "_records")
+    __slots__ = ("_book", "_held", "_looked", "_moment", "_records", "_rounds", "_seen_at")
 
-    def __init__(self, book: CaseBook, records: RecordStore, held: Callable[[bytes], Collection[str]]) -> None:
+    def __init__(
+        self,
+        book: CaseBook,
+        records: RecordStore,
+        held: Callable[[bytes], Collection[str]],
+        moment: Callable[[], object],
+    ) -> None:
         """Prepare.
 
         Args:
             book: of the cases.
             records: keeps them.
             held: tells for a claim (its digest) at which hospitals a permission for exactly it is in force: org_ids.
+            moment: by what that is decided; while it is equal, the same is told of every claim.
         """
         self._book = book
         self._records = records
         self._held = held
+        self._moment = moment
+        # At which moment all were looked at last, and how many rounds ago.
+        self._seen_at: object = None
+        self._rounds = 0
         self._looked: dict[bytes, tuple[str, frozenset[str]]] = {}
 
     def run(self, end: Event) -> None:
@@ -57,14 +71,25 @@ class PermissionWatch:
         )
 
     def round(self) -> int:
-        """Look at all cases that wait; returns 0, for nothing is left."""
-        looked = {}
+        """Look at the cases that wait; returns 0, for nothing is left.
+
+        Where nothing has come since the last look, only those are looked at that wait for something else by now; all
+        are every `ALL_AFTER` rounds.
+        """
+        # Told first: what comes while it is looked is seen in the next round.
+        moment, looked = self._moment(), dict[bytes, tuple[str, frozenset[str]]]()
+        is_same = moment == self._seen_at and self._rounds < ALL_AFTER
         for case_id, digest, status in self._records.cases_in(BEFORE_EVIDENCE):
+            before = self._looked.get(case_id)
+            if is_same and before is not None and before[0] == status:
+                looked[case_id] = before
+                continue
             held = looked[case_id] = status, frozenset(self._held(digest))
             # What a case holds is large: it is read once for each state and permission.
-            if held != self._looked.get(case_id, (Status.NEW, frozenset())):
+            if held != (before or (Status.NEW, frozenset())):
                 self._look(case_id, held[1])
-        self._looked = looked
+        self._looked, self._seen_at = looked, moment
+        self._rounds = self._rounds + 1 if is_same else 0
         return 0
 
     def _look(self, case_id: bytes, held: Collection[str]) -> None:

@@ -136,7 +136,7 @@ class ClaimNode:
         book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self._cases = CaseDesk(self._case_parts(), book)
-        self.permissions = PermissionWatch(book, around.records, self._permitting)
+        self.permissions = PermissionWatch(book, around.records, self._permitting, around.finder.moment)
         self.checks = CheckBook(self._checked, self._reached, around.clock)
         self.disputes = DisputeDesk(
             DisputeParts(

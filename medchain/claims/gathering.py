@@ -67,6 +67,10 @@ class ClaimGrants(Protocol):
         """List our grants in force for one claim alone, with their custodians, without asking anybody."""
         ...
 
+    def moment(self) -> object:
+        """Tell by what `for_claim` decides: while it is equal, it finds the same."""
+        ...
+
     def permissions(self, claim: bytes) -> list[Permission]:
         """List what was permitted for one claim alone, in force or not, without asking anybody."""
         ...

@@ -406,6 +406,7 @@ def _finder(identity: Identity, around: ExchangeSurroundings) -> GrantFinder:
         clock=around.clock,
         mandates=shelf.index.mandates,
         of_claim=shelf.index.of_claim,
+        added=lambda: shelf.index.added,
     )
 
 

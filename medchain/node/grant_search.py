@@ -252,6 +252,7 @@ class GrantFinder:
         clock: gives Unix seconds.
         mandates: as for `GrantDesk`.
         of_claim: lists the consents for one claim (digest), in force or not.
+        added: tells how many bodies have come to this organisation since the start.
     """
 
     org_id: str
@@ -264,6 +265,7 @@ class GrantFinder:
     clock: Clock
     mandates: Callable[[], Sequence[bytes]] = tuple
     of_claim: Callable[[bytes], Sequence[bytes]] = lambda _digest: ()
+    added: Callable[[], int] = lambda: 0
 
     def about(
         self, custodian: str, about: str, purpose: str, resource_types: Sequence[str], claim: bytes | None = None
@@ -350,6 +352,14 @@ class GrantFinder:
         heads = ((key, self.ledger.record(key)) for key in self.of_claim(claim))
         living = {key for key, head in heads if head is not None and in_force(head, self.clock() // DAY_S)}
         return self._under(living, PURPOSE, (ANY_TYPE,), claim)
+
+    def moment(self) -> tuple[int, int, int]:
+        """Tell by what it is decided which grants are in force: while it is the same, `for_claim` finds the same.
+
+        Returns:
+            Height of the ledger, -1 before the first block; bodies that have come since the start; day (UTC).
+        """
+        return self.ledger.head.height, self.added(), self.clock() // DAY_S
 
     def permissions(self, claim: bytes) -> list[Permission]:
         """List what was permitted to this organisation for one claim alone, in force or not, the oldest first.

@@ -36,6 +36,7 @@ class SubjectIndex:
     """Objects by what they are of. Threads may share it."""
 
     __slots__ = (
+        "_added",
         "_attests",
         "_below",
         "_consents",
@@ -55,6 +56,7 @@ class SubjectIndex:
     def __init__(self, store: LedgerStore) -> None:
         """Know nothing yet; `add` is called for each body that is kept from now on."""
         self._store = store
+        self._added = 0
         self._attests: set[bytes] = set()
         self._below: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._consents: set[bytes] = set()
@@ -75,6 +77,9 @@ class SubjectIndex:
             self._add(key, body)
         except InputError:
             return
+        finally:
+            with self._lock:
+                self._added += 1
 
     def _add(self, key: bytes, body: Body) -> None:
         """Note a body."""
@@ -104,6 +109,12 @@ class SubjectIndex:
         if one is not None:
             with self._lock:
                 self._of_claims[one.digest].add(key)
+
+    @property
+    def added(self) -> int:
+        """How many bodies were noted since the start: who has seen what there is looks again once it grows."""
+        with self._lock:
+            return self._added
 
     def of(self, above: bytes) -> list[bytes]:
         """Return the consents of a subject, or the grants of a consent.

@@ -83,6 +83,9 @@ class Finder:
     def for_claim(self, claim):
         return self.hospitals.for_claim(claim)
 
+    def moment(self):
+        return self.hospitals.moment()
+
     def permissions(self, claim):
         return self.hospitals.permissions(claim)
 
@@ -101,6 +104,7 @@ class Hospitals:
     asked: list[Json] = field(default_factory=list)
     grants: Callable[..., list[bytes]] = lambda *_asked: []
     for_claim: Callable[[bytes], list[tuple[str, bytes]]] = lambda _claim: []
+    moment: Callable[[], object] = object
     permissions: Callable[[bytes], list[Permission]] = lambda _claim: []
     disclose: Callable[[ClaimWish], ReceivedDisclosure] = lambda _wish: pytest.fail("nobody was to be asked")
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from medchain.claims.case_content import CaseContent, Status
+from medchain.claims.case_permissions import ALL_AFTER
 from medchain.claims.cases import CaseClient
 from medchain.errors import NotFoundError, UnavailableError
 from tests.unit.medchain.claims.filed import content
@@ -158,6 +159,46 @@ def test_fault_what_could_not_be_kept_is_looked_at_again(hospitals, cases, monke
             permit(hospitals, case, RENHE)
     assert status(cases, case) == "new"
     permit(hospitals, case, RENHE)
+    assert status(cases, case) == "permitted"
+
+
+def test_while_nothing_comes_to_the_ledger_no_case_is_looked_at_twice(hospitals, cases, monkeypatch):
+    case, asked, now = cases.take(numbered("P11")), [], [7]
+    watch = hospitals.nodes[ANXIN].permissions
+    hospitals.for_claim = lambda claim: asked.append(claim.hex()) or []
+    monkeypatch.setattr(hospitals, "moment", lambda: now[0])
+
+    def looks(rounds: int) -> int:
+        asked.clear()
+        for _ in range(rounds):
+            watch.round()
+        return asked.count(case["digest"])
+
+    assert looks(5) == 1
+    now[0] = 8
+    assert looks(1) == 1
+    # What waits for something else by now is looked at without anything new.
+    cases.ask(case["id"], 7, "核对")
+    assert looks(1) == 1
+    # All are looked at now and then all the same.
+    assert looks(ALL_AFTER + 1) == 1
+    now[0] = 9
+    hospitals.for_claim = lambda claim: [(RENHE, GRANT)] if claim.hex() == case["digest"] else []
+    watch.round()
+    assert status(cases, case) == "permitted"
+
+
+def test_fault_a_round_that_failed_has_seen_nothing(hospitals, cases, monkeypatch):
+    case = cases.take(numbered("P12"))
+    monkeypatch.setattr(hospitals, "moment", lambda: 1)
+    permit(hospitals, case)
+    monkeypatch.setattr(hospitals, "moment", lambda: 2)
+    store = hospitals.federation.sites[ANXIN].records
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "change_case", full)
+        with pytest.raises(UnavailableError):
+            permit(hospitals, case, RENHE)
+    hospitals.nodes[ANXIN].permissions.round()
     assert status(cases, case) == "permitted"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from medchain.encoding import canonical, parse_canonical, unhex
 from medchain.errors import InputError, UnavailableError
+from medchain.ledger.object import Body
 from medchain.ledger.one_claim import OneClaim
 from medchain.node.grant_search import GrantQuestion, parse_question
 from medchain.node.records import NewRecord
@@ -197,6 +198,10 @@ def test_what_is_for_one_claim_is_found_for_that_claim_alone_and_first(desks):
     general, for_claim = (str(desks.local().call("grant.give", {"consent": key})["key"]) for key in (whole, narrow))
     for key in (general, for_claim):
         desks.everywhere(key, 1)
+    # A body may come after its block.
+    known = desks.nodes[ANXIN].finder.moment()
+    desks.federation.sites[ANXIN].node.shelf.index.add(b"\x0e" * 32, Body("note", (), (), (), None))
+    assert desks.nodes[ANXIN].finder.moment()[1] == known[1] + 1
     named = {"about": "Patient/p8"}
     assert sorted(asked(desks, **named)) == sorted([general, for_claim])
     assert [row["grant"] for row in found(desks, **named)] == [general]
@@ -220,9 +225,13 @@ def test_what_is_for_one_claim_is_found_for_that_claim_alone_and_first(desks):
     assert (given.custodian, given.position, given.ended) == (RENHE, began, None)
     assert given.time == ledger.block_at(began).time
     assert finder.permissions(b"\x0d" * 32) == desks.nodes[TONGJI].finder.permissions(CLAIM) == []
+    before = finder.moment()
+    assert before[0] == ledger.head.height
     desks.withdraw(phone, narrow)
     desks.settle(narrow, 2)
     desks.everywhere(narrow, 2)
+    # Whoever has seen what was permitted is told to look again.
+    assert finder.moment() != before
     [given] = finder.permissions(CLAIM)
     assert given.ended == ledger.block_at(ledger.record(unhex(narrow, 32)).since).time
     assert desks.local(ANXIN).call("exchange.claim", {"claim": CLAIM.hex()})["grants"] == []
