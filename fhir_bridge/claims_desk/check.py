@@ -44,9 +44,6 @@ AGAIN_S: Final = 2
 GOOD: Final = frozenset({Finding.FREE.value})
 """Findings after which nothing is to be looked at."""
 
-BESIDE: Final = " · "
-"""What stands between what came of a row and what such a service says."""
-
 UNCERTAIN: Final = frozenset({"outside", "unreachable", "stopped", "refused", "malformed"})
 """Findings after which it is not known."""
 
@@ -165,10 +162,12 @@ class CheckPages:
         differs, finding = [str(one) for one in as_list(checked.get("differs"))], str(checked.get("finding"))
         hospital, reason = str(checked.get("hospital") or ""), str(checked.get("reason") or "")
         said = einvoice_of(as_object(checked.get(EINVOICE)), language())
-        meaning = meaning_of(finding, differs, language())
         return {
-            "colour": _colour(finding, differs or _is_doubted(checked)),
-            "meaning": f"{meaning}{BESIDE}{said}" if said else meaning,
+            "colour": _colour(finding, differs),
+            "meaning": meaning_of(finding, differs, language()),
+            # Beside what the ledger says, not in it: the two may differ, and one colour would be of neither.
+            "einvoice": said,
+            "is_doubted": _is_doubted(checked),
             "hospital": standing.name(hospital) if hospital else "",
             "claim_id": str(checked.get("claim_id") or ""),
             "reason": self._ground.pages.say_or(f"error.{reason}", reason) if finding == checks.MALFORMED else "",

@@ -524,7 +524,7 @@ CLAIM_WORDS: Final[Words] = {
     "claims.check.field.date": ("开票日期", "Date"),
     "claims.check.field.check_code": ("校验码", "Check code"),
     "claims.check.field.amount": ("金额（元）", "Amount (CNY)"),
-    "claims.check.optional": ("（可不填）", "(optional)"),
+    "claims.check.optional": ("（可不填）", " (optional)"),
     "claims.check.ask": ("查询", "Check"),
     "claims.check.found": ("票据 {number}", "Invoice {number}"),
     "claims.check.hospital": ("医院", "Hospital"),

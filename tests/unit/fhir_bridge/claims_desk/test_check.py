@@ -116,7 +116,10 @@ def test_what_a_service_says_of_an_electronic_invoice_stands_beside_and_is_looke
     node = insurance.hospitals.nodes[ANXIN]
     monkeypatch.setattr(node, "_around", replace(node._around, einvoices=Service()))  # noqa: SLF001  # as configured
     said = text_of(asked(insurance.desk()))
-    assert "genuine, not claimed · stand-in, not the ministry: the e-invoice is genuine" in said
+    assert "genuine, not claimed stand-in, not the ministry: the e-invoice is genuine" in said
+    # What it says is of no colour of the ledger's, and what it doubts has a mark of its own.
+    said = text_of(asked(insurance.desk(), amount="8000.00"))
+    assert "! stand-in, not the ministry: there is one, with another check code, date or amount" in said
     browser = insurance.desk()
     place = brought(browser, line(), line(amount="8000.00"), line(amount="")).headers["Location"]
     insurance.check_all()
