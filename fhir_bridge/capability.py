@@ -49,7 +49,8 @@ _DOCUMENTED: Final = {
 _SEARCHES: Final = (
     "Searches have the modifiers, prefixes and chains of R4. `:above` and `:below` of codes need a code system that "
     "HL7 publishes whole with R4, ICD-10 or a CodeSystem of this node, `:in` and `:not-in` a value set that HL7 lists "
-    "or a ValueSet of this node; `:above` of references, `_text`, `_content`, `_query` and `_filter` are refused."
+    "or a ValueSet of this node; `:above` of references, `:below` of those that are no canonical URLs, `_text`, "
+    "`_content`, `_query` and `_filter` are refused."
 )
 _ANY: Final = "Resource"
 _EVERYWHERE: Final[tuple[Resource, ...]] = (

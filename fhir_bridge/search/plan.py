@@ -345,6 +345,8 @@ class Planner:
             return Not(found) if one.modifier is Modifier.NOT else found
         if one.code == "_lastUpdated":
             return self._updated(one.terms)
+        if one.modifier is Modifier.BELOW and one.kind is ParameterType.REFERENCE:
+            self._check_versioned(one.code, types)
         numbers = [self.number(name, one.code) * VARIANTS for name in types]
         if one.modifier is Modifier.MISSING:
             present = Row(tuple(Match(number, VARIANTS) for number in numbers), _RANKS["walk"])
@@ -357,6 +359,15 @@ class Planner:
         rank = max(_rank(one, self.registry(name)[one.code], name) for name in types)
         rows = Row(merged(rows.alternatives), rank)
         return Not(rows) if one.modifier in (Modifier.NOT, Modifier.NOT_IN) else rows
+
+    def _check_versioned(self, code: str, types: tuple[str, ...]) -> None:
+        """Refuse to look below what is no canonical (§3.1.1.4.12).
+
+        Below the version of a canonical lies what it begins; below a place lie all its parts, whose references nobody
+        follows here, and what refers to the place alone would be too little.
+        """
+        if not all(targets_of(self.registry(name)[code], name).urls for name in types):
+            raise InputError("search.unsupported", parameter=code)
 
     def _is_contact(self, one: Criterion, types: tuple[str, ...]) -> bool:
         """Tell whether a parameter is of telephone numbers and other contacts."""

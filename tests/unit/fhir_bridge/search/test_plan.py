@@ -477,6 +477,9 @@ def test_what_lies_above_or_below_is_asked_of_a_code_with_its_system(shelf, text
         "Observation?code:below=http://snomed.info/sct|1",
         f"Condition?code:below={ICD10}|E10-E14",
         "Procedure?location:above=42",
+        "Procedure?location:below=42",
+        "Location?partof:below=http://other.example/fhir/Location/1",
+        "Patient?_has:Procedure:subject:location:below=42",
         "QuestionnaireResponse?questionnaire:below=http://x.example/q|1",
     ],
 )
