@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from medchain.claims.verdict_words import sentence
+from medchain.claims.verdict_words import BETWEEN, LINES, sentence
 from medchain.commands import demo_texts as texts
 from medchain.commands.command import Context
 from medchain.commands.demo_bundles import BUNDLES_NAME, Judged, judge, write_bundle
@@ -90,7 +90,11 @@ class Desks:
         """Tell of a verdict by its worst finding of the records themselves: a red flag may say again what that says."""
         worst = next((one for one in found.odd if one.line is not Line.FLAGS), next(iter(found.odd), None))
         say, language = self.context.say, self.context.language
-        told = say(texts.CLAIM_GENUINE) if worst is None else sentence(worst, language, self._name, time_zone(ZONE))
+        if worst is None:
+            at = 0 if language == "zh" else 1
+            told = say(texts.CLAIM_GENUINE, lines=BETWEEN[at].join(LINES[one.value][at] for one in Line))
+        else:
+            told = sentence(worst, language, self._name, time_zone(ZONE))
         who = {"hospital": self._name(found.planted.hospital), "insurer": self._name(found.planted.insurer)}
         colour = say(texts.COLOURS[found.verdict.colour])
         self.tell(texts.CLAIM_JUDGED, colour=colour, seconds=found.seconds, told=told, **who)

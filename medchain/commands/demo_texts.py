@@ -135,8 +135,8 @@ COLOURS: Final[Mapping[str, Text]] = {
     "red": Text("红", "red"),
 }
 CLAIM_GENUINE: Final = Text(
-    "来源、未改动、完整、同意、未重复理赔、保险期间、异常迹象七项均无问题。",
-    "Source, unaltered, complete, consent, not claimed elsewhere, coverage and flags: nothing is wrong.",
+    "{lines}七项均无异常。",
+    "{lines}: nothing is wrong.",
 )
 CLAIM_JUDGED: Final = Text(
     "{insurer}核查{hospital}的一笔理赔，患者点按同意：{colour}（{seconds:.2f} 秒）。{told}",
