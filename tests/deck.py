@@ -252,8 +252,7 @@ def general_consent(ledger: Ledger) -> Made:
 def copy_that_is_the_registered_one(ledger: Ledger) -> Made:
     s = genuine(ledger)
     paper = s.paper("Condition")
-    s.held = (Held(RENHE, "Condition/other", 1, bytes(32)), Held(RENHE, paper.reference, 1, paper.commitment(1)))
-    s.held = tuple(sorted(s.held, key=lambda one: one.reference))
+    s.held = (Held(RENHE, paper.reference, 1, paper.commitment(1)),)
     return made(s, green={"unaltered.same"})
 
 
@@ -679,6 +678,39 @@ def copy_that_is_another(ledger: Ledger) -> Made:
     s = genuine(ledger)
     s.held = (Held(RENHE, s.paper("Condition").reference, 1, b"\7" * 32),)
     return made(s, red={"unaltered.held"})
+
+
+@case
+def copy_of_a_version_that_never_was(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Condition")
+    s.held = (Held(RENHE, paper.reference, 2, paper.commitment(1)),)
+    return made(s, red={"unaltered.held"})
+
+
+@case
+def copy_of_what_is_not_told_of(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.held = (Held(RENHE, "Condition/other", 1, bytes(32)),)
+    return made(s, amber={"unaltered.uncompared"})
+
+
+@case
+def copy_of_what_the_ledger_does_not_have(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    paper = s.paper("Condition")
+    s.held = (Held(RENHE, paper.reference, 1, paper.commitment(1)),)
+    return made(s, resealed(without(s.bundle(), paper.key)), red={"source.missing"}, amber={"unaltered.uncompared"})
+
+
+@case
+def copy_of_a_version_before_the_one_that_is_shown(ledger: Ledger) -> Made:
+    """Each copy is held against the versions from the one that is shown on."""
+    s = scene(ledger).stay().register()
+    paper = s.paper("Condition")
+    s.revise(paper, recordedDate=instant(s.began + 3600)).claimed().permitted().given()
+    s.held = tuple(Held(RENHE, paper.reference, version, paper.commitment(version)) for version in (1, 2))
+    return made(s, amber={"unaltered.uncompared"}, green={"unaltered.corrected"})
 
 
 @case

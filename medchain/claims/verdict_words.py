@@ -138,6 +138,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "保险公司手中的{reference}（{hospital}，第 {version} 版）与登记的内容不同。",
         "The insurer's copy of {reference} of {hospital}, version {version}, is not what was registered.",
     ),
+    "unaltered.uncompared": (
+        "保险公司手中的{reference}（{hospital}，第 {version} 版）无从比对。",
+        "The insurer's copy of {reference} of {hospital}, version {version}, cannot be compared with anything shown.",
+    ),
     "complete.counts": (
         "{encounters} 次就诊共有 {all} 份记录，出示了 {cited} 份。",
         (

@@ -75,6 +75,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "unaltered.same": _GREEN,
     "unaltered.corrected": _GREEN,
     "unaltered.none": _AMBER,
+    "unaltered.uncompared": _AMBER,
     "unaltered.altered": _RED,
     "unaltered.deleted": _RED,
     "unaltered.held": _RED,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from medchain.ledger.evidence.checked import Checked, ShownRecord
+from medchain.ledger.evidence.document import Held
 from medchain.ledger.evidence.verdict import Finding, listed
 from medchain.ledger.object import ACTIVE, StateRecord
 
@@ -67,12 +68,29 @@ def _base(record: ShownRecord, made: int) -> int | None:
 
 
 def _held(case: Checked) -> Iterator[Finding]:
-    """Compare the insurer's copies with what was registered."""
+    """Compare the insurer's copies with what was registered; what cannot be compared is said."""
     shown = {(one.hospital, one.row.reference): one for one in case.records}
     for copy in case.evidence.held:
         record = shown.get((copy.hospital, copy.reference))
-        if record is None or record.placed is None:
-            continue
-        hashes = {one.body_hash for one in record.placed.item.records if one.version == copy.version}
-        if hashes and copy.commitment not in hashes:
-            yield Finding("unaltered.held", record.name | {"version": copy.version}, record.items)
+        code = "unaltered.uncompared" if record is None else _compared(copy, record)
+        if code is not None:
+            named: dict[str, str | int] = {
+                "hospital": copy.hospital,
+                "reference": copy.reference,
+                "version": copy.version,
+            }
+            yield Finding(code, named, () if record is None else record.items)
+
+
+def _compared(copy: Held, record: ShownRecord) -> str | None:
+    """Compare a copy with the version that it is said to be of; None where it is that."""
+    head = record.head
+    if record.placed is None or head is None:
+        return "unaltered.uncompared"
+    if not 1 <= copy.version <= head.version:
+        # Of a version that never was nothing was registered.
+        return "unaltered.held"
+    hashes = {one.body_hash for one in record.placed.item.records if one.version == copy.version}
+    if not hashes:
+        return "unaltered.uncompared"
+    return None if copy.commitment in hashes else "unaltered.held"

@@ -39,11 +39,23 @@ function baseOf({ changed, head, proven, registered }, made) {
   return registered !== null && registered <= made ? proven.version : 1;
 }
 
+// The insurer's copies beside what was registered; what cannot be compared is said.
 function* held({ evidence, records }) {
   const shown = new Map(records.map((one) => [`${one.hospital} ${one.row.reference}`, one]));
-  for (const { commitment, hospital, reference, version } of evidence.held) {
+  for (const copy of evidence.held) {
+    const { hospital, reference, version } = copy;
     const record = shown.get(`${hospital} ${reference}`);
-    const hashes = record?.placed?.item.records.filter((one) => one.version === version).map(({ bodyHash }) => bodyHash) ?? [];
-    if (hashes.length && !hashes.some((one) => same(one, commitment))) yield finding("unaltered.held", { ...record.name, version }, record.items);
+    const code = compared(copy, record);
+    if (code !== null) yield finding(code, { hospital, reference, version }, record?.items ?? []);
   }
+}
+
+// A copy beside the version that it is said to be of; null where it is that.
+function compared({ commitment, version }, record) {
+  if (record === undefined || record.head === null) return "unaltered.uncompared";
+  // Of a version that never was nothing was registered.
+  if (version < 1 || version > record.head.version) return "unaltered.held";
+  const hashes = record.placed.item.records.filter((one) => one.version === version).map(({ bodyHash }) => bodyHash);
+  if (!hashes.length) return "unaltered.uncompared";
+  return hashes.some((one) => same(one, commitment)) ? null : "unaltered.held";
 }
