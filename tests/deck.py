@@ -743,6 +743,14 @@ def number_that_cannot_be_spelled(ledger: Ledger) -> Made:
     return made(s.register().claimed().permitted().given(), red={"unclaimed.other_invoice"})
 
 
+@case
+def number_that_newer_readers_alone_could_spell(ledger: Ledger) -> Made:
+    """Unicode 16 has digits that older readers do not know: to neither they are any."""
+    s = scene(ledger).stay()
+    s.paper("Invoice").content["identifier"][1]["value"] = f"\U0001ccf1{s.number[1:]}"
+    return made(s.register().claimed().permitted().given(), red={"unclaimed.other_invoice"})
+
+
 # Complete.
 
 

@@ -40,6 +40,12 @@ _DATE: Final = re.compile(
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _LAST_DAY: Final = date.max.toordinal() - _EPOCH
 _PARTED: Final = frozenset({("-", "-"), ("/", "/"), (".", "."), ("年", "月")})
+# Latin, punctuation, numbers in circles, what Chinese and wide writing has, parts of dates: hardly any is added there.
+# Whoever has a newer Unicode knows more characters elsewhere, some of them digits, and would spell otherwise.
+_WRITTEN: Final = re.compile(
+    r"[\x00-\xff\u2000-\u206f\u2100-\u214f\u2460-\u24ff\u2f00-\u2fd5\u3000-\u303f"
+    r"\u30fb\u5e74\u65e5\u6708\ufe30-\ufe6f\ufeff\uff00-\uffef]*"
+)
 # Categories of Unicode: separators, punctuation, and characters that are not seen.
 _BETWEEN: Final = ("Z", "P", "Cc", "Cf")
 _USUAL_EXPONENT: Final = 2
@@ -151,7 +157,7 @@ def spelled(text: str, member: str) -> str:
     Raises:
         InputError: ``invoice.MEMBER`` for what cannot be spelled so.
     """
-    if len(text) > MAX_TEXT:
+    if not _is_written(text):
         raise InputError("invoice." + member)
     kept = "".join(one for one in unicodedata.normalize("NFKC", text) if not _is_between(one))
     # Of letters beyond ASCII upper case makes others, such as I of the dotless one: two writings would be one.
@@ -174,7 +180,7 @@ def day_of(text: str) -> int:
     Raises:
         InputError: ``invoice.date``.
     """
-    match = _DATE.fullmatch("".join(unicodedata.normalize("NFKC", text).split())) if len(text) <= MAX_TEXT else None
+    match = _DATE.fullmatch("".join(unicodedata.normalize("NFKC", text).split())) if _is_written(text) else None
     if match is None:
         raise InputError("invoice.date")
     year, month, day, first, parted_month, second, parted_day, *_ = match.groups()
@@ -273,6 +279,11 @@ def exponent_of(currency: Json) -> int:
     if type(currency) is not str or _CURRENCY.fullmatch(currency) is None:
         raise InputError("invoice.currency")
     return _EXPONENTS.get(currency, _USUAL_EXPONENT)
+
+
+def _is_written(text: str) -> bool:
+    """Tell whether a text is short enough, and of characters that every reader takes for the same."""
+    return len(text) <= MAX_TEXT and _WRITTEN.fullmatch(text) is not None
 
 
 def _is_between(character: str) -> bool:

@@ -85,6 +85,10 @@ def test_letters_are_upper_case_in_any_width():
         "\N{CYRILLIC CAPITAL LETTER A}1",
         "\N{ARABIC-INDIC DIGIT ONE}2",
         "1\N{COMBINING ACUTE ACCENT}",
+        "\N{MATHEMATICAL DOUBLE-STRUCK DIGIT ONE}2",
+        # Digits, and punctuation, since Unicode 16: readers before it know none of them.
+        "1\U0001ccf1",
+        "1\u1b4e2",
     ],
 )
 def test_what_is_no_code_is_refused(written):
@@ -138,6 +142,7 @@ def test_every_way_of_writing_a_day_is_one(written):
         "2025-09-25T",
         "2025925",
         "2025-09-25" + " " * 999 + "x",
+        "202\U0001ccf5-09-25",
     ],
 )
 def test_what_is_no_day_is_refused(written):

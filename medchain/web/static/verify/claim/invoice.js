@@ -11,6 +11,9 @@ const DATE = /^([0-9]{4})(?:([0-9]{2})([0-9]{2})|([-/.年])([0-9]{1,2})([-/.月]
 const PARTED = ["--", "//", "..", "年月"];
 // What Python takes for white space.
 const SPACE = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/g;
+// What is looked at: whoever has a newer Unicode knows more characters, some of them digits, and would spell otherwise.
+const WRITTEN =
+  /^[\x00-\xff\u2000-\u206f\u2100-\u214f\u2460-\u24ff\u2f00-\u2fd5\u3000-\u303f\u30fb\u5e74\u65e5\u6708\ufe30-\ufe6f\ufeff\uff00-\uffef]*$/;
 const BETWEEN = /[\p{Z}\p{P}\p{Cc}\p{Cf}]/gu;
 const MEMBERS = ["code", "date", "issuer", "line", "number", "scope"];
 const SCOPES = ["encounter", "invoice", "item"];
@@ -53,9 +56,11 @@ export function amountText({ currency, minor }) {
   return exponent ? `${digits.slice(0, -exponent)}.${digits.slice(-exponent)}` : digits;
 }
 
+const isWritten = (text) => lengthOf(text) <= MAX_TEXT && WRITTEN.test(text);
+
 /** Spells a code or number in the one way. */
 export function spelled(text, member) {
-  const kept = lengthOf(text) > MAX_TEXT ? "" : text.normalize("NFKC").replace(BETWEEN, "");
+  const kept = !isWritten(text) ? "" : text.normalize("NFKC").replace(BETWEEN, "");
   const made = /^[\x00-\x7f]*$/.test(kept) ? kept.toUpperCase() : "";
   if (!/^[0-9A-Z]{1,32}$/.test(made)) throw malformed(`invoice.${member}`);
   return made;
@@ -63,7 +68,7 @@ export function spelled(text, member) {
 
 /** Reads the date of an invoice, however it is written: days since 1970-01-01. */
 export function dayOf(text) {
-  const match = lengthOf(text) > MAX_TEXT ? null : DATE.exec(text.normalize("NFKC").replace(SPACE, ""));
+  const match = !isWritten(text) ? null : DATE.exec(text.normalize("NFKC").replace(SPACE, ""));
   if (match === null || (match[4] !== undefined && !PARTED.includes(match[4] + match[6]))) throw malformed("invoice.date");
   const found = dayNumber(Number(match[1]), Number(match[2] ?? match[5]), Number(match[3] ?? match[7]));
   if (found === null || found < 0) throw malformed("invoice.date");
