@@ -212,6 +212,18 @@ def own_part(ledger: Ledger) -> Made:
 
 
 @case
+def refunded_below_what_insurers_have(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 842_280).deed("settle", 842_280).deed("refund", 400_000)
+    return made(s, red={"unclaimed.refunded"})
+
+
+@case
+def refunded_and_still_enough(ledger: Ledger) -> Made:
+    s = genuine(ledger).deed("reserve", 442_280).deed("refund", 400_000)
+    return made(s, green={"unclaimed.own"})
+
+
+@case
 def reservation_of_others_that_is_over(ledger: Ledger) -> Made:
     s = genuine(ledger).deed("reserve", 842_280, TAIPING, days=1)
     ledger.block(ledger.author.anchor(), at=s.now + 3 * DAY_S)

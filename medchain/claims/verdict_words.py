@@ -238,6 +238,13 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{hospital}的这张票据已被理赔。",
         "This invoice of {hospital} is claimed already.",
     ),
+    "unclaimed.refunded": (
+        "{hospital}已退还部分费用，这张票据现为 {total}，少于各机构的份额之和；本公司的份额为 {amount}。",
+        (
+            "{hospital} refunded a part: this invoice now comes to {total}, less than insurers have of it together. "
+            "This insurer has {amount}."
+        ),
+    ),
     "unclaimed.reversed": (
         "{hospital}已将这张票据冲红作废。",
         "{hospital} has taken this invoice back.",

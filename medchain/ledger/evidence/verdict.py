@@ -112,6 +112,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "unclaimed.no_copy": _AMBER,
     "unclaimed.claimed": _RED,
     "unclaimed.missing": _RED,
+    "unclaimed.refunded": _RED,
     "unclaimed.reversed": _RED,
     "unclaimed.unknown": _RED,
     "unclaimed.other_invoice": _RED,

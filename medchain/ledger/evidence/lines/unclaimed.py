@@ -100,6 +100,10 @@ def _parts(case: Checked, claim: Claim, placed: Placed, name: dict[str, str | in
     mine = [one for one in own if one.claim == case.evidence.claim]
     if len(mine) < len(own):
         return Finding("unclaimed.claimed", name, numbers)
+    if mine and claim.open < 0:
+        # What a part was taken of has become less since: to settle it is refused, and what is settled is too much.
+        told = {"amount": mine[0].amount, "total": claim.shares.total}
+        return Finding("unclaimed.refunded", money | told, numbers)
     if mine:
         return _own(placed, mine[0], money)
     is_head = placed.item.newest == placed.item.proven

@@ -71,6 +71,8 @@ function parts({ claim: { total }, evidence, state }, claimed, { item, number },
   const isHead = item.newest.version === item.proven.version;
   if (mine.length) {
     const told = { ...money, amount: mine[0].amount };
+    // What a part was taken of has become less since: to settle it is refused, and what is settled is too much.
+    if (claimed.open < 0) return finding("unclaimed.refunded", { ...told, total: claimed.total }, [number]);
     if (isHead) return finding("unclaimed.own", told, [number]);
     return finding("unclaimed.own_before", { ...told, newest: item.newest.version, version: item.proven.version }, [number]);
   }
@@ -144,7 +146,7 @@ function readClaimed(content) {
   count(content.get("time"));
   const taken = shares.filter((one) => one !== null && one.state !== "released").reduce((sum, one) => sum + one.amount, 0);
   if (isWhole && open !== total - taken) throw malformed("claim.malformed");
-  return { currency, open, shares };
+  return { currency, open, shares, total };
 }
 
 function readShare(value) {
