@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from medchain.claims.asking import INACTIVE, NO_MEMBER, ClaimAsker
-from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, UNKNOWN, encode_deed, read_done
+from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, REVERSED, UNKNOWN, encode_deed, read_done
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, VerificationError
@@ -173,7 +173,8 @@ class ClaimHand:
         """Ask once, against what this node's ledger has now."""
         key = map_key(CLAIM, org_id, known.claim_id)
         done = self._found(key, lambda share: _is_fulfilled(share, wish))
-        if done is None:
+        if done is None or (wish.action is Action.RESERVE and done[0].status == REVERSED):
+            # Of an invoice that was taken back a reservation stays told, and is none.
             done = self._new(org_id, key, known, wish)
         else:
             # Ordered, perhaps not final yet: asked for again it would be refused as done already.

@@ -128,6 +128,13 @@ def test_an_invoice_that_is_issued_anew_names_the_reversed_one_on_the_ledger_and
         want(hospitals, RESERVE, TAIPING, number)
 
 
+def test_what_was_reserved_of_an_invoice_that_was_taken_back_is_not_said_to_be_reserved_again(hospitals, number):
+    want(hospitals, RESERVE, ANXIN, number)
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    with pytest.raises((ConflictError, VerificationError), match=r"claim\.|transaction\."):
+        want(hospitals, RESERVE, ANXIN, number)
+
+
 def test_one_of_which_nothing_was_claimed_is_reversed_first_as_well(hospitals, number):
     hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
     made = anew(hospitals, number)
