@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from fhir_bridge.document import Element, Number, Resource, objects_of, write
-from fhir_bridge.provenance import LEDGER, ORGANISATION, SIGNATURE_FORMAT
+from fhir_bridge.provenance import LEDGER, ORGANISATION, SIGNATURE_FORMAT, committed
 from fhir_bridge.references import instant, number
 from medchain.claims.batch import CURRENCY
 from medchain.claims.claim_file import CLAIM_TYPES
@@ -29,9 +29,6 @@ from medchain.ledger.invoice import Scope
 
 ZIP: Final = "application/zip"
 """Media type of a bundle."""
-
-COMMITMENT: Final = "https://medchain.example/fhir/StructureDefinition/commitment"
-"""Extension of a Provenance's target: digest of the record version on the ledger, hexadecimal, `valueString`."""
 
 _CLAIM: Final = "claim"
 _PARAMETERS: Final = "Parameters"
@@ -250,8 +247,7 @@ def provenances(answered: Answered) -> list[Resource]:
 def _target(address: str, item: Item) -> Resource:
     """Name a record version at a hospital, with its digest on the ledger."""
     proven = item.records[-1]
-    digest: Resource = {"url": COMMITMENT, "valueString": proven.body_hash.hex()}
-    return {"extension": [digest], "reference": f"{address}/_history/{proven.version}"}
+    return committed(f"{address}/_history/{proven.version}", proven.body_hash)
 
 
 def _agent(role: str, org_id: str) -> Resource:

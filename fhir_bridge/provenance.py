@@ -24,6 +24,9 @@ TYPE: Final = "Provenance"
 ANCHORED: Final = "urn:medchain:anchored"
 """Extension that says how far a version is anchored, in the words of the header ``Medchain-Anchored``."""
 
+COMMITMENT: Final = "https://medchain.example/fhir/StructureDefinition/commitment"
+"""Extension of a Provenance's target: digest of the record version on the ledger, hexadecimal, `valueString`."""
+
 SIGNATURE_FORMAT: Final = "application/vnd.medchain.proof-bundle+zip"
 """Format of the signature's data: a proof bundle (`docs/spec/proof-bundle.md`)."""
 
@@ -94,7 +97,7 @@ def provenance(stored: RecordVersion, kept: Place, language: str, *, gone: bool)
         "id": id_of(stored),
         "meta": {"versionId": PENDING if traced is None else FINAL, "lastUpdated": recorded},
         "extension": [{"url": ANCHORED, "valueString": kept.anchored}],
-        "target": [{"reference": f"{place}{stored.version}", "type": stored.type}],
+        "target": [committed(f"{place}{stored.version}", stored.commitment) | {"type": stored.type}],
         "occurredDateTime": instant(stored.created),
         "recorded": recorded,
         "activity": {"coding": [{"system": _OPERATION, "code": _activity(stored, gone=gone)}]},
@@ -109,6 +112,11 @@ def provenance(stored: RecordVersion, kept: Place, language: str, *, gone: bool)
     if traced is not None:
         made["signature"] = [_signature(stored, kept.ledger, traced)]
     return made
+
+
+def committed(reference: str, commitment: bytes) -> Resource:
+    """Refer to a record version with its digest on the ledger (`docs/spec/record-envelope.md`), 32 bytes."""
+    return {"extension": [{"url": COMMITMENT, "valueString": commitment.hex()}], "reference": reference}
 
 
 def signed(resource: Resource, bundle: bytes) -> Resource:

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from fhir_bridge.claim_provenance import COMMITMENT
 from fhir_bridge.document import parse
+from fhir_bridge.provenance import COMMITMENT
 from fhir_bridge.rest import claims
 from fhir_bridge.smart.access import Access
 from fhir_bridge.smart.scopes import Action, parse_scopes

@@ -110,6 +110,15 @@ def test_every_version_has_its_provenance_with_the_ledgers_signature(server):
     assert signature["who"]["identifier"] == {"system": "urn:medchain:ledger", "value": "00" * 32}
 
 
+def test_each_target_has_the_digest_that_the_ledger_holds_of_that_version(server):
+    found = rows(server.call("GET", "/fhir/Provenance?target=Observation/of-p1"))
+    digests = [one["target"][0]["extension"] for one in found]
+    url = "https://medchain.example/fhir/StructureDefinition/commitment"
+    held = [server.store.get("Observation", "of-p1", version).commitment.hex() for version in (3, 2, 1)]
+    assert digests == [[{"url": url, "valueString": one}] for one in held]
+    assert len(set(held)) == 3
+
+
 def test_what_is_not_final_yet_says_so_and_is_not_signed(server, ledger):
     newest = rows(server.call("GET", "/fhir/Provenance?target=Observation/of-p1/_history/3"))[0]
     assert newest["extension"] == [{"url": "urn:medchain:anchored", "valueString": "pending"}]
