@@ -1646,6 +1646,28 @@ def verdict_that_was_changed(ledger: Ledger) -> Made:
 
 
 @case
+def verdict_of_rules_that_are_not_known(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    other = files[VERDICT_FILE].replace(b"medchain/claim-verdict/v1", b"medchain/claim-verdict/v12")
+    return made(s, files | {VERDICT_FILE: other}, refused="bundle.rules")
+
+
+@case
+def verdict_of_rules_without_a_number(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    files = s.bundle()
+    other = files[VERDICT_FILE].replace(b"medchain/claim-verdict/v1", b"medchain/claim-verdict/v0")
+    return made(s, files | {VERDICT_FILE: other}, refused="bundle.verdict")
+
+
+@case
+def verdict_that_is_empty(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    return made(s, s.bundle() | {VERDICT_FILE: b""}, refused="bundle.verdict")
+
+
+@case
 def item_that_was_dropped(ledger: Ledger) -> Made:
     s = genuine(ledger)
     files = without(s.bundle(), s.paper("Condition").key)

@@ -372,12 +372,15 @@ BETWEEN: Final = ("、", ", ")
 VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "after_discharge": ("出院后是否仍有诊疗", "whether something was done after the discharge"),
     "alive_on": ("患者是否在世", "whether the patient lived"),
-    "delegate": ("由代理人签署", "signed by a delegate"),
+    "delegate": ("由代理人签署，由背书成员核验", "signed by a delegate, which the endorsing members checked"),
     "emergency_accesses": ("急诊调阅", "emergency accesses"),
     "general": ("一般授权", "a general one"),
     "one-claim": ("仅限本次索赔", "for this claim alone"),
     "overlapping_stays": ("住院重叠", "overlapping stays"),
-    "passkey": ("患者本人通行密钥签署", "signed with the patient's passkey"),
+    "passkey": (
+        "患者本人通行密钥签署，由背书成员核验",
+        "signed with the patient's passkey, which the endorsing members checked",
+    ),
     "unshown": ("未出示签署方式", "how it was signed is not shown"),
 }
 """Words for arguments that are names of ours."""

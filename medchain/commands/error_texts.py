@@ -406,8 +406,16 @@ ERRORS: Final[Mapping[str, Text]] = {
         "The request of entry {version} is not signed by a key that its recipient had then: it may be made up.",
     ),
     "bundle.verdict": Text(
-        "证明包自带的结论与按其证据重新得出的不同。",
-        "The bundle's own verdict is not the one that follows from its evidence.",
+        "证明包自带的结论与按其证据重新得出的不同：它被改过，或由正式发布前的旧版做成；请向保险公司索取新的证明包。",
+        (
+            "The bundle's own verdict is not the one that follows from its evidence: it was changed, or made by a "
+            "version of before the release. Ask the insurer for a new bundle."
+        ),
+    ),
+    "bundle.rules": Text(
+        "证明包的结论按另一版规则得出，本程序不认识这些规则：请用与之相符的版本核验。",
+        "The bundle's verdict follows from rules of another number, which this program does not know: verify it with a "
+        "version that does.",
     ),
     "evidence.access": Text(
         "{org_id} 的披露不在账本的访问记录之中。", "The access on the ledger does not list what {org_id} discloses."

@@ -20,7 +20,7 @@ from medchain.ledger.collection import ITEMS, Item, items_of, judge_items
 from medchain.ledger.disclosures import Disclosures, open_disclosures
 from medchain.ledger.evidence.document import EVIDENCE_FILE
 from medchain.ledger.evidence.judge import judge_claim
-from medchain.ledger.evidence.verdict import VERDICT_FILE, ClaimVerdict
+from medchain.ledger.evidence.verdict import VERDICT_FILE, ClaimVerdict, is_of_other_rules
 from medchain.ledger.genesis import parse_genesis
 from medchain.ledger.kinds.registry import KINDS
 from medchain.ledger.lineage import is_named
@@ -327,7 +327,7 @@ def _claim(verdict: Verdict, files: Mapping[str, bytes], state: StateLeaf, tree:
         return verdict
     found = judge_claim(files[EVIDENCE_FILE], files[MEMBERS_FILE], verdict.items, state, tree)
     if files[VERDICT_FILE] != found.encode():
-        raise VerificationError("bundle.verdict")
+        raise VerificationError("bundle.rules" if is_of_other_rules(files[VERDICT_FILE]) else "bundle.verdict")
     return replace(verdict, answer="claim", claim=found, names=names_of(files[MEMBERS_FILE]))
 
 

@@ -7,6 +7,7 @@ Source: `docs/spec/claim-verdict.md`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,7 @@ VERDICT_FILE: Final = "verdict.json"
 """Name of the file in a bundle."""
 
 VERDICT_TYPE: Final = "medchain/claim-verdict/v1"
-"""Its type member."""
+"""Its type member, whose number is that of the rules (ADR 0090)."""
 
 MAX_VERDICT_BYTES: Final = 8 * 1024 * 1024
 """Its largest size."""
@@ -34,6 +35,8 @@ MORE: Final = "…"
 
 _MALFORMED: Final = "verdict.malformed"
 _MAX_TEXT: Final = 32_768
+# The last member in canonical JSON; nothing else of a document of other rules can be read.
+_RULES: Final = re.compile(rb'"type":"(medchain/claim-verdict/v[1-9][0-9]{0,8})"}\Z')
 
 
 class Colour(StrEnum):
@@ -224,6 +227,12 @@ class ClaimVerdict:
     def encode(self) -> bytes:
         """Encode as canonical JSON."""
         return canonical(self.to_json())
+
+
+def is_of_other_rules(document: bytes) -> bool:
+    """Tell whether ``verdict.json``, as it came, says that it follows from rules of another number than ours."""
+    found = _RULES.search(document)
+    return found is not None and found[1].decode() != VERDICT_TYPE
 
 
 def made_verdict(claim: bytes, insurer: str, position: int, time: int, found: Iterable[Finding]) -> ClaimVerdict:

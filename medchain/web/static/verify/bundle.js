@@ -4,6 +4,7 @@ import { acceptedAt } from "./block.js";
 import { policyInForce } from "./chain.js";
 import { judgeClaim } from "./claim/judge.js";
 import { namesOf } from "./claim/members.js";
+import { isOfOtherRules } from "./claim/verdict.js";
 import { openDisclosures } from "./disclosures.js";
 import { canonical, hex, malformed, parseCanonical, refused, same, sha256, utf8 } from "./encoding.js";
 import { ledgerOf, makes, readState } from "./entry.js";
@@ -177,7 +178,8 @@ function itemsVerdict(found, items) {
 function claimVerdict({ files, state, tree }, verdict) {
   if (!files.has("evidence.json")) return verdict;
   const claim = judgeClaim(files.get("evidence.json"), files.get("askers.json"), verdict.items, state, tree);
-  if (!same(canonical(claim), files.get("verdict.json"))) throw refused("bundle.verdict");
+  const stated = files.get("verdict.json");
+  if (!same(canonical(claim), stated)) throw refused(isOfOtherRules(stated) ? "bundle.rules" : "bundle.verdict");
   return { ...verdict, answer: "claim", claim, names: namesOf(files.get("askers.json")) };
 }
 

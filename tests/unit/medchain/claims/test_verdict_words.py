@@ -136,6 +136,7 @@ def test_days_are_written_as_people_write_them():
 
 def test_names_of_ours_have_words():
     consent = Finding("consent.in_force", {"hospital": "h", "rule": "one-claim", "signed": "passkey", "version": 1})
-    assert sentence(consent, "zh") == "h依据有效授权（第 1 版，仅限本次索赔，患者本人通行密钥签署）提供。"
+    signed = "患者本人通行密钥签署，由背书成员核验"
+    assert sentence(consent, "zh") == f"h依据有效授权（第 1 版，仅限本次索赔，{signed}）提供。"
     unknown = Finding("flags.unknown", {"hospital": "h", "names": "emergency_accesses, overlapping_stays"})
     assert sentence(unknown, "en") == "h does not say of these days: emergency accesses, overlapping stays."

@@ -19,6 +19,17 @@ const worse = (one, other) => COLOURS.indexOf(other) - COLOURS.indexOf(one);
 // Of what nothing is known nothing is vouched for.
 const worst = (colours) => [...colours].sort(worse)[0] ?? "amber";
 
+const TYPE = "medchain/claim-verdict/v1";
+// The last member in canonical JSON; nothing else of a document of other rules can be read.
+const RULES = /"type":"(medchain\/claim-verdict\/v[1-9][0-9]{0,8})"}$/;
+const TAIL_BYTES = 64;
+
+/** Whether verdict.json, as it came, says that it follows from rules of another number than ours. */
+export function isOfOtherRules(document) {
+  const found = RULES.exec(String.fromCharCode(...document.subarray(-TAIL_BYTES)));
+  return found !== null && found[1] !== TYPE;
+}
+
 /** Stands for the hospital where none discloses anything. */
 export const NOBODY = "–";
 
@@ -54,5 +65,5 @@ export function madeVerdict(evidence, { position, time }, found) {
     return { colour: worst(findings.map(({ colour }) => colour)), findings, line };
   });
   const colour = worst(lines.map((line) => line.colour));
-  return { as_of: { position, time }, claim: evidence.claim, colour, insurer: evidence.insurer, lines, type: "medchain/claim-verdict/v1" };
+  return { as_of: { position, time }, claim: evidence.claim, colour, insurer: evidence.insurer, lines, type: TYPE };
 }
