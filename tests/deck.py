@@ -589,6 +589,42 @@ def record_of_no_member(ledger: Ledger) -> Made:
     return made(s.permitted().given(), amber={"source.outside"})
 
 
+@alone
+def record_at_an_address_that_its_hospital_had_before(ledger: Ledger) -> Made:
+    """Claims live longer than addresses: what lay there is its hospital's, whatever that is called by now."""
+    ledger.move(RENHE, "https://new.renhe.example")
+    return made(genuine(ledger), green={"source.registered"})
+
+
+@alone
+def record_at_an_earlier_address_that_is_not_told_of(ledger: Ledger) -> Made:
+    s = scene(ledger).stay().register()
+    s.claimed(referral={"reference": f"{OF_MEMBER}/ServiceRequest/s9"})
+    ledger.move(RENHE, "https://new.renhe.example")
+    return made(s.permitted().given(), red={"source.missing"})
+
+
+@alone
+def record_at_an_address_that_another_hospital_has_taken_over(ledger: Ledger) -> Made:
+    """The record would be looked for where the address leads now."""
+    s = scene(ledger).stay().register()
+    s.claimed(referral={"reference": f"https://{TONGJI}.example/fhir/{s.paper('Observation').reference}"})
+    ledger.move(TONGJI, "https://new.tongji.example")
+    ledger.move(RENHE, f"https://{RENHE}.example", f"https://{TONGJI}.example")
+    return made(s.permitted().given(), green={"source.registered"})
+
+
+@alone
+def record_at_an_address_that_two_hospitals_had_before(ledger: Ledger) -> Made:
+    """Of the last to have it."""
+    s = scene(ledger).stay().register()
+    s.claimed(referral={"reference": f"https://{TONGJI}.example/fhir/{s.paper('Observation').reference}"})
+    ledger.move(RENHE, f"https://{RENHE}.example", f"https://{TONGJI}.example")
+    ledger.move(TONGJI, "https://new.tongji.example")
+    ledger.move(RENHE, f"https://{RENHE}.example")
+    return made(s.permitted().given(), green={"source.registered"})
+
+
 @case
 def record_that_the_ledger_does_not_have(ledger: Ledger) -> Made:
     s = scene(ledger).stay().register()

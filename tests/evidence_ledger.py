@@ -129,6 +129,13 @@ class Ledger:
         block = block_of(replica, sign(payload), time=self.now)
         replica.put_note(cosigned(block.checkpoint, *ROLES, time=self.now))
 
+    def move(self, org_id: str, *origins: str) -> None:
+        """Have the members agree that one has other web addresses."""
+        after = replace(self.author.members.organisations[org_id], origins=tuple(sorted(origins)))
+        voters = [one for one in ROLES if one != COMMISSION]
+        content = organisation_content(after)
+        self.block(sign(self.author.public(COMMISSION, ("organisation", content), signers=voters, until=None)))
+
     def stand(self, org_id: str, status: str) -> None:
         """Have the members agree that one is suspended, or active again."""
         members = self.author.members

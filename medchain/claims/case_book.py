@@ -6,7 +6,7 @@ Source: `docs/spec/claim-case.md` 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -39,6 +39,7 @@ class CaseBook:
         records: RecordStore,
         known: Callable[[], Members],
         permissions: Callable[[bytes], Sequence[Permission]] = lambda _claim: (),
+        earlier: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """Prepare.
 
@@ -46,7 +47,9 @@ class CaseBook:
             records: keeps the cases.
             known: gives the members of this moment.
             permissions: lists what was permitted for a claim (its digest), by what this node holds.
+            earlier: as of `medchain.claims.claim_file.read_claim`.
         """
+        self._earlier = earlier
         self._permissions = permissions
         self._records = records
         self._known = known
@@ -56,7 +59,7 @@ class CaseBook:
     def read(self, row: CaseRow) -> tuple[CaseContent, ClaimFile]:
         """Read what a case holds."""
         content = CaseContent.decode(row.document)
-        return content, read_claim(content.content, self._known(), row.hospital)
+        return content, read_claim(content.content, self._known(), row.hospital, earlier=self._earlier)
 
     def find(self, case_id: Json) -> CaseRow:
         """Find a case by its id in hexadecimal; raises `NotFoundError` ``case.unknown``."""

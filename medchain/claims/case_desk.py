@@ -114,11 +114,12 @@ class CaseDesk:
         stored = self._parts.shelf.stored(reference) if reference else None
         content = unbase64(top["content"]) if stored is None else stored.content
         known, hospital = self._parts.members(), str(top.get("hospital", ""))
-        claim = read_claim(content, known, hospital)
+        earlier = self._parts.earlier
+        claim = read_claim(content, known, hospital, earlier=earlier)
         beside = self._parts.shelf.beside(claim, is_stored=stored is not None)
         row = read_row(top["row"]) if "row" in top else beside.row
         if not claim.hospital:
-            claim = read_claim(content, known, beside.hospital or _issuer_of(row, known))
+            claim = read_claim(content, known, beside.hospital or _issuer_of(row, known), earlier=earlier)
         # Relative, a patient of this node if the claim is stored here, else of who provided the services.
         own = self._parts.org_id if stored is not None else claim.hospital
         given = CaseContent(

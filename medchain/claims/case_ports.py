@@ -5,7 +5,7 @@ Source: `docs/spec/claim-case.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +117,7 @@ class CaseParts:
     Attributes:
         org_id: this organisation.
         members: gives those of this moment.
+        earlier: as of `medchain.claims.claim_file.read_claim`.
         records: keeps the cases.
         shelf: finds claims among the records.
         fulfil: has a hospital do something with an invoice; `medchain.claims.wishes.ClaimHand.fulfil`.
@@ -128,6 +129,7 @@ class CaseParts:
 
     org_id: str
     members: Callable[[], Members]
+    earlier: Callable[[], Mapping[str, str]]
     records: RecordStore
     shelf: ClaimShelf
     fulfil: Callable[[Wish], Fulfilled]

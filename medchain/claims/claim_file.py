@@ -1,15 +1,15 @@
 """What a claim says, as an insurer's desk needs it: how much, which records it cites at which hospital, whose.
 
 Read as a verdict reads it (`medchain.ledger.evidence.claim_reading`). Keeps true: a reference is to a hospital's
-records only if it lies under an address that the ledger lists for that hospital, or is relative, and then it is to
-those of who provided the services; what cannot be told is nobody's. Pure. Trusts nothing that is parsed.
+records only if it lies under an address that the ledger lists, or listed, for that hospital, or is relative, and then
+it is to those of who provided the services; what cannot be told is nobody's. Pure. Trusts nothing that is parsed.
 Source: FHIR R4 Claim (§13.1), ExplanationOfBenefit (§13.10), Reference (§2.3.0); `docs/spec/claim-case.md`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -22,7 +22,7 @@ from medchain.ledger.evidence.claim_reading import text_of
 from medchain.ledger.evidence.document import MAX_CLAIM_BYTES, MAX_WAITING_DAYS, InsurancePolicy, claim_digest
 from medchain.ledger.invoice import Amount
 from medchain.ledger.kinds.content import count
-from medchain.ledger.members import Members
+from medchain.ledger.members import Members, addresses_of
 
 MAX_CITED: Final = 400
 """Most records that a claim cites at one hospital."""
@@ -70,13 +70,17 @@ class ClaimFile:
         return claim_digest(self.content)
 
 
-def read_claim(content: bytes, known: Members, hospital: str = "") -> ClaimFile:
+def read_claim(
+    content: bytes, known: Members, hospital: str = "", *, earlier: Callable[[], Mapping[str, str]] = dict
+) -> ClaimFile:
     """Read a claim.
 
     Args:
         content: its FHIR JSON, as it came.
         known: the members of this moment.
         hospital: org_id of who provided the services, as the caller knows it; empty for what the claim says.
+        earlier: gives address (scheme, host and port) → org_id of who lists it or listed it last; asked where the claim
+            cites one that nobody lists.
 
     Returns:
         What it says.
@@ -92,7 +96,9 @@ def read_claim(content: bytes, known: Members, hospital: str = "") -> ClaimFile:
     except InputError as error:
         raise InputError("case.claim") from error
     told = {name.decode(): text.decode() for name, text in record_fields(content)}
-    of_origin = _origins(known)
+    of_origin: Mapping[str, str] = addresses_of(known.organisations.values())
+    if not {one.address for one in read.cited if one.address} <= of_origin.keys():
+        of_origin = {**earlier(), **of_origin}
     named = hospital or (read.provider if read.provider in known.organisations else "") or ""
     if named and named not in known.organisations:
         raise InputError("case.claim")
@@ -130,7 +136,7 @@ def patients_of(references: Iterable[str], known: Members, hospital: str = "") -
     Returns:
         org_id → id of the Patient there; the first that is named of each.
     """
-    of_origin, found = _origins(known), dict[str, str]()
+    of_origin, found = addresses_of(known.organisations.values()), dict[str, str]()
     for one in references:
         match = _PATIENT.fullmatch(one)
         org_id = "" if match is None else _member_of(match[1] or "", of_origin, hospital)
@@ -149,11 +155,6 @@ def read_policy(value: Json) -> InsurancePolicy | None:
     if waiting > MAX_WAITING_DAYS:
         raise InputError("case.policy")
     return InsurancePolicy(_day(value["start"]), _day(value["end"]), waiting)
-
-
-def _origins(known: Members) -> dict[str, str]:
-    """Map the addresses of members, as scheme, host and port, to their org_ids."""
-    return {at: one.org_id for one in known.organisations.values() for at in (*one.origins, one.url)}
 
 
 def _member_of(base: str, of_origin: Mapping[str, str], hospital: str) -> str:

@@ -133,7 +133,7 @@ class ClaimNode:
             )
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
-        book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions)
+        book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions, self._earlier)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self._cases = CaseDesk(self._case_parts(), book)
         self.permissions = PermissionWatch(book, around.records, self._permitting, around.finder.moment)
@@ -181,6 +181,7 @@ class ClaimNode:
         return CaseParts(
             org_id=around.org_id,
             members=lambda: ledger.members,
+            earlier=self._earlier,
             records=around.records,
             shelf=around.shelf,
             fulfil=self._hand.fulfil,
@@ -189,6 +190,11 @@ class ClaimNode:
             clock=around.clock,
             random=secrets.token_bytes,
         )
+
+    def _earlier(self) -> dict[str, str]:
+        """Tell whose the addresses are that members list, or listed before."""
+        ledger = self._around.side.replica.store
+        return ledger.addresses_at(ledger.head.height)
 
     def _permitting(self, claim: bytes) -> set[str]:
         """Tell at which hospitals a permission for exactly a claim is in force."""

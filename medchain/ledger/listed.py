@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from medchain.encoding import Json, as_object, as_objects, canonical, members, parse_canonical
@@ -62,10 +63,21 @@ class Listed:
         """When its first version was accepted, Unix seconds; None where it is not shown."""
         return self.versions[-1].registered
 
-    @property
-    def addresses(self) -> frozenset[str]:
-        """Where it answers, or ever did: scheme, host and port."""
-        return frozenset(one for row in self.versions for one in (row.organisation.url, *row.organisation.origins))
+    def listed_until(self, address: str) -> float:
+        """Tell until when it listed an address.
+
+        Args:
+            address: scheme, host and port.
+
+        Returns:
+            Position of the entry with which it stopped; infinity while it lists it, 0 where it never did.
+        """
+        until: float = inf
+        for row in self.versions:
+            if address in row.organisation.addresses:
+                return until
+            until = row.since
+        return 0
 
     def keys_before(self, position: int) -> Mapping[str, bytes]:
         """Return the authentication keys that it listed right before a leaf."""

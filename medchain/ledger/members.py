@@ -141,6 +141,11 @@ class Organisation:
     keys: tuple[Key, ...]
     invoices: Invoices | None = None
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it answers, and its portals: scheme, host and port of each."""
+        return (self.url, *self.origins)
+
     def key(self, use: str) -> Key:
         """Return the first key of a use; every organisation that is not removed has one. Raises `InputError`."""
         for key in self.keys:
@@ -295,6 +300,12 @@ class Members:
         if len(self.keys) != sum(len(o.keys) for o in self.organisations.values() if o.status != REMOVED):
             raise VerificationError("members.key")
         check_apart([one.invoices for one in self.organisations.values() if one.invoices is not None])
+
+
+def addresses_of(organisations: Iterable[Organisation]) -> dict[str, str]:
+    """Map addresses (scheme, host and port) to the org_id of who lists them, of several the first by org_id."""
+    rows = sorted(organisations, key=lambda one: one.org_id, reverse=True)
+    return {address: one.org_id for one in rows for address in one.addresses}
 
 
 def faulty(count: int) -> int:

@@ -27,7 +27,7 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.listed import MEMBERS_FILE, write_listed
 from medchain.ledger.machine import parse_state_leaf
 from medchain.ledger.mapped import map_files
-from medchain.ledger.members import organisation_content
+from medchain.ledger.members import addresses_of, organisation_content
 from medchain.ledger.object import Body, StateRecord, public_body_hash
 from medchain.ledger.opening import (
     BODY_OPENING_TYPE,
@@ -265,14 +265,14 @@ def export_claim(
 
 def _cited_members(replica: Replica, final: StoredCheckpoint, content: bytes) -> set[str]:
     """Name the members whose records a claim cites: of one that discloses nothing they are missing, not nobody's."""
-    members = replica.store.members_at(replica.store.block_of_size(final.size).height)
-    claim = read_claim(content)
-    addresses = {one.address for one in claim.cited if one.base}
-    return {
-        org_id
-        for org_id, one in members.organisations.items()
-        if org_id == claim.provider or not addresses.isdisjoint((one.url, *one.origins))
-    }
+    height = replica.store.block_of_size(final.size).height
+    claim, members = read_claim(content), replica.store.members_at(height).organisations
+    named = {one for one in members if one == claim.provider}
+    addresses = {one.address for one in claim.cited if one.address}
+    owners = addresses_of(members.values())
+    if not addresses <= owners.keys():
+        owners = replica.store.addresses_at(height)
+    return named | {owners[one] for one in addresses & owners.keys()}
 
 
 def _check_wanted(wanted: Sequence[WantedItem]) -> None:

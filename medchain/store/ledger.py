@@ -29,6 +29,7 @@ from medchain.ledger.members import (
     COSIGN_MLDSA44_KEY,
     LOG_KEY,
     Members,
+    addresses_of,
     organisation_content,
     parse_organisation,
     parse_protocol,
@@ -644,6 +645,21 @@ class LedgerStore(CheckpointTable, BodyTable):
         """Return the members at the newest final block end; the genesis is final."""
         final = self.final()
         return self.members_at(0 if final is None else self.block_of_size(final.size).height)
+
+    def addresses_at(self, height: int) -> dict[str, str]:
+        """Tell whose the addresses are that members list after a block, or listed before.
+
+        Args:
+            height: of the block.
+
+        Returns:
+            Address (scheme, host and port) → org_id of who lists it or was the last to; of several the first by org_id.
+        """
+        found: dict[str, str] = {}
+        for at in self.members_changes():
+            if at <= height:
+                found |= addresses_of(self.members_at(at).organisations.values())
+        return found
 
     def members_since_final(self) -> list[Members]:
         """Return each set of members since the newest final block, the one after it first; the genesis is final."""

@@ -200,7 +200,10 @@ class Checked:
     def hospital_of(self, cited: Cited) -> str | None:
         """Tell of which member a record is that the claim names; None where it is of none that is listed."""
         if cited.base:
-            return next((name for name, one in sorted(self.members.items()) if cited.address in one.addresses), None)
+            # One that another has taken over is of who has it now: there the record would be looked for.
+            until = {name: one.listed_until(cited.address) for name, one in sorted(self.members.items())}
+            found = max(until, key=until.__getitem__)
+            return found if until[found] else None
         if self.claim.provider is not None:
             return self.claim.provider if self.claim.provider in self.members else None
         return self.given[0].hospital if len(self.given) == 1 else None

@@ -53,6 +53,22 @@ def test_records_of_no_member_are_outside(base):
     assert "Condition/d7" not in made.cited[RENHE]
 
 
+def test_records_at_an_address_that_a_member_had_before_are_its_own():
+    data = content(referral={"reference": "https://old.example/fhir/ServiceRequest/s1"})
+    found = read_claim(
+        data, MEMBERS, earlier=lambda: {"https://old.example": TONGJI, f"https://{RENHE}.example": TONGJI}
+    )
+    assert found.cited == {RENHE: CITED, TONGJI: ("ServiceRequest/s1",)}
+    assert read_claim(data, MEMBERS).outside == ("https://old.example/fhir/ServiceRequest/s1",)
+
+
+def test_who_had_an_address_before_is_asked_only_where_nobody_lists_it():
+    def asked() -> dict[str, str]:
+        raise AssertionError
+
+    assert read_claim(content(), MEMBERS, earlier=asked).cited == {RENHE: CITED}
+
+
 def test_what_is_contained_and_who_is_named_is_no_evidence():
     team = [{"sequence": number, "provider": {"reference": one}} for number, one in enumerate(("Practitioner/d", "#x"))]
     made = read(careTeam=team)

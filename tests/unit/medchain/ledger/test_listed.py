@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from medchain.encoding import canonical, parse_canonical
@@ -46,7 +48,8 @@ def test_a_member_is_told_with_all_that_it_was(ledger, document, proven):
     assert (anxin.org_id, anxin.joined, len(anxin.versions)) == (ANXIN, TIME, 1)
     assert [one.organisation.status for one in renhe.versions] == ["active", "suspended", "active"]
     assert [one.registered for one in renhe.versions] == [ledger.back, ledger.gone, TIME]
-    assert renhe.addresses == {f"https://{RENHE}.node.example", f"https://{RENHE}.example"}
+    addresses = [f"https://{RENHE}.node.example", f"https://{RENHE}.example", f"https://{ANXIN}.example"]
+    assert [renhe.listed_until(one) for one in addresses] == [inf, inf, 0]
     own = key(RENHE, "authentication")
     assert renhe.keys_ever == {own.id: own.public} == renhe.keys_before(1)
     assert renhe.keys_before(0) == {}

@@ -354,6 +354,24 @@ def test_members_are_kept_for_each_height_at_which_they_changed(replica):
         replica.store.members_at(-1)
 
 
+def test_an_address_is_of_who_lists_it_or_was_the_last_to(orderer, author):
+    def moved(org_id: str, *origins: str) -> None:
+        after = replace(author.members.organisations[org_id], origins=tuple(sorted(origins)))
+        voters = [one for one in ROLES if one != COMMISSION]
+        content = ("organisation", organisation_content(after))
+        block_of(orderer, sign(author.public(COMMISSION, content, signers=voters, until=None)))
+
+    first, second = f"https://{RENHE}.example", f"https://{TONGJI}.example"
+    moved(RENHE, "https://new.example")
+    moved(TONGJI, second, first)
+    moved(ANXIN, "https://new.example")
+    found = [orderer.store.addresses_at(height) for height in range(4)]
+    assert [one[first] for one in found] == [RENHE, RENHE, TONGJI, TONGJI]
+    assert [one[second] for one in found] == [TONGJI] * 4
+    # Of two that list it the first by name.
+    assert [one.get("https://new.example") for one in found] == [None, RENHE, RENHE, min(ANXIN, RENHE)]
+
+
 def test_members_of_a_dropped_block_are_known_no_more(orderer, author):
     store = orderer.store
     block_of(orderer, author.anchor())

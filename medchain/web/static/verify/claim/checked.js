@@ -115,7 +115,9 @@ function checkKnown({ claimId: id, differs, invoice, key, proof }, held, hospita
 export function hospitalOf({ claim, given, members }, { base }) {
   if (base) {
     const address = /^https?:\/\/[^/]+/.exec(base)?.[0] ?? "";
-    return [...members.values()].find((one) => one.isAt(address))?.orgId ?? null;
+    // One that another has taken over is of who has it now: there the record would be looked for.
+    const [last] = [...members.values()].sort((one, other) => other.listedUntil(address) - one.listedUntil(address) || 0);
+    return last.listedUntil(address) ? last.orgId : null;
   }
   if (claim.provider !== null) return members.has(claim.provider) ? claim.provider : null;
   return given.length === 1 ? given[0].hospital : null;

@@ -146,8 +146,11 @@ class Listed {
     return this.versions.at(-1).registered;
   }
 
-  isAt(address) {
-    return this.versions.some(({ organisation }) => organisation.addresses.includes(address));
+  /** Position of the entry with which it stopped to list an address; infinity while it lists it, 0 where it never did. */
+  listedUntil(address) {
+    const at = this.versions.findIndex(({ organisation }) => organisation.addresses.includes(address));
+    if (at === 0) return Infinity;
+    return at < 0 ? 0 : this.versions[at - 1].since;
   }
 
   /** An authentication key that it listed right before a leaf; undefined for none. */
