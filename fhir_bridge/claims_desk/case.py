@@ -50,6 +50,11 @@ MAX_NOTE: Final = 2000
 
 _TAB: Final = "cases"
 _PAID: Final = frozenset({"reserved", "settled"})
+_SAID: Final[Mapping[Json, str]] = {
+    True: "claims.rule.yes",
+    False: "claims.rule.no",
+    None: "claims.rule.unknown",
+}
 _MAX_DIGITS: Final = 15
 # What begins the code of why somebody did not answer at all.
 _UNHEARD: Final = "peer."
@@ -126,6 +131,7 @@ class CasePage:
             progress=self._progress(case),
             again=AGAIN_S,
             failed=self._failed(case),
+            stated=self._stated(standing, case),
             failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
             part=part_of(pages, case),
@@ -274,6 +280,23 @@ class CasePage:
         return (
             {"done": as_number(told.get("done")), "of": as_number(told.get("of"))} if isinstance(told, dict) else None
         )
+
+    def _stated(self, standing: Standing, case: Mapping[str, Json]) -> list[tuple[str, str, str]]:
+        """Word what hospitals said of what the policies ask: who, of what, and what."""
+        pages, found = self._ground.pages, list[tuple[str, str, str]]()
+        for org_id, rows in sorted(as_object(case.get("stated")).items()):
+            for one in as_objects(rows):
+                arguments: dict[str, str | int] = {
+                    name: value if isinstance(value, int) else str(value)
+                    for name, value in as_object(one["arguments"]).items()
+                }
+                about = str(arguments.get("encounter") or arguments.get("reference") or "")
+                arguments["record"] = record_text(about, language()) if about else ""
+                arguments["day"] = pages.dated(str(arguments.get("day", "")))
+                arguments["count"] = arguments.get("days", 0)
+                asked = pages.say(f"claims.rule.{one['name']}", **arguments)
+                found.append((standing.name(org_id), asked, pages.say(_SAID[one["value"]])))
+        return found
 
     def _failed(self, case: Mapping[str, Json]) -> str:
         """Word why the last judgement came to nothing; empty where it did not."""

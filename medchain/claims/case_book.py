@@ -14,6 +14,7 @@ from medchain.claims.answers import read_kept
 from medchain.claims.case_content import CaseContent, case_json, full_json
 from medchain.claims.claim_file import ClaimFile, read_claim
 from medchain.claims.disputes import About, is_disputed
+from medchain.claims.policy_rules import NAMES
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
 from medchain.ledger.members import Members
@@ -96,12 +97,19 @@ class CaseBook:
         told = case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
         return {**told, "failed": self.failed(row.id)}
 
+    def stated(self, content: CaseContent) -> dict[str, Json]:
+        """Write what hospitals said of what this insurer's policies ask: org_id → statements."""
+        told = read_kept(content.gathered).told.items()
+        facts = {org_id: one.signed.disclosure.facts for org_id, one in told}
+        return {org_id: [one.to_json() for one in rows if one.name in NAMES] for org_id, rows in sorted(facts.items())}
+
     def told(self, row: CaseRow) -> dict[str, Json]:
         """Write all of a case."""
         content, claim = self.read(row)
         cited: dict[str, Json] = {org_id: [*rows] for org_id, rows in claim.cited.items()}
         permissions: list[Json] = [one.to_json() for one in self._permissions(row.digest)]
         more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside], "permissions": permissions}
+        more["stated"] = self.stated(content)
         return {**self.listed(row), **full_json(row, content, more)}
 
 

@@ -234,15 +234,22 @@ def is_for_a_person(case: Mapping[str, Json]) -> bool:
     open; or a service for electronic invoices doubts its invoice.
 
     Args:
-        case: as it is listed, with its `einvoice`.
+        case: as it is listed, with its `einvoice` and `stated`.
     """
-    is_open = case["disputed"] is True or is_doubted(case) or case.get("failed") is not None
+    is_open = case["disputed"] is True or case.get("failed") is not None
+    is_open = is_open or is_doubted(case) or is_unmet(case)
     return case["colour"] != GREEN or is_open or case["status"] in (GATHERING, Status.REFUSED)
 
 
 def is_doubted(case: Mapping[str, Json]) -> bool:
     """Tell whether a service for electronic invoices says that the invoice of a case is not what it should be."""
     return as_object(case.get("einvoice")).get("answer") in DOUBTED
+
+
+def is_unmet(case: Mapping[str, Json]) -> bool:
+    """Tell whether a hospital says no, or not yes, to what the insurer's policies ask of a claim."""
+    rows = [one for stated in as_object(case.get("stated") or {}).values() for one in as_objects(stated)]
+    return any(one["value"] is not True for one in rows)
 
 
 def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:

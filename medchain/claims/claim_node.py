@@ -41,6 +41,7 @@ from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.alarms import AlarmBook
 from medchain.node.assembly import DaemonNode, Ground
 from medchain.node.clock import Clock
+from medchain.node.config import NO_RULES, PolicyRules
 from medchain.node.daemon import Job
 from medchain.node.exchange import ClaimWish, ReceivedDisclosure
 from medchain.node.ledger_node import LedgerNode
@@ -72,6 +73,7 @@ class ClaimSurroundings:
         finder: finds grants for a claim.
         disclose: asks for a disclosure.
         einvoices: tells whether electronic invoices are genuine; None where nobody is asked.
+        rules: what an insurer's policies ask of each claim.
     """
 
     org_id: str
@@ -90,6 +92,7 @@ class ClaimSurroundings:
     finder: ClaimGrants
     disclose: Callable[[ClaimWish], ReceivedDisclosure]
     einvoices: EInvoices | None = None
+    rules: PolicyRules = NO_RULES
 
 
 class ClaimNode:
@@ -204,7 +207,7 @@ class ClaimNode:
         """Put together what gathers evidence."""
         around = self._around
         ways = around.finder, around.disclose, around.clock, secrets.token_bytes
-        return Gathering(GatheringParts(around.org_id, around.side, self.asker, *ways, around.einvoices))
+        return Gathering(GatheringParts(around.org_id, around.side, self.asker, *ways, around.einvoices, around.rules))
 
     def _of_insurers(self) -> dict[str, Callable[[Json], Json]]:
         """Return the operations on cases."""
@@ -351,6 +354,7 @@ def claim_node(node: DaemonNode, ground: Ground, above: Above) -> ClaimNode:
             finder=ground.exchange.finder,
             disclose=ground.exchange.asker.request_disclosure,
             einvoices=None if service is None else HttpEInvoices(service, may_stand_in=node.replica.genesis.demo),
+            rules=node.config.rules,
         )
     )
 

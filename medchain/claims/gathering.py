@@ -19,6 +19,7 @@ from medchain.claims.case_content import CaseContent
 from medchain.claims.case_ports import Gathered, Tell
 from medchain.claims.claim_file import ClaimFile
 from medchain.claims.einvoice import EInvoiceAnswer, EInvoices, Said
+from medchain.claims.policy_rules import asks_of
 from medchain.dates import day_text
 from medchain.encoding import Json
 from medchain.errors import MedchainError, NotFoundError, UnavailableError
@@ -34,6 +35,7 @@ from medchain.ledger.one_claim import PURPOSE
 from medchain.ledger.request import access_key
 from medchain.ledger.transaction import HASH_BYTES
 from medchain.node.clock import Clock
+from medchain.node.config import NO_RULES, PolicyRules
 from medchain.node.exchange import ClaimWish, ReceivedDisclosure
 from medchain.node.grant_search import Permission
 from medchain.node.ledger_node import LedgerNode
@@ -89,6 +91,7 @@ class GatheringParts:
         clock: gives Unix seconds.
         random: gives as many unpredictable bytes as it is asked for.
         einvoices: tells whether electronic invoices are genuine; None where nobody is asked.
+        rules: what hospitals are asked beside what every claim needs.
     """
 
     org_id: str
@@ -99,6 +102,7 @@ class GatheringParts:
     clock: Clock
     random: Callable[[int], bytes]
     einvoices: EInvoices | None = None
+    rules: PolicyRules = NO_RULES
 
 
 class _Heard(NamedTuple):
@@ -225,7 +229,8 @@ class Gathering:
         """
         created = self._parts.clock() if claim.created is None else claim.created
         services = (claim.services[0], claim.services[-1]) if claim.services else (day_text(created // DAY_S),) * 2
-        citation = citation_of(claim.cited[org_id], created, services, salt=self._parts.random(HASH_BYTES))
+        cited, salt = claim.cited[org_id], self._parts.random(HASH_BYTES)
+        citation = citation_of(cited, created, services, salt, asks_of(self._parts.rules, cited, services[0]))
         problem: MedchainError = NotFoundError(NO_GRANT)
         for grant in self._grants(org_id, claim, patient):
             try:

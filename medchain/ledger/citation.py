@@ -278,7 +278,7 @@ def _ask(value: Json) -> Ask:
             return Ask.stay(str(given["encounter"]), _within(given["days"], MAX_DAYS))
         case "code_in":
             given = members(top["arguments"], {"list": str, "reference": str})
-            return Ask.code(str(given["reference"]), _ranges(str(given["list"])))
+            return Ask.code(str(given["reference"]), read_ranges(str(given["list"])))
     raise InputError("release.malformed", member="name")
 
 
@@ -290,8 +290,18 @@ def _within(value: Json, most: int) -> int:
     return found
 
 
-def _ranges(text: str) -> str:
-    """Read a list of three-character categories: what is finer would ask for a code, not for its category."""
+def read_ranges(text: str) -> str:
+    """Read a list of three-character categories: what is finer would ask for a code, not for its category.
+
+    Args:
+        text: such as ``E10-E14,I10``, sorted, at most `MAX_RANGES` ranges.
+
+    Returns:
+        The same.
+
+    Raises:
+        InputError: ``release.malformed`` for what is none.
+    """
     rows = text.split(",")
     is_one = len(rows) <= MAX_RANGES and all(_RANGES.fullmatch(row) for row in rows)
     if not is_one or rows != sorted(set(rows)) or any(row[:3] > row[-3:] for row in rows):

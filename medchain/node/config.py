@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from medchain.errors import InputError, MedchainError
+from medchain.ledger.citation import AGES, MAX_DAYS, read_ranges
 from medchain.ledger.genesis import Genesis, parse_genesis
 from medchain.ledger.members import check_org_id, is_origin
 from medchain.node.contact_address import email_address
@@ -104,6 +105,25 @@ class EInvoiceService:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRules:
+    """What an insurer's policies ask of each claim: hospitals say yes or no to it, and show nothing for it.
+
+    Attributes:
+        age: whether the patient is so many years old on the first day of the services; 0 where that is not asked.
+        stay_days: whether a stay is of at most so many days; 0 where that is not asked.
+        codes: whether a diagnosis lies in a list such as ``E10-E14,I10``; empty where that is not asked.
+    """
+
+    age: int = 0
+    stay_days: int = 0
+    codes: str = ""
+
+
+NO_RULES: Final = PolicyRules()
+"""Where nothing is asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """All settings of a node, checked.
 
@@ -141,6 +161,7 @@ class NodeConfig:
         mail: where letters to people are handed in; None where none are sent.
         sms_command: program that sends short messages to people; None where none are sent.
         einvoice: where electronic medical invoices are checked; None where they are not.
+        rules: what an insurer's policies ask of each claim.
     """
 
     folder: Path
@@ -175,6 +196,7 @@ class NodeConfig:
     mail: MailServer | None = None
     sms_command: Path | None = None
     einvoice: EInvoiceService | None = None
+    rules: PolicyRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +279,14 @@ def _service_problem(value: Value) -> str | None:
     is_plain = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     return None if is_plain and is_safe else "config.service"
+
+
+def _codes_problem(value: Value) -> str | None:
+    """Check a list of categories of diagnoses, or nothing."""
+    try:
+        return None if value == "" or read_ranges(str(value)) else "config.codes"
+    except InputError:
+        return "config.codes"
 
 
 def _sender_problem(value: Value) -> str | None:
@@ -476,6 +506,27 @@ SETTINGS: Final = (
         "该服务证书的 CA（PEM）；空则用系统的",
         "authorities of its certificate (PEM), or the system's",
     ),
+    Setting(
+        "claims.age",
+        "none",
+        "保险机构：向医院核实患者在服务首日是否已满若干周岁；none 则不问",
+        "an insurer's: hospitals are asked whether the patient is so many years old on the first day; none to not ask",
+        choices=("none", *map(str, sorted(AGES))),
+    ),
+    Setting(
+        "claims.stay_days",
+        0,
+        "保险机构：向医院核实每次住院是否不超过若干天；0 则不问",
+        "an insurer's: hospitals are asked whether each stay is of at most so many days; 0 to not ask",
+        high=MAX_DAYS,
+    ),
+    Setting(
+        "claims.codes",
+        "",
+        "保险机构：向医院核实每项诊断是否在此列表内，例如 E10-E14,I10；空则不问",
+        "an insurer's: hospitals are asked whether each diagnosis lies in this list, such as E10-E14,I10",
+        _codes_problem,
+    ),
     Setting("node.stop_timeout_s", 20, "停止时的等待时间（秒）", "patience at a stop (seconds)", low=1, high=600),
     Setting("witnesses.file", "", "外部见证者名单", "list of outside witnesses"),
     Setting(
@@ -579,6 +630,10 @@ _MESSAGES: Final[Mapping[str, tuple[str, str]]] = {
     "config.service": (
         "{setting} 应为 https 网址（仅本机可用 http），不带参数，现为 {value}。",
         "{setting} must be an https address (http on this machine alone) without a query, not {value}.",
+    ),
+    "config.codes": (
+        "{setting} 应为排好序的三位诊断类目，最多 20 段，例如 E10-E14,I10，现为 {value}。",
+        "{setting} must be sorted three-character categories, at most 20 ranges, such as E10-E14,I10, not {value}.",
     ),
     "config.absolute": (
         "{setting} 应为绝对路径，例如 /usr/local/bin/send-sms，现为 {value}。",
@@ -954,6 +1009,7 @@ def _build(folder: Path, values: Mapping[str, Value]) -> NodeConfig:
         mail=_mail(folder, values),
         sms_command=Path(str(values["sms.command"])) if values["sms.command"] else None,
         einvoice=_einvoice(folder, values),
+        rules=_rules(values),
     )
 
 
@@ -1001,6 +1057,12 @@ def _einvoice(folder: Path, values: Mapping[str, Value]) -> EInvoiceService | No
     if not url:
         return None
     return EInvoiceService(url, folder / token if token else None, folder / authorities if authorities else None)
+
+
+def _rules(values: Mapping[str, Value]) -> PolicyRules:
+    """Tell what is asked of each claim."""
+    age = str(values["claims.age"])
+    return PolicyRules(0 if age == "none" else int(age), int(values["claims.stay_days"]), str(values["claims.codes"]))
 
 
 def _tls(folder: Path, section: str, values: Mapping[str, Value]) -> Tls | None:

@@ -600,6 +600,24 @@ def test_what_is_not_there_says_so(insurance):
     assert code_of(insurance.desk().get(f"{PAGE}/x")) == "case.unknown"
 
 
+def test_what_a_hospital_says_of_what_the_policies_ask_is_in_words(insurance, case, monkeypatch):
+    shown = insurance.insurer.local.operations["case.show"]
+    said = [
+        {"arguments": {"day": "2025-08-31", "years": 18}, "name": "age_at_least", "value": True},
+        {"arguments": {"list": "E10-E14", "reference": "Condition/d1"}, "name": "code_in", "value": None},
+        {"arguments": {"days": 3, "encounter": "Encounter/e1"}, "name": "stay_at_most", "value": False},
+    ]
+    monkeypatch.setitem(
+        insurance.insurer.local.operations, "case.show", lambda document: shown(document) | {"stated": {RENHE: said}}
+    )
+    page = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")).partition("What the policies ask")[2][:400]
+    assert re.search(r"At least 18 years old on 31 Aug 2025 ?: ?yes · renhe-hospital", page)
+    assert re.search(r"A diagnosis within E10-E14 \([^)]*d1\): not known to the hospital", page)
+    assert re.search(r"A stay of at most 3 days \([^)]*e1\): no", page)
+    page = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=zh")).partition("保单条款的核实")[2][:400]
+    assert re.search(r"年满 18 周岁： ?是", page)
+
+
 def test_fault_where_a_judgement_came_to_nothing_the_page_says_so(insurance, case, monkeypatch):
     shown = insurance.insurer.local.operations["case.show"]
     monkeypatch.setitem(

@@ -12,6 +12,7 @@ from medchain.node.config import (
     Address,
     EInvoiceService,
     MailServer,
+    PolicyRules,
     Problem,
     config_text,
     explain,
@@ -114,6 +115,12 @@ def test_a_mail_server_is_named_with_its_password(tmp_path):
     assert (found.setting, found.code, found.fatal) == ("mail.password", "config.open_key", True)
 
 
+def test_what_an_insurers_policies_ask_is_set_and_nothing_by_default(tmp_path):
+    assert load_config(write(tmp_path, MINIMAL), {}, {}).rules == PolicyRules(0, 0, "")
+    path = write(tmp_path, MINIMAL + '[claims]\nage = "18"\nstay_days = 30\ncodes = "E10-E14,I10"\n')
+    assert load_config(path, {}, {}).rules == PolicyRules(18, 30, "E10-E14,I10")
+
+
 def test_a_service_that_checks_e_invoices_is_named_with_its_token(tmp_path):
     assert load_config(write(tmp_path, MINIMAL), {}, {}).einvoice is None
     token = tmp_path / "e.token"
@@ -196,6 +203,11 @@ def test_a_mistake_keeps_the_node_from_starting(tmp_path):
         (MINIMAL + '[mail]\nsender = "a@B.example"\n', "mail.sender", "config.email", "small letters"),
         (MINIMAL + '[sms]\ncommand = "send-sms"\n', "sms.command", "config.absolute", "/usr/local/bin/send-sms"),
         (MINIMAL + '[sms]\ncommand = "/no/send-sms"\n', "sms.command", "config.no_file", "/no/send-sms"),
+        (MINIMAL + '[claims]\nage = "19"\n', "claims.age", "config.choice", "none, 18, 50"),
+        (MINIMAL + "[claims]\nage = 18\n", "claims.age", "config.type", "text"),
+        (MINIMAL + "[claims]\nstay_days = 3651\n", "claims.stay_days", "config.range", "between 0 and 3650"),
+        (MINIMAL + '[claims]\ncodes = "I10,E10"\n', "claims.codes", "config.codes", "sorted"),
+        (MINIMAL + '[claims]\ncodes = "E11.9"\n', "claims.codes", "config.codes", "three-character"),
         (MINIMAL + '[einvoice]\nurl = "http://check.example/"\n', "einvoice.url", "config.service", "https"),
         (MINIMAL + '[einvoice]\nurl = "https://check.example/?a=1"\n', "einvoice.url", "config.service", "query"),
         (MINIMAL + '[einvoice]\nurl = "https://u:p@check.example/"\n', "einvoice.url", "config.service", "https"),
