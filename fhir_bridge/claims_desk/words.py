@@ -284,7 +284,7 @@ CLAIM_WORDS: Final[Words] = {
     "claims.rule.code_in": ("诊断在 {list} 之内（{record}）", "A diagnosis within {list} ({record})"),
     "claims.rule.yes": ("是", "yes"),
     "claims.rule.no": ("否", "no"),
-    "claims.rule.unknown": ("医院不知道", "not known to the hospital"),
+    "claims.rule.unknown": ("医院没有说明", "not said by the hospital"),
     "claims.judge.failed": (
         "上次核查未能完成，以下仍是此前的情况：{why}",
         "The last time that it was judged nothing came of it; what stands below is from before. {why}",

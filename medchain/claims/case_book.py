@@ -14,11 +14,14 @@ from medchain.claims.answers import read_kept
 from medchain.claims.case_content import CaseContent, case_json, full_json
 from medchain.claims.claim_file import ClaimFile, read_claim
 from medchain.claims.disputes import About, is_disputed
-from medchain.claims.policy_rules import NAMES
+from medchain.claims.policy_rules import answered
+from medchain.dates import day_text
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
+from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.members import Members
 from medchain.ledger.transaction import ID_BYTES
+from medchain.node.config import NO_RULES, PolicyRules
 from medchain.node.grant_search import Permission
 from medchain.store.cases import CaseRow
 from medchain.store.records import RecordStore
@@ -41,6 +44,7 @@ class CaseBook:
         known: Callable[[], Members],
         permissions: Callable[[bytes], Sequence[Permission]] = lambda _claim: (),
         earlier: Callable[[], Mapping[str, str]] = dict,
+        rules: PolicyRules = NO_RULES,
     ) -> None:
         """Prepare.
 
@@ -49,8 +53,10 @@ class CaseBook:
             known: gives the members of this moment.
             permissions: lists what was permitted for a claim (its digest), by what this node holds.
             earlier: as of `medchain.claims.claim_file.read_claim`.
+            rules: what this insurer's policies ask of each claim.
         """
         self._earlier = earlier
+        self._rules = rules
         self._permissions = permissions
         self._records = records
         self._known = known
@@ -97,11 +103,16 @@ class CaseBook:
         told = case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
         return {**told, "failed": self.failed(row.id)}
 
-    def stated(self, content: CaseContent) -> dict[str, Json]:
-        """Write what hospitals said of what this insurer's policies ask: org_id → statements."""
-        told = read_kept(content.gathered).told.items()
-        facts = {org_id: one.signed.disclosure.facts for org_id, one in told}
-        return {org_id: [one.to_json() for one in rows if one.name in NAMES] for org_id, rows in sorted(facts.items())}
+    def stated(self, content: CaseContent, claim: ClaimFile) -> dict[str, Json]:
+        """Write what hospitals said of what this insurer's policies ask now: org_id → statements."""
+        made = "" if claim.created is None else day_text(claim.created // DAY_S)
+        day = claim.services[0] if claim.services else made
+        found: dict[str, Json] = {}
+        for org_id, one in sorted(read_kept(content.gathered).told.items()):
+            cited, facts = claim.cited.get(org_id, ()), one.signed.disclosure.facts
+            rows = answered(self._rules, cited, day, facts) if cited else ()
+            found[org_id] = [fact.to_json() for fact in rows]
+        return found
 
     def told(self, row: CaseRow) -> dict[str, Json]:
         """Write all of a case."""
@@ -109,7 +120,7 @@ class CaseBook:
         cited: dict[str, Json] = {org_id: [*rows] for org_id, rows in claim.cited.items()}
         permissions: list[Json] = [one.to_json() for one in self._permissions(row.digest)]
         more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside], "permissions": permissions}
-        more["stated"] = self.stated(content)
+        more["stated"] = self.stated(content, claim)
         return {**self.listed(row), **full_json(row, content, more)}
 
 

@@ -267,11 +267,14 @@ class CaseDesk:
         row = self._book.find(top["id"])
         content, claim = self._book.read(row)
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
-        told = {**self._book.listed(row), "einvoice": content.einvoice, "stated": self._book.stated(content)}
+        told = {**self._book.listed(row), "einvoice": content.einvoice, "stated": self._book.stated(content, claim)}
         if top.get("unseen") is True and is_for_a_person(told):
             raise ConflictError(FOR_A_PERSON)
         if action is not Action.RELEASE and row.status == Status.REFUSED:
             raise ConflictError("case.refused")
+        if not _is_seen(row, top):
+            # Judged anew while it was looked at once more.
+            raise ConflictError(CHANGED)
         if content.row is None:
             raise ConflictError("case.no_invoice")
         amount = _amount(content, claim)
@@ -308,8 +311,7 @@ class CaseDesk:
                 nobody looks.
         """
         row = self._book.find(top["id"])
-        is_seen = "seen" not in top or top["seen"] == (row.judged or 0)
-        if row.status == Status.REFUSED or (is_seen and self._parts.holds(row)):
+        if row.status == Status.REFUSED or (_is_seen(row, top) and self._parts.holds(row)):
             return
         raise ConflictError(FOR_A_PERSON if top.get("unseen") is True else CHANGED)
 
@@ -339,6 +341,11 @@ class CaseDesk:
         top = members(document, {"by": str, "id": str, "text": str})
         by, text, now = str(top["by"]), str(top["text"]), self._parts.clock()
         return self._book.told(self._book.changed(id_of(top["id"]), lambda row, kept: (row, kept.noted(by, text, now))))
+
+
+def _is_seen(row: CaseRow, top: Mapping[str, Json]) -> bool:
+    """Tell whether the verdict of a case is the one that the caller has seen, as far as that is said."""
+    return "seen" not in top or top["seen"] == (row.judged or 0)
 
 
 def _issuer_of(row: AskedRow | None, known: Members) -> str:

@@ -136,7 +136,8 @@ class ClaimNode:
             )
         )
         self._hand = ClaimHand(around.org_id, around.side, self.asker, around.authentication, around.ways, around.clock)
-        book = CaseBook(around.records, lambda: ledger.members, around.finder.permissions, self._earlier)
+        permissions = around.finder.permissions
+        book = CaseBook(around.records, lambda: ledger.members, permissions, self._earlier, around.rules)
         self._judging = Judging(book, around.records, self._gathering(), around.clock)
         self._cases = CaseDesk(self._case_parts(), book)
         self.permissions = PermissionWatch(book, around.records, self._permitting, around.finder.moment)

@@ -1,20 +1,18 @@
 """What an insurer's policies ask of a claim: statements that hospitals make, and show nothing for.
 
-Keeps true: what is asked is of what the claim cites there, and no more than a hospital answers. Pure. Trusts the
+Keeps true: what is asked is of what the claim cites there, and no more than a hospital answers; what it did not answer
+as it is asked now, by old rules, with other numbers or not at all, is not known, and so is no yes. Pure. Trusts the
 settings.
 Source: `docs/spec/claim-case.md` 6; `docs/spec/claim-disclosure.md` 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Iterable
 
-from medchain.ledger.citation import AGE, CODE, MAX_ASKS, STAY, Ask, type_of
+from medchain.ledger.citation import AGE, MAX_ASKS, Ask, type_of
+from medchain.ledger.evidence.statements import Fact
 from medchain.node.config import PolicyRules
-
-NAMES: Final = frozenset({AGE, CODE, STAY})
-"""Names of the statements that rules ask for."""
 
 
 def asks_of(rules: PolicyRules, cited: Iterable[str], first_day: str) -> list[Ask]:
@@ -28,10 +26,32 @@ def asks_of(rules: PolicyRules, cited: Iterable[str], first_day: str) -> list[As
     Returns:
         At most `MAX_ASKS`, as they are sorted.
     """
+    return _asks(rules, cited, first_day)[:MAX_ASKS]
+
+
+def answered(rules: PolicyRules, cited: Iterable[str], first_day: str, facts: Collection[Fact]) -> list[Fact]:
+    """Tell what a hospital says of all that is asked of it now, also of what is more than it answers.
+
+    Args:
+        rules: as of `asks_of`.
+        cited: the same.
+        first_day: the same; empty where the claim says no day: then that counts of which the hospital was asked.
+        facts: what the hospital said, of whatever.
+
+    Returns:
+        One for each, sorted; of what it did not say, that it is not known.
+    """
+    said = {one.order: one for one in facts}
+    day = first_day or next((str(one.arguments["day"]) for one in facts if one.name == AGE), "")
+    return [said.get(one.order, Fact(one.name, dict(one.arguments), None)) for one in _asks(rules, cited, day)]
+
+
+def _asks(rules: PolicyRules, cited: Iterable[str], first_day: str) -> list[Ask]:
+    """List all that the rules ask, sorted."""
     named = sorted(set(cited))
     asks = [Ask.age(first_day, rules.age)] if rules.age else []
     if rules.stay_days:
         asks += [Ask.stay(one, rules.stay_days) for one in named if type_of(one) == "Encounter"]
     if rules.codes:
         asks += [Ask.code(one, rules.codes) for one in named if type_of(one) == "Condition"]
-    return sorted(asks, key=lambda one: one.order)[:MAX_ASKS]
+    return sorted(asks, key=lambda one: one.order)

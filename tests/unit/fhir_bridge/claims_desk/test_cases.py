@@ -612,7 +612,7 @@ def test_what_a_hospital_says_of_what_the_policies_ask_is_in_words(insurance, ca
     )
     page = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")).partition("What the policies ask")[2][:400]
     assert re.search(r"At least 18 years old on 31 Aug 2025 ?: ?yes · renhe-hospital", page)
-    assert re.search(r"A diagnosis within E10-E14 \([^)]*d1\): not known to the hospital", page)
+    assert re.search(r"A diagnosis within E10-E14 \([^)]*d1\): not said by the hospital", page)
     assert re.search(r"A stay of at most 3 days \([^)]*e1\): no", page)
     page = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=zh")).partition("保单条款的核实")[2][:400]
     assert re.search(r"年满 18 周岁： ?是", page)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medchain.claims.counter import Step
 from medchain.encoding import as_object, as_objects
 from medchain.errors import ConflictError, VerificationError
 from medchain.ledger.object import map_key
+from medchain.store.cases import CaseRow
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.office import GIVEN, POLICY, Office, Signed, asked, paid, stepped
 from tests.unit.medchain.node.federation import ANXIN, NOW, RENHE
@@ -162,6 +165,25 @@ def test_a_person_may_pay_what_nobody_has_judged(office, cases):
     case = cases.take(office.claim(), GIVEN)
     assert cases.reserve(case["id"], seen=0)["status"] == "reserved"
     assert cases.settle(case["id"], seen=0)["status"] == "settled"
+
+
+def test_attack_a_verdict_that_is_made_while_the_one_before_is_looked_at_is_not_paid_on_unseen(
+    office, cases, monkeypatch
+):
+    case, desk = reserved(office), office.hospitals.nodes[ANXIN]._cases  # noqa: SLF001  # as configured
+    holds = desk._parts.holds  # noqa: SLF001  # the same
+
+    def judged_meanwhile(row: CaseRow) -> bool:
+        answer = holds(row)
+        office.hospitals.federation.time += 1
+        cases.judge(case["id"])
+        return answer
+
+    with monkeypatch.context() as slow:
+        slow.setattr(desk, "_parts", replace(desk._parts, holds=judged_meanwhile))  # noqa: SLF001  # the same
+        with pytest.raises(ConflictError, match=r"case\.changed"):
+            cases.settle(case["id"], seen=case["judged_at"])
+    assert cases.settle(case["id"], seen=cases.show(case["id"])["judged_at"])["status"] == "settled"
 
 
 def test_fault_where_the_verdict_cannot_be_looked_at_nothing_is_paid(office, cases, monkeypatch):
