@@ -182,10 +182,10 @@ class Judging:
         made = self._gatherer.again(claim, content)
         if said <= content.said and _doubts(made.verdict) <= _doubts(row.verdict):
             return True
-        self._keep(row, content, made, said)
+        self._keep(row, content, made, said, is_again=True)
         return False
 
-    def _keep(self, row: CaseRow, content: CaseContent, made: Gathered, said: int) -> bool:
+    def _keep(self, row: CaseRow, content: CaseContent, made: Gathered, said: int, *, is_again: bool = False) -> bool:
         """Keep a verdict with its evidence, if the case is still what was judged; tells whether it was.
 
         Args:
@@ -193,11 +193,14 @@ class Judging:
             content: what it held then.
             made: what was found.
             said: as `CaseContent.said`, from before it was judged.
+            is_again: whether nobody was asked: what was judged meanwhile, by answers that are newer, stays.
         """
         is_kept = True
 
         def change(newest: CaseRow, now: CaseContent) -> tuple[CaseRow, CaseContent]:
             nonlocal is_kept
+            if is_again and (newest.verdict, now.gathered) != (row.verdict, content.gathered):
+                return newest, now
             is_kept = now.is_judged_as(content) and newest.hospital == row.hospital
             gathered = replace(now, gathered=made.kept)
             if not is_kept:

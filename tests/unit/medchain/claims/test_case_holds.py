@@ -6,7 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from medchain.claims.case_content import CaseContent
+from medchain.claims.case_ports import Gathered
+from medchain.claims.claim_file import ClaimFile
 from medchain.claims.counter import Step
+from medchain.claims.gathering import Gathering
 from medchain.encoding import as_object, as_objects
 from medchain.errors import ConflictError, VerificationError
 from medchain.ledger.object import map_key
@@ -184,6 +188,25 @@ def test_attack_a_verdict_that_is_made_while_the_one_before_is_looked_at_is_not_
         with pytest.raises(ConflictError, match=r"case\.changed"):
             cases.settle(case["id"], seen=case["judged_at"])
     assert cases.settle(case["id"], seen=cases.show(case["id"])["judged_at"])["status"] == "settled"
+
+
+def test_what_is_found_without_asking_takes_no_place_of_what_was_answered_meanwhile(office, cases, monkeypatch):
+    case, meanwhile = reserved(office), []
+    withdraw(office, case)
+    again = Gathering.again
+
+    def answered_meanwhile(gathering: Gathering, claim: ClaimFile, content: CaseContent) -> Gathered:
+        made = again(gathering, claim, content)
+        office.hospitals.federation.time += 1
+        meanwhile.append(cases.judge(case["id"], is_fresh=True))
+        return made
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Gathering, "again", answered_meanwhile)
+        with pytest.raises(ConflictError, match=r"case\.changed"):
+            cases.settle(case["id"])
+    shown = cases.show(case["id"])
+    assert (shown["verdicts"], shown["failures"]) == (meanwhile[0]["verdicts"], {RENHE: "case.permission_ended"})
 
 
 def test_fault_where_the_verdict_cannot_be_looked_at_nothing_is_paid(office, cases, monkeypatch):
