@@ -132,6 +132,7 @@ class CasePage:
             again=AGAIN_S,
             failed=self._failed(case),
             stated=self._stated(standing, case),
+            unasked=self._unasked(case),
             failures=self._failures(standing, case),
             asks=[self._ask_row(standing, one) for one in as_objects(case.get("asks"))],
             part=part_of(pages, case),
@@ -297,6 +298,10 @@ class CasePage:
                 asked = pages.say(f"claims.rule.{one['name']}", **arguments)
                 found.append((standing.name(org_id), asked, pages.say(_SAID[one["value"]])))
         return found
+
+    def _unasked(self, case: Mapping[str, Json]) -> list[str]:
+        """Word what the policies ask, and of which the claim cites nothing."""
+        return [self._ground.pages.say(f"claims.rule.unasked.{name}") for name in as_list(case.get("unasked"))]
 
     def _failed(self, case: Mapping[str, Json]) -> str:
         """Word why the last judgement came to nothing; empty where it did not."""

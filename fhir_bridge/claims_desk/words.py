@@ -285,6 +285,14 @@ CLAIM_WORDS: Final[Words] = {
     "claims.rule.yes": ("是", "yes"),
     "claims.rule.no": ("否", "no"),
     "claims.rule.unknown": ("医院没有说明", "not said by the hospital"),
+    "claims.rule.unasked.stay_at_most": (
+        "保单条款问及住院天数，但该索赔没有引用任何就诊记录，请人工核对。",
+        "The policies ask how long a stay was, and the claim cites no encounter: look yourself.",
+    ),
+    "claims.rule.unasked.code_in": (
+        "保单条款问及诊断，但该索赔没有引用任何诊断记录，请人工核对。",
+        "The policies ask about the diagnosis, and the claim cites none: look yourself.",
+    ),
     "claims.judge.failed": (
         "上次核查未能完成，以下仍是此前的情况：{why}",
         "The last time that it was judged nothing came of it; what stands below is from before. {why}",

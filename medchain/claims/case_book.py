@@ -14,7 +14,7 @@ from medchain.claims.answers import read_kept
 from medchain.claims.case_content import CaseContent, case_json, full_json
 from medchain.claims.claim_file import ClaimFile, read_claim
 from medchain.claims.disputes import About, is_disputed
-from medchain.claims.policy_rules import answered
+from medchain.claims.policy_rules import answered, unasked
 from medchain.dates import day_text
 from medchain.encoding import Json, unhex
 from medchain.errors import InputError, NotFoundError
@@ -103,6 +103,11 @@ class CaseBook:
         told = case_json(row, self.progress(row.id), is_disputed=is_disputed(self._records, row.digest))
         return {**told, "failed": self.failed(row.id)}
 
+    def ruled(self, content: CaseContent, claim: ClaimFile) -> dict[str, Json]:
+        """Write what comes of this insurer's rules: what hospitals said, and what nothing that is cited answers."""
+        cited = [one for rows in claim.cited.values() for one in rows]
+        return {"stated": self.stated(content, claim), "unasked": [*unasked(self._rules, cited)]}
+
     def stated(self, content: CaseContent, claim: ClaimFile) -> dict[str, Json]:
         """Write what hospitals said of what this insurer's policies ask now: org_id → statements."""
         made = "" if claim.created is None else day_text(claim.created // DAY_S)
@@ -120,8 +125,7 @@ class CaseBook:
         cited: dict[str, Json] = {org_id: [*rows] for org_id, rows in claim.cited.items()}
         permissions: list[Json] = [one.to_json() for one in self._permissions(row.digest)]
         more: dict[str, Json] = {"cited": cited, "outside": [*claim.outside], "permissions": permissions}
-        more["stated"] = self.stated(content, claim)
-        return {**self.listed(row), **full_json(row, content, more)}
+        return {**self.listed(row), **full_json(row, content, more | self.ruled(content, claim))}
 
 
 def id_of(value: Json) -> bytes:

@@ -247,9 +247,9 @@ def is_doubted(case: Mapping[str, Json]) -> bool:
 
 
 def is_unmet(case: Mapping[str, Json]) -> bool:
-    """Tell whether a hospital says no, or not yes, to what the insurer's policies ask of a claim."""
+    """Tell whether a hospital says no, or not yes, to what the insurer's policies ask of a claim, or nothing can."""
     rows = [one for stated in as_object(case.get("stated") or {}).values() for one in as_objects(stated)]
-    return any(one["value"] is not True for one in rows)
+    return bool(case.get("unasked")) or any(one["value"] is not True for one in rows)
 
 
 def full_json(row: CaseRow, content: CaseContent, more: Mapping[str, Json]) -> dict[str, Json]:

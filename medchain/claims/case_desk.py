@@ -267,7 +267,7 @@ class CaseDesk:
         row = self._book.find(top["id"])
         content, claim = self._book.read(row)
         # Asked last before anybody is asked: what came after the verdict that the caller has seen counts as well.
-        told = {**self._book.listed(row), "einvoice": content.einvoice, "stated": self._book.stated(content, claim)}
+        told = {**self._book.listed(row), "einvoice": content.einvoice, **self._book.ruled(content, claim)}
         if top.get("unseen") is True and is_for_a_person(told):
             raise ConflictError(FOR_A_PERSON)
         if action is not Action.RELEASE and row.status == Status.REFUSED:

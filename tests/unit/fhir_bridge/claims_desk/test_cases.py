@@ -618,6 +618,15 @@ def test_what_a_hospital_says_of_what_the_policies_ask_is_in_words(insurance, ca
     assert re.search(r"年满 18 周岁： ?是", page)
 
 
+def test_that_a_claim_cites_nothing_to_ask_about_is_in_words(insurance, case, monkeypatch):
+    shown, operations = insurance.insurer.local.operations["case.show"], insurance.insurer.local.operations
+    monkeypatch.setitem(operations, "case.show", lambda document: shown(document) | {"unasked": ["code_in"]})
+    page = text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=en")).partition("What the policies ask")[2][:200]
+    assert "The policies ask about the diagnosis, and the claim cites none" in page
+    monkeypatch.setitem(operations, "case.show", lambda document: shown(document) | {"unasked": ["stay_at_most"]})
+    assert "没有引用任何就诊记录" in text_of(insurance.desk().get(f"{PAGE}/{case['id']}?lang=zh"))
+
+
 def test_fault_where_a_judgement_came_to_nothing_the_page_says_so(insurance, case, monkeypatch):
     shown = insurance.insurer.local.operations["case.show"]
     monkeypatch.setitem(

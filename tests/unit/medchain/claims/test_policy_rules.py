@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from medchain.claims.case_content import is_unmet
-from medchain.claims.policy_rules import answered, asks_of
+from medchain.claims.policy_rules import answered, asks_of, unasked
 from medchain.errors import ConflictError
 from medchain.ledger.citation import MAX_ASKS, Ask, citation_of
 from medchain.ledger.evidence.statements import Fact
@@ -71,6 +71,16 @@ def test_attack_what_is_more_than_a_hospital_answers_is_not_known():
 def test_attack_what_is_not_answered_as_it_is_asked_is_not_known(said):
     found = answered(PolicyRules(stay_days=3), ["Encounter/e1"], DAY, said)
     assert found == [Fact("stay_at_most", {"days": 3, "encounter": "Encounter/e1"}, None)]
+
+
+def test_attack_a_claim_that_cites_nothing_to_ask_about_is_for_a_person():
+    rules, cited = PolicyRules(18, 3, "I10"), ["Encounter/e1", "Condition/c1"]
+    assert unasked(rules, cited) == []
+    assert unasked(rules, cited[:1]) == ["code_in"]
+    assert unasked(rules, ["Invoice/i1"]) == ["code_in", "stay_at_most"]
+    assert unasked(PolicyRules(18), []) == []
+    assert is_unmet({"stated": {}, "unasked": ["code_in"]}) is True
+    assert is_unmet({"stated": {}, "unasked": []}) is False
 
 
 def test_an_age_is_of_the_first_day_or_of_a_claim_without_days_of_the_day_that_was_asked_for():
