@@ -159,7 +159,7 @@ class DeedDesk:
             return Done(key, self._asked(key, signed, row) if version is None else version)
 
     def reverse(self, row: AskedRow) -> Done:
-        """Take an invoice back, for ever; its check code is not looked at.
+        """Take an invoice back, for ever, with its lines that are claimed; its check code is not looked at.
 
         Raises:
             NotFoundError: ``claim.unknown`` for an invoice that is not here.
@@ -167,8 +167,12 @@ class DeedDesk:
             ConflictError, UnavailableError: as `ask`.
         """
         with self._own(row) as standing:
-            made = on_reversal(standing.bill, standing.shares, self._issuing.clock())
-            return self._submitted(standing, made, None)
+            if standing.bill.invoice.scope is Scope.INVOICE:
+                # First: what is issued in its place could else be paid beside a line of it.
+                for line in map(self._held, map(self._key, self._others(standing.bill))):
+                    if line is not None and not line.is_reversed:
+                        self._taken_back(line)
+            return self._taken_back(standing)
 
     def refund(self, row: AskedRow, minor: int) -> Done:
         """Lower an invoice's total by an amount in minor units; errors as of `reverse`.
@@ -181,6 +185,10 @@ class DeedDesk:
                 raise ConflictError("claim.none")
             made = on_refund(standing.bill, standing.shares, minor, self._issuing.clock())
             return self._submitted(standing, made, None)
+
+    def _taken_back(self, standing: _Standing) -> Done:
+        """Reverse the claims on an invoice, or on a line; whoever has a part is told."""
+        return self._submitted(standing, on_reversal(standing.bill, standing.shares, self._issuing.clock()), None)
 
     def _before(self, key: bytes, request: ClaimRequest) -> int | None:
         """Return the version that a request has made already, once it is final; None where it has made none."""

@@ -209,6 +209,27 @@ def test_attack_a_line_of_an_invoice_that_was_taken_back_is_not_paid(hospitals, 
         want(hospitals, RESERVE, TAIPING, number, **LINES)
 
 
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_attack_a_claimed_line_is_taken_back_with_its_invoice_and_not_paid_beside_what_is_issued_anew(
+    hospitals, number, is_settled
+):
+    by_lines(hospitals)
+    done = want(hospitals, RESERVE, ANXIN, number, **LINES)
+    if is_settled:
+        done = want(hospitals, SETTLE, ANXIN, number, **LINES)
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    key = unhex(done["key"], 32)
+    hospitals.everywhere(key, done["version"] + 1)
+    ledger = hospitals.federation.sites[ANXIN].ledger
+    assert (ledger.record(key).version, ledger.record(key).status) == (done["version"] + 1, "reversed")
+    # Its insurer is told, and cannot pay what it reserved.
+    assert read_shown(hospitals.federation.sites[ANXIN].node.shelf.newest(key).content).status == "reversed"
+    if not is_settled:
+        with pytest.raises((ConflictError, VerificationError), match=r"claim\.|transaction\."):
+            want(hospitals, SETTLE, ANXIN, number, **LINES)
+    assert want(hospitals, RESERVE, TAIPING, anew(hospitals, number))["version"] == 1
+
+
 def test_race_of_a_line_and_the_whole_exactly_one_wins(hospitals, number):
     by_lines(hospitals)
     outcomes: dict[str, str] = {}
