@@ -48,7 +48,6 @@ from medchain.node.log import Log
 from medchain.node.rounds import work_in_rounds
 from medchain.store.disputes import DisputeRow
 from medchain.store.records import RecordStore
-from medchain.store.watching import OTHER
 
 OPEN: Final = "dispute.open"
 """Local operation: ask a hospital about a claim."""
@@ -283,7 +282,7 @@ class DisputeDesk:
                 return self._whose(step)
             except AccessDeniedError:
                 if looked is None:
-                    self._parts.records.count_refusal(step.insurer, NOT_TOLD, now)
+                    self._parts.records.count_refusal(step.insurer, NOT_TOLD, now, is_apart=True)
                 self._refused[step.hash] = now
                 if len(self._refused) > _MAX_KEPT:
                     self._refused.popitem(last=False)
@@ -292,8 +291,7 @@ class DisputeDesk:
     def _refused_today(self, insurer: str, now: int) -> int:
         """Count an insurer's questions of this day that named what was not told to it."""
         today = self._parts.records.refusals(since_day=now // DAY_S)
-        # What could not be counted under its reason any more counts all the same.
-        return sum(row.count for row in today if row.requester == insurer and row.reason in (NOT_TOLD, OTHER))
+        return sum(row.count for row in today if (row.requester, row.reason) == (insurer, NOT_TOLD))
 
     def _whose(self, step: DisputeStep) -> str:
         """Return the keyed token of the patient whose records a question names.

@@ -23,7 +23,7 @@ from medchain.node.log import Log
 from medchain.node.replica import Replica
 from medchain.node.rounds import work_in_rounds
 from medchain.store.records import RecordStore
-from medchain.store.watching import OTHER, RefusalCount
+from medchain.store.watching import RefusalCount
 
 FISHING: Final = "claim.fishing"
 """Code of the alarm, and of the refusal of who has used up its day."""
@@ -105,8 +105,7 @@ class FishingWatch:
     def left(self, insurer: str) -> int:
         """Tell the same; 0 for one that has used up its day."""
         today = self._parts.records.refusals(since_day=self._parts.clock() // DAY_S)
-        # What could not be counted under its reason any more counts all the same.
-        wrong = sum(row.count for row in today if row.requester == insurer and row.reason in (WRONG, OTHER))
+        wrong = sum(row.count for row in today if (row.requester, row.reason) == (insurer, WRONG))
         return max(0, MAX_WRONG - wrong)
 
     def note(self, insurer: str, number: int) -> None:
@@ -117,7 +116,8 @@ class FishingWatch:
             number: how many, at least one.
         """
         now = self._parts.clock()
-        self._parts.records.count_refusal(insurer, WRONG, now, number=number)
+        # Apart: who is refused for many reasons first would else keep it from regulators.
+        self._parts.records.count_refusal(insurer, WRONG, now, number=number, is_apart=True)
         if not self.left(insurer):
             self._raise(self._parts.org_id, insurer, now // DAY_S, MAX_WRONG)
 

@@ -49,7 +49,8 @@ def note_refusal(parts: CustodianParts, refused: Refused, counted: str = "") -> 
     name = digest("medchain/refusal/v1", refused.document, refused.reason.encode("ascii"))[:ID_BYTES]
     _LOG.warning("release.refused", code=refused.reason, peer=refused.peer)
     now = parts.clock()
-    if parts.records.count_refusal(refused.peer, counted or refused.reason, now) > MAX_NOTED:
+    # What stands for several bounds guessing, which being refused for many reasons first must be no way around.
+    if parts.records.count_refusal(refused.peer, counted or refused.reason, now, is_apart=bool(counted)) > MAX_NOTED:
         return
     # First the audit: were it last, a second attempt would be noted already and have no event.
     parts.refused(refused)

@@ -146,7 +146,7 @@ class RefusalTable:
         """Use the records file."""
         self._database = database
 
-    def count_refusal(self, requester: str, reason: str, time: int, *, number: int = 1) -> int:
+    def count_refusal(self, requester: str, reason: str, time: int, *, number: int = 1, is_apart: bool = False) -> int:
         """Count a refusal, or several alike.
 
         Args:
@@ -154,6 +154,7 @@ class RefusalTable:
             reason: a code of ours.
             time: Unix seconds.
             number: how many, at least one.
+            is_apart: whether it is always told apart, one of the few reasons that end a requester's day.
 
         Returns:
             How many of that requester were refused on that day, these included.
@@ -162,7 +163,7 @@ class RefusalTable:
         same = (refusal.c.day == day) & (refusal.c.requester == requester)
         with self._database.write("refusal") as connection:
             reasons = set(connection.execute(select(refusal.c.reason).where(same)).scalars())
-            if reason not in reasons and len(reasons) >= MAX_REASONS:
+            if not is_apart and reason not in reasons and len(reasons) >= MAX_REASONS:
                 # A code may come from an orderer, which could make up any number of them.
                 reason = OTHER
             one = same & (refusal.c.reason == reason)

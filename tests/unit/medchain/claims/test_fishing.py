@@ -13,6 +13,7 @@ from medchain.claims.fishing import FISHING, MAX_WRONG, TOLD_DAYS, WRONG
 from medchain.encoding import canonical
 from medchain.errors import AccessDeniedError, InputError, UnavailableError
 from medchain.ledger.members import SUSPENDED
+from medchain.store.watching import MAX_REASONS
 from tests.unit.medchain.claims.questions import ANXIN, COMMISSION, NOW, RENHE, TONGJI
 from tests.unit.medchain.ledger.world import genesis
 
@@ -41,11 +42,20 @@ def test_what_was_asked_for_in_vain_counts_over_restarts_until_the_day_ends(case
     assert case.watch().left(ANXIN) == MAX_WRONG
 
 
-def test_refusals_of_other_sorts_do_not_count_but_those_that_cannot_be_told_apart_do(case):
+def test_refusals_of_other_sorts_do_not_count(case):
     case.records.count_refusal(ANXIN, "release.time", NOW, number=100)
     assert case.watch().left(ANXIN) == MAX_WRONG
-    case.records.count_refusal(ANXIN, "other", NOW, number=2)
-    assert case.watch().left(ANXIN) == MAX_WRONG - 2
+    case.watch().note(ANXIN, 1)
+    assert case.watch().left(ANXIN) == MAX_WRONG - 1
+
+
+def test_attack_who_is_refused_for_many_reasons_first_is_stopped_and_told_of_all_the_same(case):
+    for number in range(MAX_REASONS + MAX_WRONG):
+        case.records.count_refusal(ANXIN, f"release.reason_{number}", NOW)
+    assert case.watch().left(ANXIN) == MAX_WRONG
+    case.watch().note(ANXIN, MAX_WRONG)
+    assert case.watch().left(ANXIN) == 0
+    assert (case.watch().round(), [org_id for org_id, _ in case.told]) == (0, [COMMISSION])
 
 
 def test_a_day_that_is_used_up_is_an_alarm_at_the_hospital_once(case):

@@ -136,3 +136,11 @@ def test_reasons_that_somebody_makes_up_are_not_told_apart_for_ever(store):
     rows = store.refusals()
     assert len(rows) == watching.MAX_REASONS + 1
     assert [row.count for row in rows if row.reason == "other"] == [100 - watching.MAX_REASONS]
+
+
+def test_a_reason_that_ends_a_day_is_told_apart_however_many_there_are(store):
+    for number in range(watching.MAX_REASONS + 1):
+        store.count_refusal("anxin", f"made.up_{number}", 10)
+    store.count_refusal("anxin", "claim.unknown", 10, number=3, is_apart=True)
+    store.count_refusal("anxin", "claim.unknown", 10)
+    assert {row.reason: row.count for row in store.refusals() if row.count > 1} == {"claim.unknown": 4}
