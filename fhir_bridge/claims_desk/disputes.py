@@ -60,8 +60,8 @@ class DisputePages:
             answer = self._ground.call(disputes.LIST, {})
         rows = [self._row(standing, one) for one in as_objects(answer.get("disputes"))]
         rows.sort(key=lambda one: (one["state"] == StepKind.CLOSE, one["due_at"] is None, one["due_at"] or 0))
-        overdue = sum(one["is_overdue"] is True for one in rows)
-        return self._ground.render(standing, "claims/disputes.html", _TAB, rows=rows, overdue=overdue)
+        counts = {"count": as_number(answer.get("all")), "overdue": as_number(answer.get("overdue"))}
+        return self._ground.render(standing, "claims/disputes.html", _TAB, rows=rows, counts=counts)
 
     def show(self, name: str) -> Response:
         """Show one, with all that was said."""

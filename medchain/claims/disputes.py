@@ -46,7 +46,7 @@ from medchain.node.clock import Clock
 from medchain.node.custodian import GIVEN
 from medchain.node.log import Log
 from medchain.node.rounds import work_in_rounds
-from medchain.store.disputes import DisputeRow
+from medchain.store.disputes import MAX_LISTED, DisputeRow
 from medchain.store.records import RecordStore
 
 OPEN: Final = "dispute.open"
@@ -437,10 +437,30 @@ class DisputeDesk:
         return True
 
     def _list(self, document: Json) -> Json:
-        """List disputes, those opened last at the top."""
+        """List disputes, those opened last at the top, and count all of them.
+
+        Of more than can be listed those are that wait for this organisation, the longest first, then those that are
+        open: whoever opens many keeps no other one's question out of sight.
+        """
         top = members(document, {}, {"claim": str})
-        found = self._parts.records.disputes(unhex(top["claim"], HASH_BYTES) if "claim" in top else None)
-        return {"disputes": [self._shown(rows) for rows in found], "time": self._parts.clock()}
+        claim, now = unhex(top["claim"], HASH_BYTES) if "claim" in top else None, self._parts.clock()
+        newest = self._newest(claim)
+        chosen = sorted(newest, key=self._urgency)[:MAX_LISTED]
+        found = self._parts.records.disputes_named([row.dispute for row, _ in chosen])
+        found.sort(key=lambda rows: (-rows[0].created, rows[0].dispute))
+        overdue = sum(one.is_overdue(now) for _, one in newest)
+        return {"all": len(newest), "disputes": [self._shown(rows) for rows in found], "overdue": overdue, "time": now}
+
+    def _newest(self, claim: bytes | None = None) -> list[tuple[DisputeRow, Dispute]]:
+        """Return the newest step of each dispute, as kept and as one side has it: that says for whom it waits."""
+        return [(row, dispute_of([row])) for row in self._parts.records.newest_dispute_steps(claim)]
+
+    def _urgency(self, newest: tuple[DisputeRow, Dispute]) -> tuple[int, int, bytes]:
+        """Order disputes by what they ask of this organisation."""
+        row, one = newest
+        if one.waits_for(self._parts.org_id):
+            return 0, row.created, row.dispute
+        return 1 if one.is_open else 2, -row.created, row.dispute
 
     def _waiting(self, document: Json) -> Json:
         """Count those that wait for this organisation: a hospital's for its answer, an insurer's for what follows one.
@@ -448,8 +468,7 @@ class DisputeDesk:
         What the other side will not take waits for whoever said it.
         """
         members(document, {})
-        now, found = self._parts.clock(), [dispute_of(rows) for rows in self._parts.records.disputes()]
-        waiting = [one for one in found if one.waits_for(self._parts.org_id)]
+        now, waiting = self._parts.clock(), [one for _, one in self._newest() if one.waits_for(self._parts.org_id)]
         return {"overdue": sum(one.is_overdue(now) for one in waiting), "waiting": len(waiting)}
 
     def _show(self, document: Json) -> Json:

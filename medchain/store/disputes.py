@@ -9,6 +9,7 @@ Source: `docs/spec/claim-dispute.md`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,10 +115,25 @@ class DisputeTable:
         with self._database.read("claim_dispute") as connection:
             chosen = opened.order_by(table.created.desc(), table.dispute).limit(MAX_LISTED)
             ids = [bytes(row.dispute) for row in connection.execute(chosen)]
+        return self.disputes_named(ids)
+
+    def disputes_named(self, ids: Sequence[bytes]) -> list[list[DisputeRow]]:
+        """Return the steps of disputes, at most `MAX_LISTED`, in their order; nothing of one that is not here."""
         found: dict[bytes, list[DisputeRow]] = {one: [] for one in ids}
-        for row in self._steps(table.dispute.in_(ids)):
+        for row in self._steps(claim_dispute.c.dispute.in_(ids)):
             found[row.dispute].append(row)
         return [steps for steps in found.values() if steps]
+
+    def newest_dispute_steps(self, claim: bytes | None = None) -> list[DisputeRow]:
+        """Return the newest step of each dispute, however many there are; `claim` as of `disputes`."""
+        table = claim_dispute.c
+        last = select(table.dispute, func.max(table.number).label("number")).group_by(table.dispute)
+        if claim is not None:
+            last = last.where(table.claim == claim)
+        newest = last.subquery()
+        is_last = (table.dispute == newest.c.dispute) & (table.number == newest.c.number)
+        with self._database.read("claim_dispute") as connection:
+            return [_row(row) for row in connection.execute(select(claim_dispute).join(newest, is_last))]
 
     def unheard_steps(self, limit: int, *, given_up_s: int) -> list[DisputeRow]:
         """Return this organisation's steps that the other side has not heard, the oldest first.

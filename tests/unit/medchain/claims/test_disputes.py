@@ -392,6 +392,24 @@ def test_the_side_whose_turn_it_is_has_it_waiting(case):
     assert (case.waiting(RENHE), case.waiting(ANXIN)) == ((0, 0), (0, 0))
 
 
+def test_attack_who_opens_many_keeps_no_older_question_out_of_sight_and_out_of_count(case, monkeypatch):
+    monkeypatch.setattr(disputes, "MAX_LISTED", 2)
+    first = case.open(days=1)
+    later = []
+    for _ in range(3):
+        case.time += 1
+        later.append(case.open(days=60))
+    case.say(RENHE, later[0], "answer")
+    case.time += 2 * DAY
+    # Of what waits for the hospital the longest, the newest first; the answered one waits for the insurer.
+    assert [one["id"] for one in case.listed(RENHE)] == [later[1], first]
+    assert [one["id"] for one in case.listed(ANXIN)] == [later[2], later[0]]
+    told = case.call(RENHE, "dispute.list")
+    assert (told["all"], told["overdue"], case.waiting(RENHE)) == (4, 1, (3, 1))
+    case.say(ANXIN, later[2], "close", "")
+    assert [one["id"] for one in case.listed(ANXIN)] == [later[1], later[0]]
+
+
 def test_disputes_are_listed_by_claim(case):
     first, second = case.open(), case.open(claim="c2" * 32)
     assert {one["id"] for one in case.listed(ANXIN)} == {first, second}

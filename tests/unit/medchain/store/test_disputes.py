@@ -58,6 +58,16 @@ def test_disputes_are_listed_the_newest_first_and_by_claim(store, monkeypatch):
     assert [steps[0].dispute[0] for steps in store.disputes()] == [3]
 
 
+def test_the_newest_step_of_each_dispute_is_found_however_many_there_are(store, monkeypatch):
+    monkeypatch.setattr(disputes, "MAX_LISTED", 1)
+    second = replace(STEP, number=2, document=b"[]")
+    for row in (STEP, other(2, claim=b"\xc2" * 32), second):
+        store.put_dispute_step(row)
+    assert sorted((row.dispute[0], row.number) for row in store.newest_dispute_steps()) == [(1, 2), (2, 1)]
+    assert store.newest_dispute_steps(STEP.claim) == [second]
+    assert store.disputes_named([b"\x09" * 16, STEP.dispute]) == [[STEP, second]]
+
+
 def test_what_is_to_be_brought_and_to_be_written_is_found(store):
     store.put_dispute_step(STEP)
     store.put_dispute_step(other(2, created=NOW - 1))
