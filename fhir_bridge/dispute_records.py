@@ -84,14 +84,14 @@ class DisputeRecords:
 
     def _write(self, row: DisputeRow, dispute: Dispute) -> None:
         """Write one step; what a crash has left written already is only noted."""
-        name, task = communication_id(dispute.last), row.dispute.hex()
+        name, task = communication_id(dispute.last), task_id(dispute)
         if self._store.newest_version("Communication", name) == 0:
             patients = self._store.by_patient(row.patient, ("Patient",), limit=1) if row.patient else []
             patient = f"Patient/{patients[0].id}" if patients else ""
             version = self._store.newest_version("Task", task) + 1
             now = self._clock()
             made = (
-                ("Communication", name, 1, self._communication(row, dispute, patient, now)),
+                ("Communication", name, 1, self._communication(dispute, patient, now)),
                 ("Task", task, version, self._task(row, dispute, patient, now, version)),
             )
             self._service.create_many(
@@ -107,7 +107,7 @@ class DisputeRecords:
         first, last = dispute.first, dispute.last.step
         made: dict[str, Json] = {
             "resourceType": "Task",
-            "id": row.dispute.hex(),
+            "id": task_id(dispute),
             "meta": {"versionId": str(version), "lastUpdated": instant(now)},
             "identifier": [{"system": DISPUTE, "value": row.dispute.hex()}],
             "status": _STATUS[last.step],
@@ -131,7 +131,7 @@ class DisputeRecords:
             ]
         return made
 
-    def _communication(self, row: DisputeRow, dispute: Dispute, patient: str, now: int) -> dict[str, Json]:
+    def _communication(self, dispute: Dispute, patient: str, now: int) -> dict[str, Json]:
         """Write what was said."""
         taken = dispute.last
         step, heard = taken.step, taken.heard
@@ -141,7 +141,7 @@ class DisputeRecords:
             "id": communication_id(taken),
             "meta": {"versionId": "1", "lastUpdated": instant(now)},
             "identifier": [{"system": STEP, "value": step.hash.hex()}],
-            "partOf": [{"reference": f"Task/{row.dispute.hex()}"}],
+            "partOf": [{"reference": f"Task/{task_id(dispute)}"}],
             "status": "completed",
             "category": [{"coding": [{"system": DISPUTE, "code": step.step.value}]}],
             "sent": instant(step.time),
@@ -161,6 +161,11 @@ class DisputeRecords:
 def communication_id(taken: Taken) -> str:
     """Return the id of a step's Communication: it follows from what was signed."""
     return taken.step.hash[:ID_BYTES].hex()
+
+
+def task_id(dispute: Dispute) -> str:
+    """Return the id of a dispute's Task: not the dispute's own, which the insurer chooses, as the id of a Task here."""
+    return dispute.first.hash[:ID_BYTES].hex()
 
 
 def _is_person(user: str) -> bool:

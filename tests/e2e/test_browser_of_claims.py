@@ -410,12 +410,13 @@ def test_over_the_demo_a_claim_is_judged_and_its_hospital_answers_on_the_record(
     for org_id in (INSURER, HOSPITAL):
         question = f"Task?identifier=urn:medchain:claim-dispute|{dispute}"
         assert eventually(lambda: [one["status"] for one in asked(demo, org_id, question)] == ["in-progress"])  # noqa: B023  # called before the next one
-        said = asked(demo, org_id, f"Communication?part-of=Task/{dispute}&_sort=sent")
+        [task] = asked(demo, org_id, question)
+        said = asked(demo, org_id, f"Communication?part-of=Task/{task['id']}&_sort=sent")
         assert [one["payload"][0]["contentString"] for one in said] == [
             "When was this written?",
             "On the day of the discharge.",
         ]
-        assert eventually(lambda: "position" in demo.anchoring(org_id, [f"Task/{dispute}"])[0])  # noqa: B023  # as above
+        assert eventually(lambda: "position" in demo.anchoring(org_id, [f"Task/{task['id']}"])[0])  # noqa: B023  # as above
 
 
 def asked(demo: RunningDemo, org_id: str, query: str) -> list[dict]:

@@ -21,7 +21,8 @@ from tests.unit.medchain.ledger.world import ANXIN, RENHE
 FIRST = step(time=NOW - 50, records=("Encounter/e1",))
 ANSWER = step(time=NOW - 20, number=2, previous=FIRST.hash, step=StepKind.ANSWER, days=0, records=(), text="because")
 CLOSE = step(time=NOW - 10, number=3, previous=ANSWER.hash, step=StepKind.CLOSE, days=0, records=(), text="")
-TASK = f"/fhir/Task/{FIRST.dispute.hex()}"
+TASK_ID = FIRST.hash[:16].hex()
+TASK = f"/fhir/Task/{TASK_ID}"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def read(server, path: str) -> dict:
 
 def communications(server) -> list[dict]:
     """What was said, in order, found by the Task that it is part of."""
-    found = read(server, f"/fhir/Communication?part-of=Task/{FIRST.dispute.hex()}&_sort=sent")
+    found = read(server, f"/fhir/Communication?part-of=Task/{TASK_ID}&_sort=sent")
     return [one["resource"] for one in found["entry"] if one["search"]["mode"] == "match"]
 
 
@@ -89,6 +90,16 @@ def test_each_step_is_a_communication_and_a_version_of_the_task(hospital):
         resources.check(parse(orjson.dumps(resource)), resource["resourceType"])
 
 
+def test_attack_an_insurer_names_a_dispute_after_a_task_that_is_here(hospital):
+    """Ids that a server draws and those of disputes look alike, and an insurer knows those of what it was given."""
+    own = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "Patient/p1"}}
+    before = orjson.loads(hospital.call("POST", "/fhir/Task", own).data)
+    kept(hospital, step(time=NOW - 50, dispute=bytes.fromhex(before["id"])), patient="")
+    job(hospital).round()
+    assert hospital.store.unrecorded_steps(9) == []
+    assert read(hospital, f"/fhir/Task/{before['id']}") == before
+
+
 def test_what_the_other_side_has_not_heard_is_not_written(hospital):
     kept(hospital, FIRST)
     answer = kept(hospital, ANSWER, "Practitioner/d1", heard=None)
@@ -115,7 +126,7 @@ def test_fault_what_was_stored_before_a_crash_is_not_stored_twice(hospital):
     hospital.store.drop_disputes(row.patient)
     kept(hospital, FIRST)
     job(hospital).round()
-    assert hospital.store.newest_version("Task", FIRST.dispute.hex()) == 1
+    assert hospital.store.newest_version("Task", TASK_ID) == 1
     assert hospital.store.unrecorded_steps(9) == []
 
 
@@ -130,7 +141,7 @@ def test_fault_what_could_not_be_stored_is_stored_in_the_next_round(hospital, mo
         failing.setattr(type(hospital.service), "create_many", full)
         with pytest.raises(ConflictError):
             keeper.round()
-    assert hospital.store.newest_version("Task", FIRST.dispute.hex()) == 0
+    assert hospital.store.newest_version("Task", TASK_ID) == 0
     assert keeper.round() == 0
     assert len(communications(hospital)) == 1
 
@@ -139,11 +150,11 @@ def test_the_job_ends_when_it_is_told_to(hospital):
     stop = Event()
     stop.set()
     job(hospital).run(stop)
-    assert hospital.store.newest_version("Task", FIRST.dispute.hex()) == 0
+    assert hospital.store.newest_version("Task", TASK_ID) == 0
 
 
 def test_a_step_that_gave_way_meanwhile_is_left_to_the_next_round(hospital, monkeypatch):
     row = kept(hospital, FIRST)
     monkeypatch.setattr(hospital.store, "unrecorded_steps", lambda _limit: [replace(row, document=b"other")])
     job(hospital).round()
-    assert hospital.store.newest_version("Task", FIRST.dispute.hex()) == 0
+    assert hospital.store.newest_version("Task", TASK_ID) == 0
