@@ -516,7 +516,7 @@ SETTINGS: Final = (
     Setting(
         "claims.stay_days",
         0,
-        "保险机构：向医院核实每次住院是否不超过若干天；0 则不问",
+        "保险机构：向医院核实每次在院是否不超过若干天；0 则不问",
         "an insurer's: hospitals are asked whether each stay is of at most so many days; 0 to not ask",
         high=MAX_DAYS,
     ),

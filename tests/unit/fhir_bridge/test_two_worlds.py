@@ -147,6 +147,8 @@ RANDOM = re.compile(
     rb"(?<=_cursor=)[A-Za-z0-9_%\-]+|\b[0-9a-f]{32}(?:\.[0-9]+)?\b|(?<=export-file/)[A-Za-z0-9_%\-]+"
     # Ids of requests in AuditEvents.
     rb'|(?<="value":")[0-9a-f]{16}(?=")'
+    # Commitments to record versions, each of which has a salt of its own.
+    rb'|(?<="valueString":")[0-9a-f]{64}(?=")'
 )
 HEADERS = ("ETag", "Location", "Last-Modified", "Content-Location", "Allow", "Content-Type")
 JSON_PATCH = "application/json-patch+json"

@@ -37,11 +37,16 @@ def bundled(browser, place: str) -> list[dict[str, Any]]:
     return [one["resource"] for one in json.loads(answer.data)["entry"]]
 
 
-def proven(world, provenance: dict[str, Any]) -> bytes:
-    """Verify the proof in a Provenance; gives the content that it shows."""
+def signed(provenance: dict[str, Any]) -> dict[str, bytes]:
+    """Give the files of the proof in a Provenance."""
     (signature,) = provenance["signature"]
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(signature["data"]))) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def proven(world, provenance: dict[str, Any]) -> bytes:
+    """Verify the proof in a Provenance; gives the content that it shows."""
+    files = signed(provenance)
     policy = trusted_policy_text(genesis().members, genesis().origin)
     return verify_bundle(files, policy, now=world.time).opened
 
@@ -51,7 +56,10 @@ def test_a_record_comes_with_its_provenance_whose_proof_verifies_and_shows_the_s
     browser = world.patient("takes")
     taken, provenance = bundled(browser, "Condition/takes-c1/bundle")
     assert (taken["resourceType"], taken["id"]) == ("Condition", "takes-c1")
-    assert provenance["target"] == [{"reference": "Condition/takes-c1/_history/1", "type": "Condition"}]
+    (target,) = provenance["target"]
+    assert (target["reference"], target["type"]) == ("Condition/takes-c1/_history/1", "Condition")
+    # The digest is the one that the ledger has, as the proof says.
+    assert target["extension"][0]["valueString"] == json.loads(signed(provenance)["record.json"])["body_hash"]
     shown = json.loads(proven(world, provenance))
     assert {name: taken[name] for name in ("code", "id", "subject")} == {
         name: shown[name] for name in ("code", "id", "subject")
