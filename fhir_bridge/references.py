@@ -52,6 +52,9 @@ MAX_CONDITIONS: Final = 10_000
 JUDGED_AT_ONCE: Final = 100
 """How many entries of the request itself are judged by a condition in about as long."""
 
+LOOKED_INTO: Final = 100
+"""How many searches take about as long as one text that may stand anywhere, for which all rows are looked into."""
+
 _BUT: Final = "&_id:not="
 _MAX_APART: Final = 100
 _PATIENT: Final = "Patient"
@@ -239,7 +242,12 @@ class Resolver:
 
     def _ask(self, wanted: Wanted) -> tuple[Search, FoundPage]:
         """Search for what fulfils a condition."""
-        search = self._searches.planned(wanted.type, wanted.condition, within=self._within())
+        search = self._searches.planned(
+            wanted.type,
+            wanted.condition,
+            within=self._within(),
+            spend=lambda query: self._spend(query.anywhere * LOOKED_INTO),
+        )
         return search, self._store.find_page(search)
 
     def whose(self, type_name: str, resource: Resource, own: Own) -> str:

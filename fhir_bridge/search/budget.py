@@ -60,19 +60,29 @@ _OTHER_NUMBERS: Final = 3
 
 
 class Budget:
-    """Counts what one search comes to: a chain without types branches into all types at each link."""
+    """Counts what one search comes to: a chain without types branches into all types at each link.
 
-    __slots__ = ("_left",)
+    Attributes:
+        anywhere: how many texts of it may stand anywhere in others.
+    """
+
+    __slots__ = ("_left", "anywhere")
 
     def __init__(self) -> None:
         """Begin with none."""
         self._left = MAX_PARTS
+        self.anywhere = 0
 
     def take(self, name: str, parts: int) -> None:
         """Count some more of a parameter; raises `InputError` ``search.too_many``."""
         self._left -= parts
         if self._left < 0:
             raise InputError("search.too_many", parameter=safe_name(name), limit=MAX_PARTS)
+
+    def take_anywhere(self, name: str, texts: int) -> None:
+        """Count texts that may stand anywhere in others; errors as of `take`."""
+        self.take(name, ANYWHERE * texts)
+        self.anywhere += texts
 
     def take_terms(self, name: str, terms: Iterable[Term], modifier: Modifier, types: int) -> tuple[Term, ...]:
         """Count the values of a parameter of so many types beside one for each: all but the first alternative.

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from fhir_bridge.definitions.codes import listed_set
 from fhir_bridge.definitions.elements import is_resource_type
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
-from fhir_bridge.search.budget import ALTERNATIVE, ANYWHERE, CONDITION, Budget, safe_name
+from fhir_bridge.search.budget import ALTERNATIVE, CONDITION, Budget, safe_name
 from fhir_bridge.search.current import BY_STATUS, KEPT
 from fhir_bridge.search.indexer import UNINDEXED
 from fhir_bridge.search.paths import Targets, targets_of
@@ -208,7 +208,7 @@ class Conditions:
             raise InputError("search.too_many", parameter=code, limit=limit)
         self._budget.take(code, len(pieces))
         if kind is ParameterType.STRING and modifier in (Modifier.CONTAINS, Modifier.TEXT):
-            self._budget.take(code, ANYWHERE * len(set(pieces)))
+            self._budget.take_anywhere(code, len(set(pieces)))
         if kind is ParameterType.TOKEN and modifier in (Modifier.ABOVE, Modifier.BELOW):
             self.said = ",".join(self._pinned(piece, code, modifier) for piece in pieces)
         known = self._context

@@ -133,6 +133,7 @@ class _Reader:
             raise InputError("search.summary", parameter="_summary", expected="no _include with text")
         if self.query.count == 0:
             self.query.summary = Summary.COUNT
+        self.query.anywhere = self._budget.anywhere
 
     def _condition(self, name: str, value: str) -> str | None:
         """Read a condition; returns its value as it is meant on all pages, None where it was not understood."""

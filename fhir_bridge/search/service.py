@@ -234,9 +234,26 @@ class SearchService:
         """Find records as `ids` does, with the numbers of their newest versions; arguments and errors as there."""
         return self.anew(lambda: self._store.find_page(self.planned(type_name, condition, limit, within=within))).rows
 
-    def planned(self, type_name: str, condition: str, limit: int = 2, *, within: Sequence[Condition] = ()) -> Search:
-        """Plan what `rows` does, for the store to do it once more while it writes; arguments and errors as there."""
+    def planned(
+        self,
+        type_name: str,
+        condition: str,
+        limit: int = 2,
+        *,
+        within: Sequence[Condition] = (),
+        spend: Callable[[Query], None] = lambda _query: None,
+    ) -> Search:
+        """Plan what `rows` does, for the store to do it once more while it writes; arguments and errors as there.
+
+        Args:
+            type_name: as of `ids`.
+            condition: the same.
+            limit: the same.
+            within: the same.
+            spend: told what was understood before it is planned; what it raises is raised.
+        """
         query = self.condition(type_name, condition)
+        spend(query)
         return self._planner(within, self._clock(), query.generation).plan(query, limit=limit)
 
     def numbers(

@@ -244,6 +244,7 @@ class Query:
         used: names and values that were understood, as they came: for the ``self`` link (§3.1.1.6).
         problems: what was passed over.
         generation: the state of the index whose parameters it names; any where it names HL7's own alone.
+        anywhere: how many of its texts may stand anywhere in others: all rows are looked into for each.
     """
 
     types: tuple[str, ...]
@@ -259,3 +260,4 @@ class Query:
     used: list[tuple[str, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     generation: int = ANY_STATE
+    anywhere: int = 0

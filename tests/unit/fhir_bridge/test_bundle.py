@@ -431,6 +431,16 @@ def test_judging_entries_is_bounded_as_searches_are(server, monkeypatch):
     assert (response.status_code, code_of(response)) == (400, "reference.too_many")
 
 
+def test_attack_conditions_for_which_all_rows_are_looked_into_are_bounded_together(server, monkeypatch):
+    """One such search is within its own limit; ten thousand in one transaction would take hours."""
+    server.call("POST", "/fhir/Practitioner", b'{"resourceType":"Practitioner","name":[{"family":"Zhang"}]}')
+    monkeypatch.setattr(core, "MAX_CONDITIONS", 3 * references.LOOKED_INTO)
+    first, second = (observation(f"Practitioner?name:contains=han,other{one}") for one in range(2))
+    assert len(locations(server.call("POST", "/fhir", transaction(PATIENT, first)))) == 2
+    response = server.call("POST", "/fhir", transaction(PATIENT, first, second))
+    assert (response.status_code, code_of(response)) == (400, "reference.too_many")
+
+
 def test_a_record_that_lost_its_identifier_is_not_found_by_it(server):
     place = locations(server.call("POST", "/fhir", transaction(DOCTOR)))[0]
     without = {"resourceType": "Practitioner", "id": place.split("/")[1]}
