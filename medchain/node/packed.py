@@ -91,8 +91,10 @@ def _row(packed: bytes, at: int) -> _Row:
     ends = at + _ROW.size
     name = packed[ends : ends + sizes[0]]
     head, spaces = _read(_HEAD, packed, start)
-    body = start + _HEAD.size + sum(spaces)
-    is_same = (mark, head) == (_ROW_MARK, _HEAD_MARK) and packed[start + _HEAD.size :][: spaces[0]] == name
+    again = start + _HEAD.size
+    body = again + sum(spaces)
+    # No copy of all that follows, for each row.
+    is_same = (mark, head) == (_ROW_MARK, _HEAD_MARK) and packed[again : again + spaces[0]] == name
     if not is_same or flags & ~_FLAGS or method not in (_STORED, _DEFLATED) or not name:
         raise InputError("bundle.format")
     if not name.endswith(b"/") and attributes >> 28 not in (0, _REGULAR):
