@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from medchain.claims.cases import CaseClient
@@ -85,6 +87,14 @@ class Office:
         self.hospitals.for_claim = lambda _claim: []
         self.hospitals.permissions = lambda _claim: []
         self.hospitals.disclose = self.exchange.asker().request_disclosure
+
+    @contextmanager
+    def paying(self) -> Iterator[Office]:
+        """Begin a test as `anew`, after which the invoice is free again for the next."""
+        self.anew()
+        yield self
+        for case in self.cases().list({"statuses": ["reserved", "settled"]}, 200).cases:
+            self.cases().release(case["id"])
 
     def cases(self, org_id: str = ANXIN) -> CaseClient:
         """Ask a node's daemon for its cases."""

@@ -29,10 +29,8 @@ def opened(tmp_path_factory):
 
 @pytest.fixture
 def office(opened):
-    opened.anew()
-    yield opened
-    for case in opened.cases().list({"statuses": ["reserved", "settled"]}, 200).cases:
-        opened.cases().release(case["id"])
+    with opened.paying() as made:
+        yield made
 
 
 @pytest.fixture
