@@ -20,6 +20,7 @@ from fhir_bridge.rest.core import AUDIT_EVENT, Core
 from fhir_bridge.rest.pages import bundle, content_of, past_entry
 from fhir_bridge.rest.shape import part
 from fhir_bridge.search.cursor import PARAMETER, Position
+from fhir_bridge.search.tree import Summary
 from fhir_bridge.smart.scopes import Action
 from medchain.crypto.keywrap import WrappingKey
 from medchain.dates import span_of
@@ -229,7 +230,9 @@ def _wanted(core: Core, ask: Ask) -> tuple[int, tuple[int, int] | None]:
 
 
 def _count(ask: Ask) -> int:
-    """Read `_count`; 0 asks for the number alone (§3.1.1.5.4)."""
+    """Read `_count`; 0 asks for the number alone, as `_summary=count` does (§3.1.1.5.4)."""
+    if ask.parameter("_summary") == Summary.COUNT:
+        return 0
     text = ask.parameter("_count")
     if not text:
         return DEFAULT_COUNT

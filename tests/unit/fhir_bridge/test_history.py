@@ -191,6 +191,17 @@ def test_a_count_of_nothing_asks_for_the_number_alone(server, monkeypatch):
         assert "total" not in json.loads(server.call("GET", "/fhir/Patient/_history?_count=0", scope=scope).data)
 
 
+@pytest.mark.parametrize("place", ["Patient/p1/_history", "Patient/_history", "_history"])
+def test_a_summary_that_counts_is_a_history_of_no_entries(server, place):
+    """§3.1.1.5.4: a `_count` of 0 is treated as `_summary=count`, so that the one says what the other says."""
+    lived(server)
+    for query in ("_summary=count", "_count=1&_summary=count", "_count=0"):
+        counted = server.call("GET", f"/fhir/{place}?{query}", scope="system/Patient.rs")
+        told = json.loads(counted.data)
+        assert (counted.status_code, told["type"], told["total"], "entry" in told) == (200, "history", 4, False)
+        assert [(one["relation"], one["url"]) for one in told["link"]] == [("self", f"{BASE_URL}/{place}?{query}")]
+
+
 def test_to_count_a_history_of_which_all_may_be_seen_no_version_is_read(server, monkeypatch):
     lived(server)
     monkeypatch.setattr(VersionReader, "past", None)
