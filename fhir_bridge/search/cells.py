@@ -35,6 +35,8 @@ class Variant(IntEnum):
     """Number, quantity: one that no double says to the last digit, as `fhir_bridge.search.exact` splits it."""
     LONG_CANONICAL = 6
     """Quantity: such a one in UCUM's base units."""
+    LISTED = 7
+    """Reference: what a List has and does not mark as deleted, for ``_list``."""
 
 
 def string_of(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from fhir_bridge.definitions.elements import is_resource_type, members, type_names
 from fhir_bridge.definitions.parameters import ParameterType, SearchParameter, parameters_of
-from fhir_bridge.search.cells import Emit, list_of
+from fhir_bridge.search.cells import Emit, Variant, list_of
 from fhir_bridge.search.owner import NOBODY, SEVERAL, owner_of
 from fhir_bridge.search.paths import routes
 from fhir_bridge.search.values import Setting, emitter
@@ -39,7 +39,13 @@ CONTAINED: Final = ("", "_contained")
 PATIENT: Final = "Patient"
 """The type of those by whom rows are kept together."""
 
+LIST_ITEM: Final = ("List", "item")
+"""Type and code of the parameter by which a List is asked for its members."""
+
 _OF_PATIENT: Final = "Patient/"
+# What is marked as deleted is "no longer in the list" (List.entry.deleted). A flag says it by no code that R4 fixes:
+# "if the flag means that the entry has actually been deleted from the list, the deleted element SHALL be true".
+_LISTED: Final = "List.entry.where(deleted.empty() or deleted = false).item"
 _DEFAULT: Final = Setting()
 
 
@@ -158,7 +164,22 @@ def _entries(
         emit = emitter(kind, route.type, route.element, setting)
         if emit is not None:
             entries.append((route, _collector(emit, tuple(numbers))))
+    if LIST_ITEM[0] == type_name and LIST_ITEM[1] in chosen:
+        item = chosen[LIST_ITEM[1]]
+        for route in routes(_LISTED, type_name):
+            emit = emitter(item.type, route.type, route.element, setting)
+            if emit is not None:
+                entries.append((route, _collector(_listed(emit), (number(item.code) * VARIANTS,))))
     return entries
+
+
+def _listed(emit: Emit) -> Emit:
+    """Make the cells of where a reference points such of what is on a List."""
+    return lambda value: [
+        (Variant.LISTED, key, detail, low, high)
+        for variant, key, detail, low, high in emit(value)
+        if variant is Variant.MAIN
+    ]
 
 
 def _collector(emit: Emit, numbers: tuple[int, ...]) -> Collect:

@@ -23,7 +23,7 @@ from fhir_bridge.search import current, exact, units
 from fhir_bridge.search.cells import Variant
 from fhir_bridge.search.conditions import Registry
 from fhir_bridge.search.exact import Split, split
-from fhir_bridge.search.indexer import CONTAINED, IN_COLUMNS, PATIENT, VARIANTS, parts_of
+from fhir_bridge.search.indexer import CONTAINED, IN_COLUMNS, LIST_ITEM, PATIENT, VARIANTS, parts_of
 from fhir_bridge.search.owner import SEVERAL, owner_of
 from fhir_bridge.search.paths import is_nested, routes, targets_of
 from fhir_bridge.search.ranges import LONG, LONG_US
@@ -289,8 +289,13 @@ class Planner:
         found = [self._current(one, types) for one in lists if one.startswith("$")]
         if ids:
             of_list = (Ids(ids), *self._limits(("List",)))
-            found.append(Referred(self.number("List", "item") * VARIANTS, types, AllOf(of_list)))
+            found.append(Referred(self._membership, types, AllOf(of_list)))
         return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+    @property
+    def _membership(self) -> int:
+        """The rows of what Lists have and do not mark as deleted."""
+        return self.number(*LIST_ITEM) * VARIANTS + Variant.LISTED
 
     def _current(self, name: str, types: tuple[str, ...]) -> finding.Condition:
         """Plan a functional list: what a List of that kind names, or, where a patient has none, by status."""
@@ -300,7 +305,7 @@ class Planner:
             if one not in types:
                 continue
             limits = [self._condition(rule, (one,)) for rule in current.LIMITS.get(name, {}).get(one, ())]
-            named = Referred(self.number("List", "item") * VARIANTS, (one,), kept)
+            named = Referred(self._membership, (one,), kept)
             of_patient = Referred(self.number("List", "subject") * VARIANTS, (PATIENT,), kept)
             has_list = Linked((self.number(one, "patient") * VARIANTS,), PATIENT, of_patient)
             status = [self._condition(rule, (one,)) for rule in rules]

@@ -113,6 +113,35 @@ def test_a_list_of_drug_allergies_may_be_kept_with_all_others(ward):
     assert ward.found("AllergyIntolerance?_list=$current-drug-allergies") == ["AllergyIntolerance/i2"]
 
 
+def marked(name: str, patient: str, code: str, **entries: dict) -> dict:
+    """A List of changes, which alone may mark entries as deleted (`lst-2`)."""
+    made = kept(name, patient, code) | {"mode": "changes"}
+    return made | {"entry": [{"item": {"reference": f"Condition/{one}"}, **more} for one, more in entries.items()]}
+
+
+def test_what_a_list_marks_as_deleted_is_in_it_no_more(ward):
+    """List.entry.deleted: "an item is (to be) no longer in the list"; a flag says so by no code that R4 fixes."""
+    flagged = {"flag": coded("urn:oid:1.2.36.1.2001.1001.101.104.16592", "05")}
+    entries = {"a1": {"deleted": True}, "a2": {"deleted": False}, "a4": flagged, "a5": {"_deleted": {"id": "x"}}}
+    ward.put(marked("l4", "a", "problems", **entries))
+    assert sorted(ward.found("Condition?_list=l4")) == ["Condition/a2", "Condition/a4", "Condition/a5"]
+    assert sorted(ward.found("Condition?patient=a&_list=$current-problems")) == [
+        "Condition/a2",
+        "Condition/a4",
+        "Condition/a5",
+    ]
+    # The parameter of List is HL7's own: `List.entry.item`.
+    assert ward.found("Condition?_has:List:item:_id=l4&_id=a1") == ["Condition/a1"]
+    assert ward.found("List?item=Condition/a1") == ["List/l4"]
+
+
+def test_an_item_that_a_list_has_twice_is_in_it_as_long_as_one_is_not_deleted(ward):
+    twice = marked("l5", "a", "other", a1={"deleted": True})
+    twice["entry"].append({"item": {"reference": "Condition/a1"}})
+    ward.put(twice)
+    assert ward.found("Condition?_list=l5") == ["Condition/a1"]
+
+
 def test_a_list_that_may_not_be_seen_counts_for_nothing(ward):
     within = (InCompartment("Patient", "b"),)
     assert ward.found("Condition?_list=$current-problems", within=within) == ["Condition/b2"]
