@@ -8,6 +8,7 @@ Source: FHIR R4 Invoice (§13.11); `docs/spec/claim-question.md` 5, 6.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
@@ -84,7 +85,12 @@ class FhirInvoices:
         if len(named) != 1:
             return None
         lines = tuple(sorted({line for one in found for line in one.lines}))
-        return replace(found[0], is_issued=all(one.is_issued for one in found), lines=lines)
+        prices: dict[int, Amount] = {}
+        for line, price in (pair for one in found for pair in one.prices.items()):
+            # Of two that say otherwise the greater one: less would let lines come to more than the invoice.
+            prices[line] = max(price, prices.get(line, price), key=lambda amount: amount.minor)
+        is_issued = all(one.is_issued for one in found)
+        return replace(found[0], is_issued=is_issued, lines=lines, prices=prices)
 
     def _numbers(self, *written: str) -> list[int]:
         """List the record versions of invoices with a number, as it was written or in its one spelling."""
@@ -110,13 +116,14 @@ def _issued(invoice: Resource, fields: InvoiceFields, number: int) -> Issued | N
         return None
     own, day = forms[ELECTRONIC], day_of(str(invoice.get("date", "")))
     spelling = invoice_of(fields.scope, fields.issuer, own.code, own.number, day, fields.line)
-    amount = _total(invoice) if fields.scope is Scope.INVOICE else _of_line(invoice, fields.line)
+    prices = _prices(invoice)
+    amount = _total(invoice) if fields.scope is Scope.INVOICE else prices.get(fields.line)
     if amount is None and fields.scope is Scope.ITEM:
         return None
     codes = tuple(form.check_code for form in forms.values() if form.check_code)
     replaced = _replaced(invoice, fields.issuer)
     is_issued = invoice.get("status") in _COUNTING
-    return Issued(spelling, codes, amount, is_issued, number, replaced, _lines(invoice))
+    return Issued(spelling, codes, amount, is_issued, number, replaced, _lines(invoice), prices)
 
 
 def _replaced(invoice: Resource, issuer: str) -> InvoiceFields | None:
@@ -150,16 +157,21 @@ def _total(invoice: Resource) -> Amount | None:
     return _money(invoice.get("totalGross")) or _money(invoice.get("totalNet"))
 
 
-def _of_line(invoice: Resource, line: int) -> Amount | None:
-    """Read what a line comes to; None where it is not there, or is of several prices."""
-    prices = [
-        price.get("amount")
-        for one in objects_of(invoice.get("lineItem"))
-        if one.get("sequence") == line
-        for price in objects_of(one.get("priceComponent"))
-        if price.get("type") == _BASE
-    ]
-    return _money(prices[0]) if len(prices) == 1 else None
+def _prices(invoice: Resource) -> dict[int, Amount]:
+    """Read what each line comes to; without those of no price, of several, or of one that is no amount."""
+    told: dict[int, list[Element]] = {}
+    for one in objects_of(invoice.get("lineItem")):
+        line = one.get("sequence")
+        if isinstance(line, Number) and 1 <= line <= MAX_LINE:
+            prices = objects_of(one.get("priceComponent"))
+            told.setdefault(int(line), []).extend(price.get("amount") for price in prices if price.get("type") == _BASE)
+    found: dict[int, Amount] = {}
+    for place, amounts in told.items():
+        with suppress(InputError):
+            amount = _money(amounts[0]) if len(amounts) == 1 else None
+            if amount is not None:
+                found[place] = amount
+    return found
 
 
 def _lines(invoice: Resource) -> tuple[int, ...]:

@@ -654,6 +654,18 @@ CLAIM_WORDS: Final[Words] = {
         "这张发票已按整张或按明细行理赔，不能再以另一种方式理赔。",
         "This invoice is claimed already the other way, whole or by its lines.",
     ),
+    "error.claim.lines": (
+        "这样理赔可能超过整张发票的金额，请医院核对其明细行与退费。",
+        "So more than the invoice could be claimed; have the hospital look at its lines and refunds.",
+    ),
+    "error.claim.cancelled": (
+        "医院的这张发票已作废或冲红。",
+        "The hospital has cancelled this invoice, or taken it back.",
+    ),
+    "error.submit.promised": (
+        "上一次提交下落不明，可能仍会排序；请几分钟后重试。",
+        "An attempt of before was lost on the way and may still be ordered. Try again in a few minutes.",
+    ),
     "error.claim.full": ("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
     "error.claim.repeated": ("这已经做过。", "That is done already."),
     "error.claim.reservation": ("没有有效的预留。", "Nothing is reserved, or not any more."),

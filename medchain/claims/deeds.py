@@ -11,7 +11,7 @@ Source: `docs/spec/claim-deed.md`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -25,7 +25,7 @@ from medchain.errors import ConflictError, InputError, NotFoundError, Unavailabl
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import InvoiceFields, Scope
-from medchain.ledger.kinds.claim import CLAIM, request_of
+from medchain.ledger.kinds.claim import CLAIM, MAX_DELAY_S, request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
 from medchain.ledger.kinds.content import DAY_S, count
 from medchain.ledger.kinds.shares import Shares
@@ -59,10 +59,18 @@ REVERSED: Final = "reversed"
 APART: Final = "claim.apart"
 """Refusal to reserve a line of an invoice that is claimed whole, or an invoice of which a line is claimed."""
 
+LINES: Final = "claim.lines"
+"""Refusal to reserve what could come to more than the invoice: its lines, or it beside what was refunded of one."""
+
+CANCELLED: Final = "claim.cancelled"
+"""Refusal of an invoice that does not count, or not any more."""
+
 UNKNOWN: Final = "claim.unknown"
 """Refusal of who does not hold an invoice that is here, and know its id."""
 
 _TURNS: Final = 64
+# How long after its time a deed may be ordered: as old as it may be endorsed, and as far ahead as it may say.
+_ORDERED_S: Final = MAX_DELAY_S + 60
 
 
 class _Standing(NamedTuple):
@@ -142,11 +150,13 @@ class DeedDesk:
             NotFoundError: ``claim.unknown`` where the request's id is not that of an invoice here, or its check code is
                 not shown by who has no part of it.
             ConflictError: `HEAD` with the newest version; ``claim.cancelled`` for an invoice that does not count;
-                `APART` for a line of an invoice that is claimed whole, or the other way round;
+                `APART` for a line of an invoice that is claimed whole, or the other way round; `LINES` for what could
+                come to more than the invoice;
                 ``claim.replaced`` for one in the place of another that was not reversed; others of
                 `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
-            UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum; the disk,
+            UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum;
+                ``submit.promised`` while a deed of before on a line, or on the whole, may still be ordered; the disk,
                 or the audit.
         """
         signed, row = parse_deed(document)
@@ -154,12 +164,21 @@ class DeedDesk:
         self._issuing.check_request(signed, peer, request.hospital)
         key = map_key(CLAIM, request.hospital, request.claim_id)
         self._fishing.check(peer)
-        with self._turn(self._family(key, row)):
+        turn = self._turn(self._family(key, row))
+        with turn:
             version = self._before(key, request)
-            return Done(key, self._asked(key, signed, row) if version is None else version)
+            if version is not None:
+                return Done(key, version)
+            if self._turn(self._family(key, row)) is not turn:
+                # What it showed was of another invoice, and claims of its id began meanwhile: others have their turn.
+                raise ConflictError(HEAD)
+            return Done(key, self._asked(key, signed, row))
 
     def reverse(self, row: AskedRow) -> Done:
         """Take an invoice back, for ever, with its lines that are claimed; its check code is not looked at.
+
+        Returns:
+            The reversal, final; that of before where it was reversed already.
 
         Raises:
             NotFoundError: ``claim.unknown`` for an invoice that is not here.
@@ -169,7 +188,9 @@ class DeedDesk:
         with self._own(row) as standing:
             if standing.bill.invoice.scope is Scope.INVOICE:
                 # First: what is issued in its place could else be paid beside a line of it.
-                for line in map(self._held, map(self._key, self._others(standing.bill))):
+                issued = self._issuing.find(_row_of(standing.bill))
+                lines = [] if issued is None else _lines(standing.bill.invoice, issued)
+                for line in map(self._held, map(self._key, lines)):
                     if line is not None and not line.is_reversed:
                         self._taken_back(line)
             return self._taken_back(standing)
@@ -188,6 +209,10 @@ class DeedDesk:
 
     def _taken_back(self, standing: _Standing) -> Done:
         """Reverse the claims on an invoice, or on a line; whoever has a part is told."""
+        if standing.is_reversed:
+            key = map_key(CLAIM, self._issuing.org_id, standing.claim_id)
+            self._side.submitter.wait_final(key, standing.version, FINAL_TIMEOUT_S)
+            return Done(key, standing.version)
         return self._submitted(standing, on_reversal(standing.bill, standing.shares, self._issuing.clock()), None)
 
     def _before(self, key: bytes, request: ClaimRequest) -> int | None:
@@ -211,7 +236,9 @@ class DeedDesk:
         if request.head != standing.version:
             raise ConflictError(HEAD, version=standing.version)
         if request.action is Action.RESERVE:
-            self._check_apart(standing.bill)
+            self._check_apart(standing)
+        elif request.action is Action.SETTLE:
+            self._check_whole(standing.bill)
         made = on_request(standing.bill, standing.shares, request, self._issuing.clock())
         return self._submitted(standing, made, {"request": signed.to_json()}).version
 
@@ -236,28 +263,42 @@ class DeedDesk:
         """Return the map key of the claims on an invoice of this organisation's, or on a line."""
         return map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
 
-    def _check_apart(self, bill: Bill) -> None:
+    def _check_apart(self, standing: _Standing) -> None:
         """Refuse to reserve what is claimed otherwise: of two objects the ledger cannot see that they are one invoice.
 
         Raises:
-            ConflictError: `APART`; ``claim.cancelled`` for a line of an invoice that was taken back.
+            ConflictError: `APART`; `LINES`; `CANCELLED` for a line of an invoice that was taken back, and where the
+                invoice is gone, so that nobody can tell what else is claimed of it.
+            UnavailableError: ``submit.promised``.
         """
-        today = self._issuing.clock() // DAY_S
-        for one in self._others(bill):
-            held = self._held(self._key(one))
-            if held is None:
-                continue
-            if one.scope is Scope.INVOICE and held.is_reversed:
-                raise ConflictError("claim.cancelled")
-            if held.shares.on(today).live:
-                raise ConflictError(APART)
+        bill, today = standing.bill, self._issuing.clock() // DAY_S
+        self._check_whole(bill)
+        whole = self._issuing.find(_row_of(replace(bill, invoice=_whole(bill.invoice))))
+        if whole is None:
+            raise ConflictError(CANCELLED)
+        named = [_whole(bill.invoice)] if bill.invoice.scope is Scope.ITEM else _lines(bill.invoice, whole)
+        keys = {one.line: self._key(one) for one in named}
+        others = {line: self._held(key) for line, key in keys.items()}
+        if any(held is not None and held.shares.on(today).live for held in others.values()):
+            raise ConflictError(APART)
+        if any(self._may_come(keys[line], held, today) for line, held in others.items()):
+            raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
+        _check_sum(standing, whole, others)
 
-    def _others(self, bill: Bill) -> list[InvoiceFields]:
-        """List what of an invoice is claimed apart from this: of a line the whole, of the whole its lines."""
+    def _check_whole(self, bill: Bill) -> None:
+        """Refuse a line of an invoice that was taken back: what is issued in its place would be paid beside it."""
         if bill.invoice.scope is Scope.ITEM:
-            return [_whole(bill.invoice)]
-        issued = self._issuing.find(_row_of(bill))
-        return [replace(bill.invoice, scope=Scope.ITEM, line=line) for line in (() if issued is None else issued.lines)]
+            held = self._held(self._key(_whole(bill.invoice)))
+            if held is not None and held.is_reversed:
+                raise ConflictError(CANCELLED)
+
+    def _may_come(self, key: bytes, held: _Standing | None, today: int) -> bool:
+        """Tell whether a deed that takes something may still be ordered: its body is kept before it is submitted."""
+        body = self._side.shelf.held_at(key, 1 if held is None else held.version + 1)
+        if body is None:
+            return False
+        claim = read(body.content)
+        return bool(claim.shares.on(today).live) and not self._side.driver.cosigner.is_past(claim.time + _ORDERED_S)
 
     @contextmanager
     def _own(self, row: AskedRow) -> Iterator[_Standing]:
@@ -291,7 +332,7 @@ class DeedDesk:
         if issued is None:
             raise NotFoundError(UNKNOWN)
         if not issued.is_issued:
-            raise ConflictError("claim.cancelled")
+            raise ConflictError(CANCELLED)
         return standing or self._begun(issued, proven)
 
     def _begun(self, issued: Issued, proven: Proven) -> _Standing:
@@ -347,6 +388,38 @@ class DeedDesk:
 def _whole(invoice: InvoiceFields) -> InvoiceFields:
     """Name the invoice of a line."""
     return replace(invoice, scope=Scope.INVOICE, line=0)
+
+
+def _lines(invoice: InvoiceFields, issued: Issued) -> list[InvoiceFields]:
+    """Name the lines of a whole invoice."""
+    return [replace(invoice, scope=Scope.ITEM, line=line) for line in issued.lines]
+
+
+def _check_sum(standing: _Standing, whole: Issued, others: Mapping[int, _Standing | None]) -> None:
+    """Refuse to reserve what could come to more than the invoice: a discount, or a refund, is not of each line.
+
+    Args:
+        standing: what is to be reserved of.
+        whole: the invoice, as it is now.
+        others: what is claimed apart from it, by the number of the line, 0 for the whole.
+
+    Raises:
+        ConflictError: `LINES`.
+    """
+    if whole.amount is None:
+        # Nothing can be claimed of the whole, then.
+        return
+    total, prices = whole.amount, whole.prices
+    if standing.bill.invoice.scope is Scope.ITEM:
+        limit = min([total.minor, *(held.shares.total for held in others.values() if held is not None)])
+        is_one = {one.currency for one in prices.values()} <= {total.currency}
+        if not is_one or sum(one.minor for one in prices.values()) > limit:
+            raise ConflictError(LINES)
+        return
+    told = [(prices[line].minor, held) for line, held in others.items() if held is not None and line in prices]
+    refunded = sum(max(0, price - (0 if held.is_reversed else held.shares.total)) for price, held in told)
+    if refunded and standing.shares.total + refunded > total.minor:
+        raise ConflictError(LINES)
 
 
 def _row_of(bill: Bill) -> AskedRow:

@@ -6,8 +6,8 @@ Source: `docs/spec/claim-question.md` 5, 7.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from medchain.ledger.claim_question import AskedRow
@@ -26,6 +26,7 @@ class Issued:
         number: of the record version, for the audit.
         replaced: the whole invoice in whose place this one was issued, in its electronic form; None for none.
         lines: numbers of all lines of the whole invoice, sorted.
+        prices: what each line of it comes to that has one price, by its number.
     """
 
     invoice: InvoiceFields
@@ -35,6 +36,7 @@ class Issued:
     number: int
     replaced: InvoiceFields | None = None
     lines: tuple[int, ...] = ()
+    prices: Mapping[int, Amount] = field(default_factory=dict)
 
 
 class InvoiceRegister(Protocol):

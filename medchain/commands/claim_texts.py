@@ -125,6 +125,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "这张发票已按整张或按明细行理赔，不能再以另一种方式理赔。",
         "This invoice is claimed already the other way, whole or by its lines.",
     ),
+    "claim.lines": Text(
+        "这样理赔可能超过整张发票的金额，请医院核对其明细行与退费。",
+        "So more than the invoice could be claimed; have the hospital look at its lines and refunds.",
+    ),
     "claim.cancelled": Text("医院的这张发票已作废。", "The hospital has cancelled this invoice."),
     "claim.done": Text("医院称已完成，但账本上没有。", "The hospital says that it is done, and the ledger does not."),
     "einvoice.listen": Text(

@@ -496,8 +496,8 @@ ERRORS: Final[Mapping[str, Text]] = {
         "同一对象的另一版本正在提交，请稍后重试。", "Another version of the same object is under way: try again later."
     ),
     "submit.promised": Text(
-        "上一次提交因中断而下落不明，可能仍会排序；请两分钟后重试。",
-        "An attempt of before was lost on the way and may still be ordered; try again in two minutes.",
+        "上一次提交因中断而下落不明，可能仍会排序；请几分钟后重试。",
+        "An attempt of before was lost on the way and may still be ordered; try again in a few minutes.",
     ),
     "vouched.missing": Text(
         "{path} 不见了：节点不再知道自己联署过什么，为免自相矛盾而不启动。"

@@ -42,6 +42,10 @@ def price(value: str) -> dict:
     return {"type": "base", "amount": {"value": float(value), "currency": "CNY"}}
 
 
+def item(line: int, value: str) -> dict:
+    return {"sequence": line, "chargeItemCodeableConcept": {"text": "x"}, "priceComponent": [price(value)]}
+
+
 @pytest.fixture
 def register(server):
     """The invoices of a server; gives what stores one."""
@@ -97,7 +101,20 @@ def test_a_line_is_found_with_its_price_and_none_that_is_not_there_or_has_two(re
     assert (found.invoice.scope, found.invoice.line, found.amount) == (Scope.ITEM, 1, Amount(33600, "CNY"))
     # Which lines there are says the whole, also of those that have no one price.
     assert found.lines == invoices.find(row()).lines == (1, 2)
+    assert found.prices == invoices.find(row()).prices == {1: Amount(33600, "CNY")}
     assert [invoices.find(row(scope=Scope.ITEM, line=line)) for line in (2, 3)] == [None, None]
+
+
+def test_a_line_whose_price_is_no_amount_hides_neither_its_invoice_nor_the_others(register):
+    lines = [item(line, value) for line, value in ((1, "60"), (2, "-5"), (3, "1.005"))]
+    found = register(lineItem=lines).find(row())
+    assert (found.lines, found.prices) == ((1, 2, 3), {1: Amount(6000, "CNY")})
+
+
+def test_of_a_price_that_two_systems_say_otherwise_the_greater_one_counts(register):
+    for name, value in (("i1", "60"), ("i2", "70")):
+        invoices = register(id=name, lineItem=[item(1, value)])
+    assert invoices.find(row()).prices == {1: Amount(7000, "CNY")}
 
 
 @pytest.mark.parametrize(("status", "is_issued"), [("cancelled", False), ("balanced", True)])

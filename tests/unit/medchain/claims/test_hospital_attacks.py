@@ -9,15 +9,20 @@ from itertools import count
 import pytest
 
 from medchain.claims.asking import CHECK
-from medchain.claims.deeds import REVERSE
+from medchain.claims.deeds import REFUND, REVERSE, encode_deed
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
+from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import unhex
-from medchain.errors import ConflictError, VerificationError
+from medchain.errors import ConflictError, UnavailableError, VerificationError
+from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import Scope, amount_of
 from medchain.ledger.kinds.claim_content import read_shown
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.object import map_key
+from medchain.ledger.signed_request import SignedRequest, sign_request
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
-from tests.unit.medchain.ledger.world import TAIPING
+from tests.unit.medchain.ledger.world import TAIPING, fresh, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE
 
 _NUMBERS = count(1)
@@ -248,3 +253,186 @@ def test_race_of_a_line_and_the_whole_exactly_one_wins(hospitals, number):
     for thread in threads:
         thread.join()
     assert sorted(outcomes.values()) == ["claim.apart", "won"]
+
+
+def priced(hospitals, *prices: str) -> None:
+    """Have the hospital's invoice have lines of such prices, each of which can be asked for as well."""
+    amounts = {line: amount_of(price, "CNY") for line, price in enumerate(prices, 1)}
+    edit(hospitals, lines=tuple(amounts), prices=amounts)
+    whole = hospitals.registers[RENHE].rows[-1]
+    for line, amount in amounts.items():
+        named = replace(whole.invoice, scope=Scope.ITEM, line=line)
+        hospitals.registers[RENHE].rows.append(replace(whole, invoice=named, amount=amount))
+
+
+def line(number: int, amount: str) -> dict:
+    return {"scope": Scope.ITEM, "line": number, "amount": amount}
+
+
+def refund(hospitals, number: str, refunded: str, **changes: object) -> None:
+    asked = {"amount": refunded, "row": row(number, **changes).to_json()}
+    done = hospitals.local(RENHE).call(REFUND, asked)
+    hospitals.everywhere(unhex(done["key"], 32), done["version"])
+
+
+def test_attack_lines_that_come_to_more_than_their_invoice_are_not_paid_one_by_one(hospitals, number):
+    # 8422.80 of 9000.00: the patient was given a discount on the whole.
+    priced(hospitals, "4500.00", "4500.00")
+    for by, place in ((ANXIN, 1), (TAIPING, 2)):
+        with pytest.raises(ConflictError, match=r"claim\.lines"):
+            want(hospitals, RESERVE, by, number, **line(place, "4500.00"))
+    assert want(hospitals, RESERVE, ANXIN, number)["version"] == 1
+
+
+def test_lines_that_come_to_their_invoice_are_paid_one_by_one(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    assert want(hospitals, RESERVE, ANXIN, number, **line(1, "4422.80"))["status"] == "reserved"
+    assert want(hospitals, RESERVE, TAIPING, number, **line(2, "4000.00"))["status"] == "reserved"
+
+
+def test_lines_in_another_currency_than_their_invoice_are_not_paid_one_by_one(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    for one in hospitals.registers[RENHE].rows[-3:]:
+        one.prices[2] = amount_of("1.00", "USD")
+    with pytest.raises(ConflictError, match=r"claim\.lines"):
+        want(hospitals, RESERVE, ANXIN, number, **line(1, "4422.80"))
+
+
+def test_a_line_of_an_invoice_that_says_no_total_is_claimed_by_itself(hospitals, number):
+    priced(hospitals, "4422.80")
+    rows = hospitals.registers[RENHE].rows
+    rows[-2] = replace(rows[-2], amount=None)
+    assert want(hospitals, RESERVE, ANXIN, number, **line(1, "4422.80"))["status"] == "reserved"
+
+
+def test_attack_what_was_refunded_of_the_whole_is_not_paid_by_its_lines(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    want(hospitals, RESERVE, ANXIN, number)
+    refund(hospitals, number, "4000.00")
+    give_up(hospitals, ANXIN, number)
+    with pytest.raises(ConflictError, match=r"claim\.lines"):
+        want(hospitals, RESERVE, TAIPING, number, **line(2, "4000.00"))
+    assert want(hospitals, RESERVE, TAIPING, number, "4422.80")["status"] == "reserved"
+
+
+def test_attack_what_was_refunded_of_a_line_is_not_paid_with_the_whole(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    want(hospitals, RESERVE, ANXIN, number, **line(2, "4000.00"))
+    refund(hospitals, number, "4000.00", **line(2, "4000.00"))
+    give_up(hospitals, ANXIN, number, **line(2, "4000.00"))
+    with pytest.raises(ConflictError, match=r"claim\.lines"):
+        want(hospitals, RESERVE, TAIPING, number)
+
+
+def test_attack_a_line_that_its_invoice_has_no_more_is_not_paid_once_that_was_taken_back(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    rows = hospitals.registers[RENHE].rows
+    rows[-2] = replace(rows[-2], lines=(1, 3))
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+        want(hospitals, SETTLE, ANXIN, number, **LINES)
+
+
+def test_attack_an_invoice_that_is_gone_is_not_reserved_whole_beside_a_line(hospitals, number):
+    """Who had a part shows no check code any more; which lines there were nobody can tell."""
+    by_lines(hospitals)
+    want(hospitals, RESERVE, TAIPING, number, "1.00")
+    give_up(hospitals, TAIPING, number)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    rows, asked = hospitals.registers[RENHE].rows, hospitals.nodes[TAIPING].asker
+    [known] = asked.ask(RENHE, [row(number)])
+    kept, rows[:] = list(rows), [one for one in rows if one.invoice.number != number]
+    try:
+        asked_for = request_for(hospitals, known.claim_id, 2, TAIPING, "1.00")
+        with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+            hospitals.nodes[RENHE].deed(encode_deed(asked_for, row(number)), TAIPING)
+    finally:
+        rows[:] = kept
+
+
+def request_for(hospitals, claim_id: bytes, head: int, by: str, amount: str) -> SignedRequest[ClaimRequest]:
+    """Sign a reservation for a version."""
+    time = hospitals.federation.time
+    request = ClaimRequest(
+        ledger=hospitals.federation.sites[by].replica.ledger,
+        nonce=fresh(16),
+        time=time,
+        action=Action.RESERVE,
+        hospital=RENHE,
+        insurer=by,
+        claim_id=claim_id,
+        head=head,
+        claim=b"\x01" * 32,
+        amount=amount_of(amount, "CNY").minor,
+        currency="CNY",
+        until=time // DAY_S + 7,
+    )
+    return sign_request(Es384Signer(seed(by, "authentication", 1)), request)
+
+
+def test_an_invoice_is_taken_back_once_however_often_it_is_asked_for(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    done = [hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()}) for _ in range(2)]
+    assert done[0] == done[1]
+
+
+def test_attack_a_whole_invoice_is_not_reserved_while_a_line_may_still_be_ordered(hospitals, number, monkeypatch):
+    """An attempt that failed here, with the ledger at a stand, may be ordered by others all the same."""
+    by_lines(hospitals)
+    submitter, waiting = hospitals.federation.sites[RENHE].node.submitter, []
+
+    def stalled(leaves):
+        waiting.extend(leaves)
+        raise UnavailableError("ordering.no_quorum")
+
+    with monkeypatch.context() as at_a_stand:
+        at_a_stand.setattr(submitter, "_submit", stalled)
+        at_a_stand.setattr("medchain.node.submit.UNTIL_S", 1)
+        with pytest.raises(UnavailableError):
+            want(hospitals, RESERVE, ANXIN, number, **LINES)
+    with pytest.raises(UnavailableError, match=r"submit\.promised"):
+        want(hospitals, RESERVE, TAIPING, number)
+    # Nor by a node that was restarted meanwhile.
+    hospitals.put_together(RENHE)
+    with pytest.raises(UnavailableError, match=r"submit\.promised"):
+        want(hospitals, RESERVE, TAIPING, number)
+    # Once a later block is final it cannot come any more.
+    hospitals.federation.time += 600
+    hospitals.registers[RENHE].rows.append(issued(other := f"6{number}"))
+    want(hospitals, RESERVE, ANXIN, other)
+    assert want(hospitals, RESERVE, TAIPING, number)["version"] == 1
+
+
+def test_attack_a_deed_that_shows_another_invoice_waits_for_no_other_turn(hospitals, number):
+    """Else it is done beside those of its own invoice, and a line and the whole are both found free."""
+    by_lines(hospitals)
+    desk, rows = hospitals.nodes[RENHE]._deeds, hospitals.registers[RENHE].rows  # noqa: SLF001  # whose turn it is
+    [known] = hospitals.nodes[ANXIN].asker.ask(RENHE, [row(number)])
+    key = map_key("claim", RENHE, known.claim_id)
+
+    def turn(other: str):
+        [one] = hospitals.nodes[ANXIN].asker.ask(RENHE, [row(other)])
+        return desk._turn(map_key("claim", RENHE, one.claim_id))  # noqa: SLF001  # the same
+
+    others = [f"8{place}{number}" for place in range(4)]
+    for other in others:
+        rows.append(issued(other))
+        by_lines(hospitals)
+    other = next(one for one in others if turn(one) is not desk._turn(key))  # noqa: SLF001  # the same
+    refused: list[str] = []
+
+    def ask() -> None:
+        asked = request_for(hospitals, known.claim_id, 1, ANXIN, "2.00")
+        try:
+            hospitals.nodes[RENHE].deed(encode_deed(asked, row(other, **LINES)), ANXIN)
+        except ConflictError as error:
+            refused.append(error.code)
+
+    waiting = threading.Thread(target=ask)
+    with turn(other):
+        waiting.start()
+        want(hospitals, RESERVE, ANXIN, number, "1.00")
+    waiting.join(60)
+    assert refused == ["claim.head"]
