@@ -20,15 +20,15 @@ from medchain.claims.case_ports import CaseParts
 from medchain.claims.cases import ASK, DELETE, GIVE, LIST, NOTE, OPEN, REFUSE, RELEASE, RESERVE, SETTLE, SHOW
 from medchain.claims.claim_file import ClaimFile, patients_of, read_claim, read_policy
 from medchain.claims.wishes import Wish
-from medchain.encoding import Json, as_list, as_number, as_object, members, unbase64
-from medchain.errors import AccessDeniedError, ConflictError, InputError, VerificationError
+from medchain.encoding import Json, as_list, as_number, as_object, members, unbase64, unhex
+from medchain.errors import AccessDeniedError, ConflictError, InputError, MedchainError
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import Action
 from medchain.ledger.invoice import Amount, amount_of
 from medchain.ledger.kinds.content import DAY_S, count
 from medchain.ledger.kinds.shares import MAX_RESERVED_DAYS
 from medchain.ledger.members import Members
-from medchain.ledger.transaction import ID_BYTES
+from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
 from medchain.store.cases import MAX_LISTED, CaseFilter, CaseRow
 
 MAX_ASKED_DAYS: Final = 30
@@ -251,14 +251,24 @@ class CaseDesk:
         return self._fulfilled(Action.SETTLE, members(document, {"amount": str, "id": str}, _HOW))
 
     def _release(self, document: Json) -> Json:
-        """Give it up; a reservation that is over already is noted to be, for there is nothing to give up."""
+        """Give it up; a reservation that is over already is noted to be, for there is nothing to give up.
+
+        That it is over says the hospital, or, where that is gone or refuses, how long ago it was made.
+        """
         top = members(document, {"id": str})
         try:
             return self._fulfilled(Action.RELEASE, top)
-        except VerificationError as error:
-            if error.code != _NONE_LIVE or self._book.find(top["id"]).status not in _HELD:
+        except MedchainError as error:
+            row = self._book.find(top["id"])
+            if row.status not in _HELD or (error.code != _NONE_LIVE and not self._is_over(row)):
                 raise
         return self._book.told(self._book.changed(id_of(top["id"]), lambda row, now: (_freed(row), now)))
+
+    def _is_over(self, row: CaseRow) -> bool:
+        """Tell whether the newest deed of a case is a reservation that lasts no longer, whatever its last day was."""
+        deeds = self._book.read(row)[0].deeds
+        last_day = as_number(deeds[-1]["time"]) // DAY_S + MAX_RESERVED_DAYS if deeds else 0
+        return bool(deeds) and deeds[-1]["action"] == Action.RESERVE and last_day + 1 < self._parts.clock() // DAY_S
 
     def _fulfilled(self, action: Action, top: Mapping[str, Json], until: int | None = None) -> Json:
         """Have the hospital do it for this case, and keep where the ledger has it."""
@@ -282,7 +292,9 @@ class CaseDesk:
             amount = Amount(0, amount.currency)
         elif top["amount"]:
             amount = amount_of(str(top["amount"]), amount.currency)
-        done = self._parts.fulfil(Wish(action, content.row, row.digest, amount, until))
+        # While a part is reserved or paid the case is of that invoice.
+        key = unhex(content.deeds[-1]["key"], HASH_BYTES) if content.deeds and row.status in _BOUND else None
+        done = self._parts.fulfil(Wish(action, content.row, row.digest, amount, until, key))
         deed: dict[str, Json] = {
             "action": action.value,
             "amount": done.amount.minor,
@@ -296,7 +308,8 @@ class CaseDesk:
             self._book.changed(
                 row.id,
                 lambda row, now: (
-                    _after(row, action),
+                    # Somebody else may have noted a later one already: what is paid is what the newest one says.
+                    row if _is_passed(now, deed) else _after(row, action),
                     # The same again is found to be done, and is no second deed.
                     now if deed["position"] in [one["position"] for one in now.deeds] else _with_deed(now, deed),
                 ),
@@ -412,9 +425,16 @@ def _freed(row: CaseRow) -> CaseRow:
     return replace(row, status=Status.JUDGED.value) if row.status == Status.RESERVED else row
 
 
+def _is_passed(content: CaseContent, deed: Mapping[str, Json]) -> bool:
+    """Tell whether a later deed for the same invoice is noted."""
+    same = (as_number(one["version"]) for one in content.deeds if one["key"] == deed["key"])
+    return any(version > as_number(deed["version"]) for version in same)
+
+
 def _with_deed(content: CaseContent, deed: dict[str, Json]) -> CaseContent:
-    """Add what was done on the ledger."""
-    return replace(content, deeds=(*content.deeds, deed))
+    """Add what was done on the ledger, in its order."""
+    deeds = sorted((*content.deeds, deed), key=lambda one: as_number(one["position"]))
+    return replace(content, deeds=tuple(deeds))
 
 
 def _amount(content: CaseContent, claim: ClaimFile) -> Amount:

@@ -11,20 +11,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.asking import INACTIVE, NO_MEMBER, ClaimAsker
 from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, REVERSED, UNKNOWN, encode_deed, read_done
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, VerificationError
-from medchain.ledger.claim_question import AskedRow, Known
+from medchain.ledger.claim_question import STATUS, AskedRow, Known
 from medchain.ledger.claim_request import Action, ClaimRequest
 from medchain.ledger.invoice import Amount
 from medchain.ledger.kinds.claim import CLAIM
 from medchain.ledger.kinds.claim_content import read_shown
 from medchain.ledger.kinds.shares import Share, State
-from medchain.ledger.members import ACTIVE
+from medchain.ledger.members import ACTIVE, Organisation
 from medchain.ledger.object import StateRecord, map_key
 from medchain.ledger.signed_request import sign_request
 from medchain.ledger.transaction import ID_BYTES
@@ -70,6 +70,9 @@ class Wish:
         claim: digest of its own claim, 32 bytes.
         amount: how much, in the invoice's currency; 0 to release.
         until: last day of a reservation, days since 1970-01-01; None for the others.
+        key: map key of the claims of which this insurer has a part for its claim, as it is known from before, 32 bytes;
+            None where it is not. With it the part is settled or given up also where the hospital has the invoice no
+            more, such as after an erasure.
     """
 
     action: Action
@@ -77,6 +80,7 @@ class Wish:
     claim: bytes
     amount: Amount
     until: int | None
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ class Fulfilled:
         record: the version that tells it, final.
         share: this insurer's part after it.
         currency: ISO 4217 code of amounts.
-        differs: what this insurer's copy says otherwise than the hospital's invoice, sorted.
+        differs: what this insurer's copy says otherwise than the hospital's invoice, sorted; ``status`` where there is
+            none any more.
     """
 
     hospital: str
@@ -103,6 +108,13 @@ class Fulfilled:
     def amount(self) -> Amount:
         """What the part comes to."""
         return Amount(self.share.amount, self.currency)
+
+
+class _Id(NamedTuple):
+    """The object id of an invoice's claims, 16 bytes, and what this insurer's copy of it says otherwise."""
+
+    claim_id: bytes
+    differs: tuple[str, ...]
 
 
 class ClaimHand:
@@ -157,9 +169,8 @@ class ClaimHand:
             raise NotFoundError(NO_MEMBER)
         if hospital.status != ACTIVE:
             raise NotFoundError(INACTIVE)
-        [known] = self._asker.ask(hospital.org_id, [wish.row])
-        if not isinstance(known, Known):
-            raise NotFoundError(UNKNOWN)
+        [answer] = self._asker.ask(hospital.org_id, [wish.row])
+        known = _Id(answer.claim_id, answer.differs) if isinstance(answer, Known) else self._remembered(hospital, wish)
         for _ in range(ATTEMPTS - 1):
             try:
                 return self._asked(hospital.org_id, known, wish)
@@ -169,7 +180,20 @@ class ClaimHand:
                 _LOG.info("deed.again", peer=hospital.org_id, code=error.code)
         return self._asked(hospital.org_id, known, wish)
 
-    def _asked(self, org_id: str, known: Known, wish: Wish) -> Fulfilled:
+    def _remembered(self, hospital: Organisation, wish: Wish) -> _Id:
+        """Tell the id of claims of which a live part for the wish's claim is here: who has one goes by the ledger.
+
+        Raises:
+            NotFoundError: `UNKNOWN` where there is none.
+        """
+        record = None if wish.key is None else self._side.replica.store.record(wish.key)
+        if record is not None and (record.kind, record.creator) == (CLAIM, hospital.org_id):
+            part = self._found(record.key, lambda share: share.claim == wish.claim and share.is_live)
+            if part is not None and wish.action is not Action.RESERVE:
+                return _Id(record.id, (STATUS,))
+        raise NotFoundError(UNKNOWN)
+
+    def _asked(self, org_id: str, known: _Id, wish: Wish) -> Fulfilled:
         """Ask once, against what this node's ledger has now."""
         key = map_key(CLAIM, org_id, known.claim_id)
         done = self._found(key, lambda share: _is_fulfilled(share, wish))
@@ -181,7 +205,7 @@ class ClaimHand:
             self._side.submitter.wait_final(key, done[0].version, WAIT_S)
         return Fulfilled(org_id, known.claim_id, *done, wish.amount.currency, known.differs)
 
-    def _new(self, org_id: str, key: bytes, known: Known, wish: Wish) -> tuple[StateRecord, Share]:
+    def _new(self, org_id: str, key: bytes, known: _Id, wish: Wish) -> tuple[StateRecord, Share]:
         """Ask for what is not done yet, and see that it is done."""
         head = self._side.replica.store.record(key)
         request = ClaimRequest(

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from medchain.claims.case_content import MAX_NOTE, MAX_NOTES, MAX_VERDICTS, CaseContent
 from medchain.claims.cases import CaseClient
+from medchain.claims.wishes import Fulfilled, Wish
 from medchain.encoding import base64_text, canonical, parse_canonical
-from medchain.errors import AccessDeniedError, ConflictError, InputError, NotFoundError, VerificationError
+from medchain.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    UnavailableError,
+    VerificationError,
+)
 from medchain.ledger.evidence.document import Held, InsurancePolicy
 from medchain.ledger.object import build_body, map_key
 from medchain.node.asking import Ask, parse_ask, parse_claim
@@ -298,6 +308,96 @@ def test_a_reservation_that_is_over_by_itself_keeps_its_case_from_nothing(hospit
         cases.delete(case["id"])
     finally:
         hospitals.federation.time = before
+
+
+@contextmanager
+def gone(hospitals, number: str) -> Iterator[None]:
+    """Have the hospital lose an invoice, such as by an erasure."""
+    rows = hospitals.registers[RENHE].rows
+    kept = list(rows)
+    rows[:] = [one for one in rows if one.invoice.number != number]
+    try:
+        yield
+    finally:
+        rows[:] = kept
+
+
+@pytest.mark.parametrize("action", ["settle", "release"])
+def test_what_was_reserved_is_paid_or_given_up_also_where_the_hospital_has_the_invoice_no_more(
+    hospitals, cases, action
+):
+    number = {"settle": "1774778531", "release": "1774778532"}[action]
+    hospitals.registers[RENHE].rows.append(issued(number))
+    case = cases.take(numbered(f"K{action}"), {"row": row(number).to_json()})
+    with gone(hospitals, number), pytest.raises(NotFoundError, match=r"claim\.unknown"):
+        cases.reserve(case["id"])
+    cases.reserve(case["id"], "8000.00")
+    with gone(hospitals, number):
+        # No more can be had of it, nor for another claim.
+        with pytest.raises(NotFoundError, match=r"claim\.unknown"):
+            cases.reserve(case["id"], "8100.00")
+        other = cases.take(numbered(f"L{action}"), {"row": row(number).to_json()})
+        with pytest.raises(NotFoundError, match=r"claim\.unknown"):
+            cases.settle(other["id"], "8000.00")
+        done = cases.settle(case["id"], "8000.00") if action == "settle" else cases.release(case["id"])
+    assert (done["status"], done["deeds"][-1]["version"]) == ({"settle": "settled", "release": "judged"}[action], 2)
+
+
+def test_a_case_is_freed_of_a_reservation_that_is_over_also_where_its_hospital_is_gone(hospitals, cases):
+    hospitals.registers[RENHE].rows.append(issued("1774778533"))
+    case, before = cases.take(numbered("M1"), {"row": row("1774778533").to_json()}), hospitals.federation.time
+    cases.reserve(case["id"], days=30)
+    hospitals.federation.down.add(RENHE)
+    try:
+        # On the day after its last one it is over; whether it was renewed the ledger says, a day later than that.
+        hospitals.federation.time += 31 * 86400
+        with pytest.raises(UnavailableError):
+            cases.release(case["id"])
+        hospitals.federation.time += 86400
+        assert cases.release(case["id"])["status"] == "judged"
+        cases.delete(case["id"])
+    finally:
+        hospitals.federation.time = before
+        hospitals.federation.down.clear()
+
+
+def test_what_is_paid_is_not_released_at_a_hospital_that_is_away(hospitals, cases):
+    hospitals.registers[RENHE].rows.append(issued("1774778534"))
+    case, before = cases.take(numbered("M2"), {"row": row("1774778534").to_json()}), hospitals.federation.time
+    cases.reserve(case["id"])
+    cases.settle(case["id"])
+    hospitals.federation.down.add(RENHE)
+    hospitals.federation.time += 60 * 86400
+    try:
+        with pytest.raises(UnavailableError):
+            cases.release(case["id"])
+        assert cases.show(case["id"])["status"] == "settled"
+    finally:
+        hospitals.federation.time = before
+        hospitals.federation.down.clear()
+
+
+def test_race_of_who_pays_and_who_gives_up_the_case_says_what_the_ledger_says(hospitals, cases, monkeypatch):
+    """Or what is free for others to claim would be paid."""
+    hospitals.registers[RENHE].rows.append(issued("1774778535"))
+    case = cases.take(numbered("N1"), {"row": row("1774778535").to_json()})
+    cases.reserve(case["id"])
+    desk = hospitals.nodes[ANXIN]._cases  # noqa: SLF001  # as configured
+    parts, others = desk._parts, []  # noqa: SLF001  # the same
+
+    def slow(wish: Wish) -> Fulfilled:
+        done = parts.fulfil(wish)
+        if not others:
+            # It is paid on the ledger, and before the case says so somebody else gives it up.
+            others.append("release")
+            assert cases.release(case["id"])["status"] == "judged"
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk, "_parts", replace(parts, fulfil=slow))
+        told = cases.settle(case["id"])
+    assert told["status"] == "judged"
+    assert [one["action"] for one in told["deeds"]] == ["reserve", "settle", "release"]
 
 
 def test_without_an_invoice_nothing_is_reserved(cases):
