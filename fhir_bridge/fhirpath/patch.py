@@ -71,6 +71,7 @@ VARIABLES: Final = frozenset({"$index", "$this", "loinc", "sct", "ucum"})
 
 _REMEMBERED: Final = 256
 _VALUE: Final = "value"
+_WHOLE: Final = frozenset({"id", "implicitRules", "language", "meta", "parameter", "resourceType"})
 _MEMBERS: Final = frozenset({"extension", "id", "modifierExtension", "name", "part", "resource"})
 _GIVEN_VALUE: Final = re.compile(r"_?value([A-Z][A-Za-z0-9]*)")
 
@@ -83,10 +84,17 @@ class _Made(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """One operation as it was given: name of each part → the part; and what its path may cost."""
+    """One operation as it was given.
+
+    Attributes:
+        parts: name of each part → the part.
+        steps: what its path may cost.
+        emptied: what operations have taken the last element out of, and which is no element any more if it stays so.
+    """
 
     parts: Mapping[str, Resource]
     steps: Steps
+    emptied: list[Resource]
 
     def text(self, name: str) -> str:
         """Return a part that is text; raises `InputError` ``patch.part``."""
@@ -109,7 +117,7 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
 
     Args:
         resource: as it is; it stays so.
-        patch: Parameters with one parameter ``operation`` for each change.
+        patch: Parameters with one parameter ``operation`` for each change, which may be none.
 
     Returns:
         As it is to be.
@@ -121,30 +129,44 @@ def apply_fhirpath_patch(resource: Resource, patch: Resource) -> Resource:
             ``patch.identity`` for a change of id or type, ``fhirpath.*``; all with the operation's number;
             ``document.depth``.
     """
-    rows = patch.get("parameter")
-    if patch.get("resourceType") != "Parameters" or not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
-        raise InputError("patch.parameters")
+    rows = _rows_of(patch)
     changed = copy.deepcopy(resource)
     steps = Steps(MAX_STEPS)
+    emptied: list[Resource] = []
     for place, row in enumerate(rows):
         try:
-            _apply(changed, row, steps)
+            _apply(changed, row, steps, emptied)
         except InputError as error:
             raise InputError(error.code, **{**error.fields, "operation": place}) from error
     if (changed.get("id"), changed.get("resourceType")) != (resource.get("id"), resource.get("resourceType")):
         raise InputError("patch.identity")
     # Deeper ones are not read again, however they were made.
     check_depth(changed)
-    _tidy(changed)
+    _tidy(changed, {id(one) for one in emptied})
     return changed
 
 
-def _apply(resource: Resource, row: Element, steps: Steps) -> None:
+def _rows_of(patch: Resource) -> list[Element]:
+    """List the operations of a patch; raises `InputError` ``patch.parameters``.
+
+    Of one without any nothing is to be done; what R4 does not know there would be passed over as if it were one.
+    """
+    rows = patch.get("parameter")
+    if patch.get("resourceType") != "Parameters" or any(name.removeprefix("_") not in _WHOLE for name in patch):
+        raise InputError("patch.parameters")
+    if "parameter" not in patch:
+        return []
+    if not isinstance(rows, list) or not 0 < len(rows) <= MAX_OPERATIONS:
+        raise InputError("patch.parameters")
+    return rows
+
+
+def _apply(resource: Resource, row: Element, steps: Steps, emptied: list[Resource]) -> None:
     """Do one operation."""
     if not isinstance(row, dict) or row.get("name") != "operation":
         raise InputError("patch.parameters")
     _check_members(row)
-    given = _Given(_named(row.get("part")), steps)
+    given = _Given(_named(row.get("part")), steps, emptied)
     operation = _OPERATIONS.get(given.text("type"))
     if operation is None:
         raise InputError("patch.operation")
@@ -197,8 +219,12 @@ def _insert(resource: Resource, given: _Given) -> None:
 def _delete(resource: Resource, given: _Given) -> None:
     """Take an element away; what is not there is gone already (§3.1.0.9.2)."""
     found = _found(resource, given)
-    if found:
-        _remove(_one(found))
+    if not found:
+        return
+    holder, _ = _place(_one(found))
+    _remove(found[0])
+    if not holder:
+        given.emptied.append(holder)
 
 
 def _replace(resource: Resource, given: _Given) -> None:
@@ -343,18 +369,31 @@ def _beside(node: Node) -> Resource:
     return made
 
 
-def _tidy(holder: Resource) -> None:
-    """Take away what stands beside primitive values and says nothing any more: FHIR has nothing empty."""
+def _tidy(holder: Resource, emptied: set[int]) -> None:
+    """Take away what says nothing any more, for FHIR has nothing empty: what operations emptied, and what held only it.
+
+    What a client gave as empty stays, for validation to refuse it.
+    """
+    taken = False
     for name, value in [*holder.items()]:
-        if name.startswith("_"):
-            items: list[Element] = [one or None for one in value] if isinstance(value, list) else [value or None]
-            if all(one is None for one in items):
-                del holder[name]
-            elif isinstance(value, list):
-                holder[name] = items
-        for one in value if isinstance(value, list) else [value]:
+        items: list[Element] = value if isinstance(value, list) else [value]
+        for one in items:
             if isinstance(one, dict):
-                _tidy(one)
+                _tidy(one, emptied)
+        left: list[Element]
+        if name.startswith("_"):
+            left = [one or None for one in items]
+            gone = all(one is None for one in left)
+        else:
+            left = [one for one in items if not (one == {} and id(one) in emptied)]
+            gone = not left and bool(items)
+        if gone:
+            del holder[name]
+            taken = True
+        elif isinstance(value, list):
+            holder[name] = left
+    if taken and not holder:
+        emptied.add(id(holder))
 
 
 def _place(node: Node) -> tuple[Resource, str]:

@@ -183,7 +183,55 @@ def test_an_error_names_the_operation():
     assert refused.value.fields["operation"] == 1
 
 
-def test_no_operation_and_too_many_are_refused():
+def test_what_is_left_without_an_element_goes_as_well():
+    """HL7's "Delete Nested Primitive #2": FHIR has no empty element, so a name without its text is none."""
+    left = patched(operation("delete", path="Patient.contact[0].name.text"))
+    assert left["contact"] == [{"gender": "male"}]
+    both = [operation("delete", path=f"Patient.contact[0].{one}") for one in ("name.text", "gender")]
+    assert "contact" not in patched(*both)
+    # The places in a list are those that it had until all is done.
+    gender = {"part": [{"name": "gender", "valueCode": "x"}]}
+    both.append(operation("insert", path="Patient.contact", index=1, value=gender))
+    assert patched(*both)["contact"] == [{"gender": "x"}]
+
+
+def test_what_was_emptied_can_be_filled_again():
+    fill = operation("add", path="Patient.contact[0].name", name="family", value={"valueString": "f"})
+    changed = patched(operation("delete", path="Patient.contact[0].name.text"), fill)
+    assert changed["contact"] == [{"gender": "male", "name": {"family": "f"}}]
+
+
+def test_what_held_nothing_but_an_extension_goes_with_it():
+    fill = operation("add", path="Patient.contact[0].name.text", name="id", value={"valueString": "i"})
+    paths = ("Patient.contact[0].name.text", "Patient.contact.gender")
+    assert "contact" not in patched(fill, *(operation("delete", path=one) for one in paths))
+    family = {"part": [{"name": "family", "_valueString": {"id": "i"}}]}
+    name = operation("replace", path="Patient.contact[0].name", value=family)
+    assert patched(name)["contact"][0]["name"] == {"_family": {"id": "i"}}
+    assert patched(name, operation("delete", path="Patient.contact[0].name.family.id"))["contact"] == [
+        {"gender": "male"}
+    ]
+
+
+def test_what_was_given_as_empty_stays_for_validation_to_refuse():
+    name = operation("add", path="Patient", name="name", value={"valueHumanName": {}})
+    assert patched(name)["name"][1] == {}
+    period = operation("add", path="Patient.identifier[0]", name="period", value={"valuePeriod": {}})
+    assert patched(period)["identifier"][0] == {"system": "a", "period": {}}
+
+
+def test_a_patch_of_no_operations_changes_nothing():
+    """HL7's "No Difference": Parameters without any."""
+    assert apply_fhirpath_patch(PATIENT, {"resourceType": "Parameters", "id": "x"}) == PATIENT
+
+
+@pytest.mark.parametrize("change", [{"parameters": []}, {"parameter": None}, {"parameter": []}, {"parameter": {}}])
+def test_what_is_no_list_of_operations_is_not_taken_for_a_patch_of_none(change):
+    with pytest.raises(InputError, match=r"patch\.parameters"):
+        apply_fhirpath_patch(PATIENT, {"resourceType": "Parameters"} | change)
+
+
+def test_an_empty_list_of_operations_and_too_many_are_refused():
     for rows in ([], [operation("delete", path="Patient.name")] * (MAX_OPERATIONS + 1)):
         with pytest.raises(InputError) as refused:
             patched(*rows)
