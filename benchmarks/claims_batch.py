@@ -4,8 +4,9 @@
 
 Five daemons as in `ledger.py`. A hospital holds the invoices as Invoice resources in its index, each of one of 200
 patients; an insurer's desk asks as `medchain claims check --csv` does: parts of 500 over its own daemon's local
-channel, whose answers say what this node's ledger has. The clock runs around each whole batch, from the first call to
-the last answer. Every row must be found free.
+channel, whose answers say what this node's ledger has. Each invoice has `--lines` lines: of each the hospital looks
+whether it is claimed by itself. The clock runs around each whole batch, from the first call to the last answer. Every
+row must be found free.
 """
 
 from __future__ import annotations
@@ -45,11 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--invoices", type=int, default=2000)
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--lines", type=int, default=10)
     options = parser.parse_args()
     print(f"commit {commit()}  python {sys.version.split()[0]}  {machine()}  {vars(options)}")
     issuers = {HOSPITAL: CODE}
     with tempfile.TemporaryDirectory() as folder, Consortium(Path(folder), issuers=issuers) as consortium:
-        _store(consortium, options.invoices)
+        _store(consortium, options.invoices, options.lines)
         consortium.start()
         rates = []
         before = consortium.cpu_s()
@@ -81,7 +83,7 @@ def _check(consortium: Consortium, count: int) -> None:
             sys.exit("not every invoice was found free")
 
 
-def _store(consortium: Consortium, count: int) -> None:
+def _store(consortium: Consortium, count: int, lines: int) -> None:
     """Store the invoices as a web worker would."""
     node = consortium.nodes[HOSPITAL]
     file = open_database(node.layout.records, node.web.records_database, kind=FileKind.RECORDS)
@@ -91,7 +93,9 @@ def _store(consortium: Consortium, count: int) -> None:
         for start in range(0, count, BATCH):
             service.create_many(
                 [
-                    NewRecord("Invoice", f"i{number}", json.dumps(_invoice(number)).encode(), f"p{number % PATIENTS}")
+                    NewRecord(
+                        "Invoice", f"i{number}", json.dumps(_invoice(number, lines)).encode(), f"p{number % PATIENTS}"
+                    )
                     for number in range(start, min(start + BATCH, count))
                 ]
             )
@@ -117,7 +121,7 @@ def _row(number: int) -> dict[str, Json]:
     }
 
 
-def _invoice(number: int) -> Json:
+def _invoice(number: int, lines: int) -> Json:
     """Write an invoice as a hospital stores it, with its copy on paper."""
     forms = {
         "e-invoice-code": "99060225",
@@ -136,7 +140,14 @@ def _invoice(number: int) -> Json:
         "subject": {"reference": f"Patient/p{number % PATIENTS}"},
         "issuer": {"identifier": {"system": ISSUER, "value": CODE}},
         "totalGross": {"value": 8422.8, "currency": "CNY"},
+        "lineItem": [_line(line) for line in range(1, lines + 1)],
     }
+
+
+def _line(line: int) -> Json:
+    """Write one of its lines."""
+    price = {"type": "base", "amount": {"value": 842.28, "currency": "CNY"}}
+    return {"sequence": line, "chargeItemCodeableConcept": {"text": "西药费"}, "priceComponent": [price]}
 
 
 if __name__ == "__main__":

@@ -1236,6 +1236,21 @@ def line_of_the_invoice(ledger: Ledger) -> Made:
 
 
 @case
+def invoice_of_which_a_line_is_claimed(ledger: Ledger) -> Made:
+    s = genuine(ledger)
+    s.asked(replace(s.question.answer, is_apart=True))
+    return made(s, red={"unclaimed.apart"})
+
+
+@case
+def invoice_of_which_this_insurer_has_a_part_and_another_a_line(ledger: Ledger) -> Made:
+    """The hospital has let both happen, and says so."""
+    s = genuine(ledger).deed("reserve", 842_280)
+    s.asked(replace(s.question.answer, is_apart=True))
+    return made(s, red={"unclaimed.apart"})
+
+
+@case
 def cancelled_invoice_of_which_the_answer_does_not_tell(ledger: Ledger) -> Made:
     s = scene(ledger).stay()
     s.paper("Invoice").content["status"] = "cancelled"

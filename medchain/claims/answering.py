@@ -8,7 +8,7 @@ Source: `docs/spec/claim-question.md`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -44,17 +44,21 @@ class _Told(NamedTuple):
 class QuestionDesk:
     """Answers questions. Threads may share it; one process owns it."""
 
-    __slots__ = ("_fishing", "_issuing", "_lock", "_questions")
+    __slots__ = ("_fishing", "_is_apart", "_issuing", "_lock", "_questions")
 
-    def __init__(self, issuing: Issuing, questions: Questions, fishing: FishingWatch) -> None:
+    def __init__(
+        self, issuing: Issuing, questions: Questions, fishing: FishingWatch, is_apart: Callable[[Issued], bool]
+    ) -> None:
         """Prepare.
 
         Args:
             issuing: this organisation's invoices.
             questions: the audit.
             fishing: counts what was asked for in vain.
+            is_apart: tells whether an invoice is claimed by its lines, or a line with the whole.
         """
         self._issuing = issuing
+        self._is_apart = is_apart
         self._questions = questions
         self._fishing = fishing
         self._lock = Lock()
@@ -95,7 +99,8 @@ class QuestionDesk:
         issued, proven, is_held = self._issuing.show(row)
         if issued is None or not is_held:
             return _Told(Unanswered.UNKNOWN, issued)
-        return _Told(Known(issued.invoice, *proven, _differences(row, issued)), issued)
+        known = Known(issued.invoice, *proven, _differences(row, issued), self._is_apart(issued))
+        return _Told(known, issued)
 
     def _note(self, peer: str, question: ClaimQuestion, told: Sequence[_Told]) -> None:
         """Have it on disk who asked for which invoices, and how many in vain, before anything is answered."""

@@ -106,6 +106,8 @@ class Finding(StrEnum):
 
     FREE = "free"
     """Nothing is claimed of it as far as this node's ledger is final."""
+    APART = "apart"
+    """It is claimed otherwise: of a whole invoice a line, of a line the whole."""
     RESERVED = "reserved"
     """A part or all of it is reserved."""
     SETTLED = "settled"
@@ -309,7 +311,10 @@ class ClaimAsker:
         if not isinstance(answer, Known):
             return Checked(Finding.UNKNOWN, org_id, reason=WRONG)
         record = self._parts.record(map_key(CLAIM, org_id, answer.claim_id))
-        return Checked(_standing(record, self._parts.clock() // DAY_S), org_id, answer, record)
+        standing = _standing(record, self._parts.clock() // DAY_S)
+        # What is free by itself cannot be reserved where it is claimed otherwise.
+        found = Finding.APART if answer.is_apart and standing is Finding.FREE else standing
+        return Checked(found, org_id, answer, record)
 
 
 def _check_known(row: AskedRow, answer: Known, hospital: Organisation) -> None:

@@ -11,6 +11,10 @@ from typing import Final
 from medchain.encoding import Json
 
 FINDINGS: Final[Mapping[str, tuple[str, str]]] = {
+    "apart": (
+        "真实，但已按行或按整张理赔，不能再以另一种方式理赔",
+        "genuine, but claimed already by its lines, or as a whole",
+    ),
     "free": ("真实，未理赔", "genuine, not claimed"),
     "malformed": ("此行无法读取", "this row cannot be read"),
     "outside": ("开票单位不是联盟成员，无法核查", "issued by no member: it cannot be checked"),

@@ -21,6 +21,7 @@ from medchain.claims.case_judging import Judging
 from medchain.claims.case_permissions import PermissionWatch
 from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
+from medchain.claims.claimed import Claimed
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.einvoice import EINVOICE, EInvoiceAnswer, EInvoices, HttpEInvoices, Said
@@ -122,8 +123,9 @@ class ClaimNode:
             register=around.register,
             clock=around.clock,
         )
-        self._desk = QuestionDesk(issuing, around.questions, self.watch)
-        self._deeds = DeedDesk(issuing, around.questions, self.watch, around.side, secrets.token_bytes)
+        claimed = Claimed(issuing, around.side)
+        self._desk = QuestionDesk(issuing, around.questions, self.watch, claimed.is_apart)
+        self._deeds = DeedDesk(issuing, around.questions, self.watch, claimed, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
             AskingParts(
                 org_id=around.org_id,

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 
+from medchain.claims.claimed import REVERSED, Claimed, Standing, lines_of, whole_of
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing, Proven
 from medchain.claims.register import Issued, Questions
@@ -53,9 +54,6 @@ MAX_DONE_BYTES: Final = 1024
 HEAD: Final = "claim.head"
 """Refusal of a request whose insurer has not seen the newest version."""
 
-REVERSED: Final = "reversed"
-"""Status of the claims on an invoice that its hospital took back."""
-
 APART: Final = "claim.apart"
 """Refusal to reserve a line of an invoice that is claimed whole, or an invoice of which a line is claimed."""
 
@@ -71,20 +69,6 @@ UNKNOWN: Final = "claim.unknown"
 _TURNS: Final = 64
 # How long after its time a deed may be ordered: as old as it may be endorsed, and as far ahead as it may say.
 _ORDERED_S: Final = MAX_DELAY_S + 60
-
-
-class _Standing(NamedTuple):
-    """An invoice's claims as they are: id, what never changes, the parts, the newest version; 0 where there is none."""
-
-    claim_id: bytes
-    bill: Bill
-    shares: Shares
-    version: int
-    is_reversed: bool = False
-
-    def has(self, insurer: str) -> bool:
-        """Tell whether an insurer has a part, or had: it showed the check code then."""
-        return self.shares.find(lambda share: share.insurer == insurer) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +87,14 @@ class Done:
 class DeedDesk:
     """Does deeds. Threads may share it; one process owns it."""
 
-    __slots__ = ("_counting", "_fishing", "_issuing", "_questions", "_random", "_side", "_turns")
+    __slots__ = ("_claimed", "_counting", "_fishing", "_issuing", "_questions", "_random", "_side", "_turns")
 
     def __init__(
         self,
         issuing: Issuing,
         questions: Questions,
         fishing: FishingWatch,
+        claimed: Claimed,
         side: LedgerNode,
         random: Callable[[int], bytes],
     ) -> None:
@@ -119,12 +104,14 @@ class DeedDesk:
             issuing: this organisation's invoices.
             questions: the audit.
             fishing: counts what was asked for in vain.
+            claimed: what is claimed of them.
             side: ledger, bodies and submitter of its node.
             random: gives as many unpredictable bytes as it is asked for.
         """
         self._issuing = issuing
         self._questions = questions
         self._fishing = fishing
+        self._claimed = claimed
         self._side = side
         self._random = random
         # Of one invoice one deed after the other: of two at once one would be refused after it was endorsed, and a line
@@ -189,8 +176,8 @@ class DeedDesk:
             if standing.bill.invoice.scope is Scope.INVOICE:
                 # First: what is issued in its place could else be paid beside a line of it.
                 issued = self._issuing.find(_row_of(standing.bill))
-                lines = [] if issued is None else _lines(standing.bill.invoice, issued)
-                for line in map(self._held, map(self._key, lines)):
+                lines = [] if issued is None else lines_of(standing.bill.invoice, issued)
+                for line in map(self._claimed.held, map(self._claimed.key, lines)):
                     if line is not None and not line.is_reversed:
                         self._taken_back(line)
             return self._taken_back(standing)
@@ -207,7 +194,7 @@ class DeedDesk:
             made = on_refund(standing.bill, standing.shares, minor, self._issuing.clock())
             return self._submitted(standing, made, None)
 
-    def _taken_back(self, standing: _Standing) -> Done:
+    def _taken_back(self, standing: Standing) -> Done:
         """Reverse the claims on an invoice, or on a line; whoever has a part is told."""
         if standing.is_reversed:
             key = map_key(CLAIM, self._issuing.org_id, standing.claim_id)
@@ -228,7 +215,7 @@ class DeedDesk:
     def _asked(self, key: bytes, signed: SignedRequest[ClaimRequest], row: AskedRow) -> int:
         """Do it for the first time; returns the version."""
         request = signed.request
-        standing = self._held(key)
+        standing = self._claimed.held(key)
         if standing is not None and standing.has(request.insurer):
             self._tell_of(standing, request)
         else:
@@ -257,13 +244,9 @@ class DeedDesk:
             invoice = row.fields if issued is None else issued.invoice
         if invoice.scope is not Scope.ITEM:
             return key
-        return self._key(replace(_whole(invoice), day=min(invoice.day, self._issuing.last_day)))
+        return self._claimed.key(replace(whole_of(invoice), day=min(invoice.day, self._issuing.last_day)))
 
-    def _key(self, invoice: InvoiceFields) -> bytes:
-        """Return the map key of the claims on an invoice of this organisation's, or on a line."""
-        return map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
-
-    def _check_apart(self, standing: _Standing) -> None:
+    def _check_apart(self, standing: Standing) -> None:
         """Refuse to reserve what is claimed otherwise: of two objects the ledger cannot see that they are one invoice.
 
         Raises:
@@ -273,12 +256,12 @@ class DeedDesk:
         """
         bill, today = standing.bill, self._issuing.clock() // DAY_S
         self._check_whole(bill)
-        whole = self._issuing.find(_row_of(replace(bill, invoice=_whole(bill.invoice))))
+        whole = self._issuing.find(_row_of(replace(bill, invoice=whole_of(bill.invoice))))
         if whole is None:
             raise ConflictError(CANCELLED)
-        named = [_whole(bill.invoice)] if bill.invoice.scope is Scope.ITEM else _lines(bill.invoice, whole)
-        keys = {one.line: self._key(one) for one in named}
-        others = {line: self._held(key) for line, key in keys.items()}
+        named = [whole_of(bill.invoice)] if bill.invoice.scope is Scope.ITEM else lines_of(bill.invoice, whole)
+        keys = {one.line: self._claimed.key(one) for one in named}
+        others = {line: self._claimed.held(key) for line, key in keys.items()}
         if any(held is not None and held.shares.on(today).live for held in others.values()):
             raise ConflictError(APART)
         if any(self._may_come(keys[line], held, today) for line, held in others.items()):
@@ -288,11 +271,11 @@ class DeedDesk:
     def _check_whole(self, bill: Bill) -> None:
         """Refuse a line of an invoice that was taken back: what is issued in its place would be paid beside it."""
         if bill.invoice.scope is Scope.ITEM:
-            held = self._held(self._key(_whole(bill.invoice)))
+            held = self._claimed.held(self._claimed.key(whole_of(bill.invoice)))
             if held is not None and held.is_reversed:
                 raise ConflictError(CANCELLED)
 
-    def _may_come(self, key: bytes, held: _Standing | None, today: int) -> bool:
+    def _may_come(self, key: bytes, held: Standing | None, today: int) -> bool:
         """Tell whether a deed that takes something may still be ordered: its body is kept before it is submitted."""
         body = self._side.shelf.held_at(key, 1 if held is None else held.version + 1)
         if body is None:
@@ -301,7 +284,7 @@ class DeedDesk:
         return bool(claim.shares.on(today).live) and not self._side.driver.cosigner.is_past(claim.time + _ORDERED_S)
 
     @contextmanager
-    def _own(self, row: AskedRow) -> Iterator[_Standing]:
+    def _own(self, row: AskedRow) -> Iterator[Standing]:
         """Find an invoice of this organisation's, and its claims; no other deed of it is done meanwhile."""
         issued = self._issuing.find(row)
         if issued is None:
@@ -309,9 +292,9 @@ class DeedDesk:
         proven = self._issuing.prove(issued.invoice)
         key = map_key(CLAIM, self._issuing.org_id, proven.claim_id)
         with self._turn(self._family(key, row)):
-            yield self._held(key) or self._begun(issued, proven)
+            yield self._claimed.held(key) or self._begun(issued, proven)
 
-    def _joined(self, standing: _Standing | None, row: AskedRow, request: ClaimRequest) -> _Standing:
+    def _joined(self, standing: Standing | None, row: AskedRow, request: ClaimRequest) -> Standing:
         """Return the claims of an invoice, or begin them, for who shows that it holds the invoice."""
         with self._counting:
             self._fishing.check(request.insurer)
@@ -327,7 +310,7 @@ class DeedDesk:
                 self._fishing.note(request.insurer, 1)
                 raise
 
-    def _shown(self, standing: _Standing | None, issued: Issued | None, proven: Proven) -> _Standing:
+    def _shown(self, standing: Standing | None, issued: Issued | None, proven: Proven) -> Standing:
         """Return the claims of an invoice that was shown, or begin them."""
         if issued is None:
             raise NotFoundError(UNKNOWN)
@@ -335,7 +318,7 @@ class DeedDesk:
             raise ConflictError(CANCELLED)
         return standing or self._begun(issued, proven)
 
-    def _begun(self, issued: Issued, proven: Proven) -> _Standing:
+    def _begun(self, issued: Issued, proven: Proven) -> Standing:
         """Begin the claims of an invoice.
 
         Raises:
@@ -350,34 +333,23 @@ class DeedDesk:
             replaced = None
         code, currency = issued.check_codes[0], issued.amount.currency
         bill = Bill(issued.invoice, proven.key, proven.proof, code, currency, replaced)
-        return _Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)
+        return Standing(proven.claim_id, bill, Shares(issued.amount.minor), 0)
 
     def _reversed(self, invoice: InvoiceFields) -> bytes:
         """Return the map key of a reversed invoice's claims; of one that is not, both would be claimed."""
-        key = map_key(CLAIM, self._issuing.org_id, self._issuing.prove(invoice).claim_id)
+        key = self._claimed.key(invoice)
         record = self._side.replica.store.record(key)
         if record is None or record.status != REVERSED:
             raise ConflictError("claim.replaced")
         return key
 
-    def _tell_of(self, standing: _Standing, request: ClaimRequest) -> None:
+    def _tell_of(self, standing: Standing, request: ClaimRequest) -> None:
         """Tell the patient of a deed of who has a part already, whatever invoice it shows beside its request."""
         issued = self._issuing.find(_row_of(standing.bill))
         if issued is not None:
             self._questions.questioned(request.insurer, request.hash, [issued.number], is_known=True)
 
-    def _held(self, key: bytes) -> _Standing | None:
-        """Read an invoice's claims; None where there are none."""
-        record = self._side.replica.store.record(key)
-        if record is None:
-            return None
-        found = self._side.shelf.head(key)
-        if found is None:
-            raise UnavailableError("claim.no_body")
-        claim = read(found[1].content)
-        return _Standing(record.id, claim.bill, claim.shares, record.version, is_reversed=record.status == REVERSED)
-
-    def _submitted(self, standing: _Standing, made: Claim, evidence: Json) -> Done:
+    def _submitted(self, standing: Standing, made: Claim, evidence: Json) -> Done:
         """Bring the next version to the ledger, and wait until it is final."""
         body = build_body(CLAIM, made.to_content(), evidence, self._random)
         draft = Draft(CLAIM, standing.claim_id, body, made.status, version=standing.version + 1)
@@ -385,17 +357,7 @@ class DeedDesk:
         return Done(submitted.key, submitted.record.version)
 
 
-def _whole(invoice: InvoiceFields) -> InvoiceFields:
-    """Name the invoice of a line."""
-    return replace(invoice, scope=Scope.INVOICE, line=0)
-
-
-def _lines(invoice: InvoiceFields, issued: Issued) -> list[InvoiceFields]:
-    """Name the lines of a whole invoice."""
-    return [replace(invoice, scope=Scope.ITEM, line=line) for line in issued.lines]
-
-
-def _check_sum(standing: _Standing, whole: Issued, others: Mapping[int, _Standing | None]) -> None:
+def _check_sum(standing: Standing, whole: Issued, others: Mapping[int, Standing | None]) -> None:
     """Refuse to reserve what could come to more than the invoice: a discount, or a refund, is not of each line.
 
     Args:

@@ -93,14 +93,23 @@ class Issuing:
         return issued if issued is not None and issued.invoice.day <= self.last_day else None
 
     def prove(self, invoice: InvoiceFields) -> Proven:
-        """Make the id of an invoice's claims; raises `UnavailableError` ``claim.no_key`` where its key is not here."""
+        """Make the id of an invoice's claims, and its proof; errors as `claim_id`."""
+        key = self._vrf_key(invoice)
+        proof = key.prove(invoice.alpha)
+        return Proven(claim_id(vrf_output(proof)), key.public, proof)
+
+    def claim_id(self, invoice: InvoiceFields) -> bytes:
+        """Make the id alone, 16 bytes; raises `UnavailableError` ``claim.no_key`` where its key is not here."""
+        return claim_id(self._vrf_key(invoice).output(invoice.alpha))
+
+    def _vrf_key(self, invoice: InvoiceFields) -> VrfKey:
+        """Return the key of an invoice's day."""
         invoices = self.own.invoices
         generation = None if invoices is None else invoices.generation(invoice.day)
         key = None if generation is None else self.vrf(generation.public)
         if key is None:
             raise UnavailableError("claim.no_key")
-        proof = key.prove(invoice.alpha)
-        return Proven(claim_id(vrf_output(proof)), key.public, proof)
+        return key
 
     def show(self, row: AskedRow) -> Shown:
         """Find an invoice, make its id and compare its check code; errors as `find` and `prove`."""

@@ -234,6 +234,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{hospital}的这张票据已有其他机构理赔一部分，余额 {open} 足够。",
         "Others have parts of this invoice of {hospital}; {open} is left, which is enough.",
     ),
+    "unclaimed.apart": (
+        "{hospital}的这张票据已以另一种方式被理赔：整张票据与其中各行不能都理赔。",
+        "This invoice of {hospital} is claimed otherwise: by its lines, or as a whole where a line was asked for.",
+    ),
     "unclaimed.claimed": (
         "{hospital}的这张票据已被理赔。",
         "This invoice of {hospital} is claimed already.",

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from medchain.claims.asking import INACTIVE, NO_MEMBER, ClaimAsker
-from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, REVERSED, UNKNOWN, encode_deed, read_done
+from medchain.claims.claimed import REVERSED
+from medchain.claims.deeds import HEAD, MAX_DONE_BYTES, UNKNOWN, encode_deed, read_done
 from medchain.crypto.es384 import Es384Signer
 from medchain.encoding import parse_canonical
 from medchain.errors import ConflictError, NotFoundError, VerificationError

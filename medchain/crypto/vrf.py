@@ -98,6 +98,17 @@ class VrfKey:
         product = bindings.crypto_core_ed25519_scalar_mul(_scalar_of(challenge), self._scalar)
         return gamma + challenge + bindings.crypto_core_ed25519_scalar_add(product, nonce)
 
+    def output(self, alpha: bytes) -> bytes:
+        """Compute the output for an input without a proof, which costs less than half (RFC 9381 §5.1 and 5.2).
+
+        Args:
+            alpha: as in `prove`.
+
+        Returns:
+            64 bytes, those of `vrf_output` of its proof.
+        """
+        return _output(bindings.crypto_scalarmult_ed25519_noclamp(self._scalar, _encode_to_curve(self.public, alpha)))
+
 
 def vrf_key_id(public: bytes) -> str:
     """Name a public key, as `medchain.crypto.signing.key_id` does."""

@@ -199,6 +199,7 @@ class Known:
         key: the issuer's VRF key of its date, 32 bytes.
         proof: that the id follows from invoice and key, 80 bytes.
         differs: what the insurer's copy says otherwise, sorted.
+        is_apart: whether it is claimed under another id: of a whole invoice a line, of a line the whole.
     """
 
     invoice: InvoiceFields
@@ -206,11 +207,13 @@ class Known:
     key: bytes
     proof: bytes
     differs: tuple[str, ...]
+    is_apart: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """Write it."""
         return {
             "answer": _KNOWN,
+            "apart": self.is_apart,
             "claim_id": self.claim_id.hex(),
             "differs": [*self.differs],
             "invoice": dict(self.invoice.to_content()),
@@ -287,11 +290,13 @@ def read_answered(value: Json) -> RowAnswer:
         if said not in {*Unanswered}:
             raise InputError(_MALFORMED)
         return Unanswered(str(said))
-    shape = {"answer": str, "claim_id": str, "differs": list, "invoice": dict, "key": str, "proof": str}
+    texts = dict.fromkeys(("answer", "claim_id", "key", "proof"), str)
+    shape = {**texts, "apart": bool, "differs": list, "invoice": dict}
     top = members(value, shape)
     told, proof = top["differs"], unbase64(top["proof"])
     differs = tuple(one for one in _DIFFERENCES if isinstance(told, list) and one in told)
     if [*differs] != told or len(proof) != VRF_PROOF_BYTES:
         raise InputError(_MALFORMED)
     invoice = read_invoice(members(top["invoice"], _INVOICE))
-    return Known(invoice, unhex(top["claim_id"], ID_BYTES), unhex(top["key"], VRF_PUBLIC_BYTES), proof, differs)
+    claim_id, key = unhex(top["claim_id"], ID_BYTES), unhex(top["key"], VRF_PUBLIC_BYTES)
+    return Known(invoice, claim_id, key, proof, differs, top["apart"] is True)

@@ -113,6 +113,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "unclaimed.stopped": _AMBER,
     "unclaimed.refused": _AMBER,
     "unclaimed.no_copy": _AMBER,
+    "unclaimed.apart": _RED,
     "unclaimed.claimed": _RED,
     "unclaimed.missing": _RED,
     "unclaimed.refunded": _RED,

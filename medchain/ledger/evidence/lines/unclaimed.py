@@ -24,6 +24,7 @@ from medchain.ledger.object import StateRecord, map_key
 CLAIM: Final = "claim"
 """Kind of the objects that say what is claimed of an invoice."""
 
+_ABSENT: Final = "unclaimed.absent"
 _SYSTEM: Final = "https://medchain.example/fhir/id/"
 _FORMS: Final = ("e-invoice", "paper-invoice")
 _COUNTING: Final = frozenset({"balanced", "issued"})
@@ -48,7 +49,12 @@ def unclaimed(case: Checked) -> Iterator[Finding]:
         yield Finding("unclaimed.unknown", name)
     else:
         placed = case.items.get(map_key(CLAIM, str(question.hospital), known.claim_id))
-        yield Finding("unclaimed.missing", name) if placed is None else _standing(case, known, placed, name)
+        found = Finding("unclaimed.missing", name) if placed is None else _standing(case, known, placed, name)
+        if known.is_apart:
+            yield Finding("unclaimed.apart", name)
+        # That nothing is claimed under this id would read as if nothing were claimed at all.
+        if not known.is_apart or found.code != _ABSENT:
+            yield found
         if known.invoice.scope is not Scope.INVOICE:
             yield Finding("unclaimed.line", name)
         for record in (one for given in case.given for one in given.of(As.INVOICE)):
@@ -72,7 +78,7 @@ def _standing(case: Checked, known: Known, placed: Placed, name: dict[str, str |
     if STATUS in known.differs or not statuses <= _COUNTING or (head is not None and head.status == REVERSED):
         return Finding("unclaimed.reversed", name, numbers)
     if head is None or _is_free(head, case.state.time // DAY_S):
-        return Finding("unclaimed.absent", name, numbers)
+        return Finding(_ABSENT, name, numbers)
     claim = _shown(placed)
     if claim is None:
         return Finding("unclaimed.claimed", name, numbers)

@@ -102,6 +102,7 @@ class Case:
     register: Register = field(default_factory=Register)
     audit: Audit = field(default_factory=Audit)
     states: dict = field(default_factory=dict)
+    apart: list[Issued] = field(default_factory=list)
     told: list[tuple[str, bytes]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     on_answer: Callable[[bytes], bytes] = lambda data: data
@@ -122,7 +123,7 @@ class Case:
 
     def desk(self, org_id: str = RENHE) -> QuestionDesk:
         """Make a hospital's desk, as after a restart."""
-        return QuestionDesk(self.issuing(org_id), self.audit, self.watch(org_id))
+        return QuestionDesk(self.issuing(org_id), self.audit, self.watch(org_id), lambda one: one in self.apart)
 
     def issuing(self, org_id: str = RENHE, **changes: object) -> Issuing:
         """Make a hospital."""

@@ -53,7 +53,7 @@ def test_an_invoice_that_is_not_there_takes_a_proof_too(case):
             made.append(alpha)
             return real.prove(alpha)
 
-    desk = QuestionDesk(case.issuing(vrf=lambda _public: Counting()), case.audit, case.watch())
+    desk = QuestionDesk(case.issuing(vrf=lambda _public: Counting()), case.audit, case.watch(), lambda _issued: False)
     desk.answer(signed(case.asked(row(), row("1"), row(check_code="zzzzzz"))), ANXIN)
     assert made == [issued().invoice.alpha, row("1").fields.alpha, issued().invoice.alpha]
 
@@ -90,6 +90,13 @@ def test_the_key_is_that_of_the_invoices_own_date_whatever_the_copy_says(case):
     case.register.rows = [later]
     [told] = case.answers(row())
     assert (told["differs"], told["key"]) == (["date"], vrf_key(RENHE, 2).public.hex())
+
+
+def test_who_holds_an_invoice_is_told_that_it_is_claimed_otherwise_and_who_does_not_is_told_nothing(case):
+    assert case.answers(row())[0]["apart"] is False
+    case.apart = [issued()]
+    assert case.answers(row())[0]["apart"] is True
+    assert case.answers(row(check_code="zzzzzz")) == [{"answer": "unknown"}]
 
 
 def test_an_item_has_an_id_of_its_own(case):
@@ -200,7 +207,7 @@ def test_who_issues_no_invoices_says_so(case):
 
 
 def test_without_the_key_of_a_day_nothing_is_answered(case):
-    desk = QuestionDesk(case.issuing(vrf=lambda _public: None), case.audit, case.watch())
+    desk = QuestionDesk(case.issuing(vrf=lambda _public: None), case.audit, case.watch(), lambda _issued: False)
     with pytest.raises(UnavailableError, match=r"claim\.no_key"):
         desk.answer(signed(case.asked()), ANXIN)
 

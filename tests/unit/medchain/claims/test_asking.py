@@ -74,6 +74,23 @@ def test_what_is_claimed_says_the_insurers_own_ledger(case, record, finding):
     assert (checked.known.claim_id, checked.reason) == (ID, "")
 
 
+@pytest.mark.parametrize(
+    ("record", "finding"),
+    [
+        (None, Finding.APART),
+        (state("released", 2), Finding.APART),
+        (state("settled", 2), Finding.SETTLED),
+        (state("reversed", 2), Finding.REVERSED),
+    ],
+)
+def test_what_is_claimed_otherwise_is_not_free(case, record, finding):
+    case.on_answer = changing(apart=True)
+    if record is not None:
+        case.states[KEY] = record
+    [checked] = case.insurer.check([row()])
+    assert (checked.finding, checked.record) == (finding, record)
+
+
 def test_rows_of_several_hospitals_of_none_and_of_a_former_member_each_have_their_own_answer(case):
     found = case.members.organisations
     changed = found | {TONGJI: replace(found[TONGJI], status=REMOVED)}

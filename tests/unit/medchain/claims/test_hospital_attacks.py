@@ -50,8 +50,8 @@ def want(hospitals, operation: str, by: str, number: str, amount: str = "", **ch
     return done
 
 
-def checked(hospitals, by: str, number: str) -> tuple[str, list[str], str]:
-    [one] = hospitals.local(by).call(CHECK, {"rows": [row(number).to_json()]})["checked"]
+def checked(hospitals, by: str, number: str, **changes: object) -> tuple[str, list[str], str]:
+    [one] = hospitals.local(by).call(CHECK, {"rows": [row(number, **changes).to_json()]})["checked"]
     return one["finding"], one["differs"], one["claim_id"]
 
 
@@ -205,6 +205,31 @@ def test_what_was_given_up_of_a_line_keeps_nothing_of_the_whole(hospitals, numbe
     assert want(hospitals, RESERVE, TAIPING, number)["version"] == 1
     give_up(hospitals, TAIPING, number)
     assert want(hospitals, RESERVE, ANXIN, number, **LINES)["status"] == "reserved"
+
+
+def test_who_asks_for_the_whole_or_for_a_line_learns_that_it_is_claimed_otherwise(hospitals, number):
+    def found(**changes: object) -> str:
+        return checked(hospitals, TAIPING, number, **changes)[0]
+
+    by_lines(hospitals)
+    assert (found(), found(**LINES)) == ("free", "free")
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    assert (found(), found(**LINES)) == ("apart", "reserved")
+    give_up(hospitals, ANXIN, number, **LINES)
+    assert (found(), found(**LINES)) == ("free", "free")
+    want(hospitals, RESERVE, ANXIN, number)
+    want(hospitals, SETTLE, ANXIN, number)
+    assert (found(), found(**LINES)) == ("settled", "apart")
+
+
+def test_what_a_hospital_cannot_tell_is_taken_for_claimed_otherwise(hospitals, number, monkeypatch):
+    """Such as after a restored backup, while the bodies are not here yet."""
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    give_up(hospitals, ANXIN, number, **LINES)
+    shelf = hospitals.federation.sites[RENHE].node.shelf
+    monkeypatch.setattr(type(shelf), "head", lambda _self, _key: None)
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
 
 
 def test_attack_a_line_of_an_invoice_that_was_taken_back_is_not_paid(hospitals, number):

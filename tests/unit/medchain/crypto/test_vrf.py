@@ -105,6 +105,8 @@ def test_a_proof_is_the_one_of_rfc_9381(seed, public, alpha, point, proof, outpu
     assert point_of(key.public, given).hex() == point
     assert key.prove(given).hex() == proof
     assert vrf_output(bytes.fromhex(proof)).hex() == output
+    # Nor does it take the proof to know the output of one's own key.
+    assert key.output(bytes.fromhex(alpha)).hex() == output
 
 
 @pytest.mark.parametrize(("seed", "public", "alpha", "point", "proof", "output"), RFC9381)

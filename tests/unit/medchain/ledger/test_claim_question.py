@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,8 +81,8 @@ def test_a_malformed_question_is_refused(case, changes):
 
 
 def test_an_answer_reads_back_as_it_was_written(case):
-    question = case.asked(row(), row("2"), row("3"))
-    told = [KNOWN, Unanswered.UNKNOWN, Unanswered.STOPPED]
+    question = case.asked(row(), row("2"), row("3"), row("4"))
+    told = [replace(KNOWN, is_apart=True), Unanswered.UNKNOWN, Unanswered.STOPPED, KNOWN]
     assert parse_answer(encode_answer(question.hash, told), question) == told
 
 
@@ -97,6 +98,8 @@ def test_an_answer_to_another_question_is_refused(case):
     "changes",
     [
         {"answer": "perhaps"},
+        {"apart": "true"},
+        {"apart": 1},
         {"differs": ["status", "amount"]},
         {"differs": ["name"]},
         {"proof": "AAAA"},

@@ -97,10 +97,10 @@ function readAnswer(value) {
     if (said !== "unknown" && said !== "stopped") throw malformed("claim.malformed");
     return { answer: said };
   }
-  const top = members(value, "answer:str claim_id:str differs:list invoice:dict key:str proof:str");
+  const top = members(value, "answer:str apart:bool claim_id:str differs:list invoice:dict key:str proof:str");
   const proof = unbase64(top.proof);
   const differs = DIFFERENCES.filter((one) => top.differs.includes(one));
   if (differs.join() !== top.differs.join() || differs.length !== top.differs.length || proof.length !== 80) throw malformed("claim.malformed");
   const invoice = readInvoice(members(top.invoice, "code:str date:str issuer:str line:int number:str scope:str"));
-  return { answer: "known", claimId: unhex(top.claim_id, 16), differs, invoice, key: unhex(top.key, 32), proof };
+  return { answer: "known", apart: top.apart, claimId: unhex(top.claim_id, 16), differs, invoice, key: unhex(top.key, 32), proof };
 }

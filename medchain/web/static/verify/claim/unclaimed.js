@@ -7,6 +7,7 @@ import { checkCurrency, checkedMinor, readInvoice, spelled } from "./invoice.js"
 import { dayWritten, textOf } from "./reading.js";
 import { finding } from "./verdict.js";
 
+const ABSENT = "unclaimed.absent";
 const SYSTEM = "https://medchain.example/fhir/id/";
 const FORMS = ["e-invoice", "paper-invoice"];
 const PARTS = ["code", "number"];
@@ -34,7 +35,10 @@ export function* unclaimed(checked) {
   else if (known === null) yield finding("unclaimed.unknown", name);
   else {
     const placed = items.get(hex(mapKey("claim", hospital, known.claimId)));
-    yield placed === undefined ? finding("unclaimed.missing", name) : standing(checked, placed, name);
+    const found = placed === undefined ? finding("unclaimed.missing", name) : standing(checked, placed, name);
+    if (known.apart) yield finding("unclaimed.apart", name);
+    // That nothing is claimed under this id would read as if nothing were claimed at all.
+    if (!known.apart || found.code !== ABSENT) yield found;
     if (known.invoice.scope !== "invoice") yield finding("unclaimed.line", name);
     for (const { fields, head, hospital: of, items: numbers, name: named } of checked.given.flatMap((one) => one.of("invoice"))) {
       if (of !== hospital || isOther(fields, known.invoice)) yield finding("unclaimed.other_invoice", named, numbers);
@@ -52,7 +56,7 @@ function standing(checked, placed, name) {
   const statuses = invoicesOf(checked).map(({ fields }) => textOf(fields, "/status"));
   const isCounting = statuses.every((one) => one === null || COUNTING.includes(one));
   if (checked.known.differs.includes("status") || !isCounting || head?.status === "reversed") return finding("unclaimed.reversed", name, [number]);
-  if (head === null || isFree(head, Math.floor(checked.state.time / DAY_S))) return finding("unclaimed.absent", name, [number]);
+  if (head === null || isFree(head, Math.floor(checked.state.time / DAY_S))) return finding(ABSENT, name, [number]);
   const body = bodyOf(placed.item);
   return body === null ? finding("unclaimed.claimed", name, [number]) : parts(checked, readClaimed(body.content), placed, name);
 }

@@ -1,0 +1,110 @@
+"""What is claimed of a hospital's own invoices, as its ledger has it: of an invoice whole, and of its lines.
+
+Keeps true: a line and the whole invoice are objects of their own, which the ledger cannot see to be one invoice; the
+hospital can, and finds each from the other. Trusts the register for which lines there are.
+Source: `docs/spec/claim-deed.md` 2; `docs/spec/claim-question.md` 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from medchain.claims.issuing import Issuing
+from medchain.claims.register import Issued
+from medchain.errors import UnavailableError
+from medchain.ledger.invoice import InvoiceFields, Scope
+from medchain.ledger.kinds.claim import CLAIM
+from medchain.ledger.kinds.claim_content import Bill, read
+from medchain.ledger.kinds.content import DAY_S
+from medchain.ledger.kinds.shares import Shares
+from medchain.ledger.object import map_key
+from medchain.node.ledger_node import LedgerNode
+
+REVERSED: Final = "reversed"
+"""Status of the claims on an invoice that its hospital took back."""
+
+_KEYS: Final = 16_384
+
+
+class Standing(NamedTuple):
+    """An invoice's claims as they are: id, what never changes, the parts, the newest version; 0 where there is none."""
+
+    claim_id: bytes
+    bill: Bill
+    shares: Shares
+    version: int
+    is_reversed: bool = False
+
+    def has(self, insurer: str) -> bool:
+        """Tell whether an insurer has a part, or had: it showed the check code then."""
+        return self.shares.find(lambda share: share.insurer == insurer) is not None
+
+
+class Claimed:
+    """Reads what is claimed. Threads may share it."""
+
+    __slots__ = ("_issuing", "_kept_key", "_side")
+
+    def __init__(self, issuing: Issuing, side: LedgerNode) -> None:
+        """Prepare.
+
+        Args:
+            issuing: this organisation's invoices.
+            side: ledger and bodies of its node.
+        """
+        self._issuing = issuing
+        self._side = side
+        # An id never changes, and those of all lines are wanted with each question. It is kept for who has shown that
+        # it holds the invoice: else time would tell who guesses whether one is here.
+        self._kept_key = lru_cache(_KEYS)(self.key)
+
+    def key(self, invoice: InvoiceFields) -> bytes:
+        """Return the map key of the claims on an invoice of this organisation's, or on a line; errors as `Issuing`."""
+        return map_key(CLAIM, self._issuing.org_id, self._issuing.claim_id(invoice))
+
+    def held(self, key: bytes) -> Standing | None:
+        """Read an invoice's claims; None where there are none.
+
+        Args:
+            key: map key, 32 bytes.
+
+        Raises:
+            UnavailableError: ``claim.no_body`` while they are not here.
+        """
+        record = self._side.replica.store.record(key)
+        if record is None:
+            return None
+        found = self._side.shelf.head(key)
+        if found is None:
+            raise UnavailableError("claim.no_body")
+        claim = read(found[1].content)
+        return Standing(record.id, claim.bill, claim.shares, record.version, is_reversed=record.status == REVERSED)
+
+    def is_apart(self, issued: Issued) -> bool:
+        """Tell whether an invoice is claimed otherwise: of a line the whole, of the whole its lines.
+
+        Only for who holds the invoice: it takes less time for one that was looked for before. Errors as `key`.
+        """
+        own = issued.invoice
+        others = [whole_of(own)] if own.scope is Scope.ITEM else lines_of(own, issued)
+        return any(self._is_live(self._kept_key(other)) for other in others)
+
+    def _is_live(self, key: bytes) -> bool:
+        """Tell whether anybody has a part; what cannot be told here is taken for claimed."""
+        try:
+            held = self.held(key)
+        except UnavailableError:
+            return True
+        return held is not None and bool(held.shares.on(self._issuing.clock() // DAY_S).live)
+
+
+def whole_of(invoice: InvoiceFields) -> InvoiceFields:
+    """Name the invoice of a line."""
+    return replace(invoice, scope=Scope.INVOICE, line=0)
+
+
+def lines_of(invoice: InvoiceFields, issued: Issued) -> list[InvoiceFields]:
+    """Name the lines of a whole invoice."""
+    return [replace(invoice, scope=Scope.ITEM, line=line) for line in issued.lines]
