@@ -116,7 +116,10 @@ def with_elements(resource: Resource, wanted: Collection[str]) -> Resource:
     """
     name = member(resource, "resourceType")
     prefix = f"{name}."
-    named = {one.removeprefix(prefix) for one in wanted if "." not in one or one.startswith(prefix)}
+    mine = (one.removeprefix(prefix) for one in wanted if "." not in one or one.startswith(prefix))
+    known = members(name)
+    # A choice is an element by one name; who writes it as R4's pages or as JSON do must not be given nothing of it.
+    named = {known[one].element.name if one in known else one.removesuffix("[x]") for one in mine}
     return _marked(_chosen(resource, name, _ALWAYS | _mandatory(name) | _modifying(name) | named))
 
 

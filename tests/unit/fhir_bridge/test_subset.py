@@ -49,6 +49,16 @@ def test_elements_are_those_that_are_named_and_those_that_change_or_complete_the
     assert set(keys(with_elements(OBSERVATION, {"value"}))) == {"id", "status", "_status", "code", "valueString"}
 
 
+@pytest.mark.parametrize("name", ["value", "value[x]", "valueString", "Observation.value[x]", "valueQuantity"])
+def test_a_choice_is_named_as_an_element_as_r4_writes_it_or_as_json_does(name):
+    assert keys(with_elements(OBSERVATION, {name})) == ["id", "status", "_status", "code", "valueString"]
+
+
+@pytest.mark.parametrize("name", ["values", "[x]", "value[y]", "Patient.value"])
+def test_what_no_element_is_called_chooses_none(name):
+    assert keys(with_elements(OBSERVATION, {name})) == ["id", "status", "_status", "code"]
+
+
 @pytest.mark.parametrize("resource", [OBSERVATION, PATIENT])
 def test_a_part_says_that_it_is_one_and_the_whole_stays_as_it_is(resource):
     before = copy.deepcopy(resource)
