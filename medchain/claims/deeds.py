@@ -143,8 +143,8 @@ class DeedDesk:
                 `medchain.node.submit.Submitter.submit`.
             VerificationError: ``claim.*``: the rule that the deed would break.
             UnavailableError: ``claim.fishing``, as of a question; ``claim.no_body``; no endorser, no quorum;
-                ``submit.promised`` while a deed of before on a line, or on the whole, may still be ordered; the disk,
-                or the audit.
+                ``submit.promised`` while a deed of before on the invoice, or on what is claimed apart from it, may
+                still be ordered; the disk, or the audit.
         """
         signed, row = parse_deed(document)
         request = signed.request
@@ -205,7 +205,7 @@ class DeedDesk:
     def _before(self, key: bytes, request: ClaimRequest) -> int | None:
         """Return the version that a request has made already, once it is final; None where it has made none."""
         for record in self._side.replica.store.history(key):
-            body = self._side.shelf.at(key, record.version)
+            body = self._side.shelf.ordered(record)
             signed = None if body is None else request_of(body)
             if signed is not None and signed.request.hash == request.hash:
                 self._side.submitter.wait_final(key, record.version, FINAL_TIMEOUT_S)
@@ -275,13 +275,17 @@ class DeedDesk:
             if held is not None and held.is_reversed:
                 raise ConflictError(CANCELLED)
 
+    def _attempt(self, key: bytes, version: int) -> Claim | None:
+        """Return a version that failed here and may still be ordered, by others; None for none."""
+        body = self._side.shelf.attempted(key, version)
+        claim = None if body is None else read(body.content)
+        is_over = claim is None or self._side.driver.cosigner.is_past(claim.time + _ORDERED_S)
+        return None if is_over else claim
+
     def _may_come(self, key: bytes, held: Standing | None, today: int) -> bool:
-        """Tell whether a deed that takes something may still be ordered: its body is kept before it is submitted."""
-        body = self._side.shelf.held_at(key, 1 if held is None else held.version + 1)
-        if body is None:
-            return False
-        claim = read(body.content)
-        return bool(claim.shares.on(today).live) and not self._side.driver.cosigner.is_past(claim.time + _ORDERED_S)
+        """Tell whether a deed that takes something may still be ordered."""
+        attempt = self._attempt(key, 1 if held is None else held.version + 1)
+        return attempt is not None and bool(attempt.shares.on(today).live)
 
     @contextmanager
     def _own(self, row: AskedRow) -> Iterator[Standing]:
@@ -350,7 +354,14 @@ class DeedDesk:
             self._questions.questioned(request.insurer, request.hash, [issued.number], is_known=True)
 
     def _submitted(self, standing: Standing, made: Claim, evidence: Json) -> Done:
-        """Bring the next version to the ledger, and wait until it is final."""
+        """Bring the next version to the ledger, and wait until it is final.
+
+        Raises:
+            UnavailableError: ``submit.promised`` while another attempt at it may still be ordered: its body would give
+                way to this one's, and all later deeds would lack it.
+        """
+        if self._attempt(map_key(CLAIM, self._issuing.org_id, standing.claim_id), standing.version + 1) is not None:
+            raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
         body = build_body(CLAIM, made.to_content(), evidence, self._random)
         draft = Draft(CLAIM, standing.claim_id, body, made.status, version=standing.version + 1)
         submitted = self._side.submitter.submit(draft)

@@ -287,13 +287,14 @@ class Gathering:
         final = store.final()
         for record in store.history(key):
             is_final = final is not None and record.since < final.size
-            if is_final and self._parts.side.shelf.at(key, record.version) is not None:
+            if is_final and self._parts.side.shelf.ordered(record) is not None:
                 return self._shown(key, record.version)
         return WantedItem(key)
 
     def _shown(self, key: bytes, version: int) -> WantedItem:
         """Show a version with its body, as far as that is here."""
-        body = self._parts.side.shelf.at(key, version)
+        record = self._parts.side.replica.store.version(key, version)
+        body = None if record is None else self._parts.side.shelf.ordered(record)
         return WantedItem(key, version, None if body is None else body_opening(body))
 
 

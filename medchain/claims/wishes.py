@@ -1,6 +1,7 @@
 """The insurer's side of deeds: to reserve, settle and release its part of an invoice.
 
-Keeps true: what is said to be done is final on this node's own ledger, and its own part of the body says so; a wish
+Keeps true: what is said to be done is final on this node's own ledger, and its own part of the body which that has says
+so, whatever else was announced for that version; a wish
 that was fulfilled already is not asked for again, whatever became of the answer; who has not seen the newest version
 looks again, and asks anew. Trusts this node's own ledger, bodies and keys.
 Source: `docs/spec/claim-deed.md`.
@@ -243,7 +244,7 @@ class ClaimHand:
     def _found(self, key: bytes, fits: Callable[[Share], bool]) -> tuple[StateRecord, Share] | None:
         """Find the newest version whose part for this insurer is here, and a part in it that fits."""
         for record in self._side.replica.store.history(key):
-            body = self._side.shelf.at(key, record.version)
+            body = self._side.shelf.ordered(record)
             if body is None:
                 continue
             shares = read_shown(body.content).shares.rows

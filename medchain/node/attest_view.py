@@ -41,7 +41,7 @@ class AttestView:
     def versions(self, key: bytes) -> list[tuple[int, Body]]:
         """List the versions whose body is here, the oldest first."""
         history = reversed([*self.side.replica.store.history(key)])
-        found = ((row.version, self.side.shelf.at(key, row.version)) for row in history)
+        found = ((row.version, self.side.shelf.ordered(row)) for row in history)
         return [(version, body) for version, body in found if body is not None]
 
     def told(self, key: bytes) -> dict[str, Json] | None:

@@ -21,7 +21,7 @@ from medchain.ledger.attest_request import StepRequest, opens, ticket_hash, tick
 from medchain.ledger.kinds import attest as attests
 from medchain.ledger.kinds.attest import Attest, named_id, read_subjects
 from medchain.ledger.kinds.content import names
-from medchain.ledger.object import ACTIVE, ENDED, StateRecord, build_body
+from medchain.ledger.object import ACTIVE, ENDED, StateRecord, build_body, map_key
 from medchain.ledger.predicates import MAKE, Predicate
 from medchain.ledger.signed_request import MAX_REQUEST_BYTES, parse_request, sign_request
 from medchain.ledger.transaction import HASH_BYTES, ID_BYTES
@@ -44,6 +44,8 @@ MAX_ATTEST_BYTES: Final = MAX_REQUEST_BYTES
 KNOWN_S: Final = 5.0
 """How long it is waited for a statement to come to this node's own ledger."""
 
+# How long after its time a step may be ordered: as old as it may be judged, and as far ahead as it may say.
+_ORDERED_S: Final = attests.MAX_DELAY_S + 60
 _MAKE: Final = {"predicate": dict, "subject": list, "type": str}
 _MAKE_MORE: Final = {"parties": list, "ticket": bool, "until": int}
 _STEP_S: Final = Limits(timeout_s=60.0, max_bytes=MAX_DOCUMENT_BYTES)
@@ -229,18 +231,28 @@ class AttestDesk:
             return self._submit(record.id, before.after(step, asked), predicate, evidence, asked.version + 1)
 
     def _submit(self, object_id: bytes, said: Attest, predicate: Predicate, evidence: Json, version: int) -> Submitted:
-        """Bring a version to the ledger."""
+        """Bring a version to the ledger.
+
+        Raises:
+            UnavailableError: ``submit.promised`` while another attempt at it may still be ordered.
+        """
         body = build_body(KIND, said.to_content(), evidence, self.random)
         attests.read(body.content)
+        attempt = self.side.shelf.attempted(map_key(KIND, self.org_id, object_id), version)
+        until = 0 if attempt is None else attests.read(attempt.content).time + _ORDERED_S
+        if attempt is not None and not self.side.driver.cosigner.is_past(until):
+            # Its body would give way to this one's, and whatever comes later would lack it.
+            raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
         status = ENDED if predicate.is_last(said.state) else ACTIVE
         return self.side.submitter.submit(Draft(KIND, object_id, body, status, version))
 
     def _arrived(self, asked: StepRequest) -> StateRecord:
         """Wait until the step that was asked for is final here, and see that it is the very one."""
         record, _ = self.side.submitter.wait_final(asked.statement, asked.version + 1, FINAL_TIMEOUT_S)
-        if self.side.shelf.at(asked.statement, record.version) is None:
+        if self.side.shelf.ordered(record) is None:
             self._fetch(asked.statement, asked.ticket)
-        body = self.side.shelf.at(asked.statement, record.version)
+        # Of the version that the ledger has: another one may have been announced for it, with this very request.
+        body = self.side.shelf.ordered(record)
         if body is None or attests.read(body.content).request != asked.hash:
             raise ConflictError("attest.superseded", version=record.version)
         return record

@@ -176,6 +176,22 @@ class BodyShelf:
         body = self.held_at(key, version)
         return None if body is None or self._verdict(key, version, body) is Verdict.REFUSED else body
 
+    def ordered(self, record: StateRecord) -> Body | None:
+        """Return the body of a version as the ledger has it; None without, or where `at` shows none.
+
+        What was announced for that version, and in whose place the ledger took another, is not it.
+        """
+        body = self.at(record.key, record.version)
+        return body if body is not None and body.body_hash == record.body_hash else None
+
+    def attempted(self, key: bytes, version: int) -> Body | None:
+        """Return the body of an attempt to make a version that the ledger does not have; None without.
+
+        It is kept before it is submitted, and nobody may know what became of that. While it may still be ordered, no
+        other one may take its place: the version would have no body here.
+        """
+        return self.held_at(key, version) if self._store.version(key, version) is None else None
+
     def _opened(self, key: bytes, version: int) -> _Opened | None:
         """Read a body with its hash, once as long as its bytes are the same."""
         destroyed, data = self._destroyed, self._store.body(key, version)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -20,6 +22,7 @@ from medchain.ledger.kinds.claim_content import read_shown
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.object import map_key
 from medchain.ledger.signed_request import SignedRequest, sign_request
+from medchain.node.endorse import Endorser
 from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.ledger.world import TAIPING, fresh, seed
@@ -403,20 +406,71 @@ def test_an_invoice_is_taken_back_once_however_often_it_is_asked_for(hospitals, 
     assert done[0] == done[1]
 
 
+@contextmanager
+def at_a_stand(hospitals, monkeypatch) -> Iterator[list[bytes]]:
+    """Have what the hospital submits come to nobody; gives the transactions."""
+    waiting: list[bytes] = []
+
+    def stalled(leaves):
+        waiting.extend(one for one in leaves if one not in waiting)
+        raise UnavailableError("ordering.no_quorum")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hospitals.federation.sites[RENHE].node.submitter, "_submit", stalled)
+        # How long it is tried.
+        patched.setattr("medchain.node.submit.UNTIL_S", 1)
+        yield waiting
+
+
+def test_of_two_attempts_the_first_may_still_be_ordered_and_keeps_its_body(hospitals, number, monkeypatch):
+    """Or all later deeds of the invoice would lack it, for ever."""
+    with at_a_stand(hospitals, monkeypatch) as waiting:
+        for by, code in ((ANXIN, "no_quorum"), (TAIPING, "promised"), (ANXIN, "promised")):
+            with pytest.raises(UnavailableError, match=code):
+                want(hospitals, RESERVE, by, number, "1.00")
+    assert len(waiting) == 1
+    hospitals.federation.sites[RENHE].node.driver.submit(waiting)
+    assert want(hospitals, RESERVE, ANXIN, number, "1.00")["version"] == 1
+    assert want(hospitals, RESERVE, TAIPING, number, "2.00")["version"] == 2
+
+
+def test_attack_a_deed_that_was_announced_and_not_ordered_is_not_taken_for_the_one_in_its_place(
+    hospitals, number, monkeypatch
+):
+    """Two insurers would both pay: each has a body for that version, and the ledger has one of them."""
+    node, site = hospitals.nodes[RENHE], hospitals.federation.sites[TAIPING]
+    deed = node.deed
+    monkeypatch.setattr(type(node._deeds), "_attempt", lambda *_asked: None)  # noqa: SLF001  # it waits for nothing
+    # Nor does who endorses.
+    monkeypatch.setattr(Endorser, "_promise", lambda *_asked: None)
+    with at_a_stand(hospitals, monkeypatch) as waiting, pytest.raises(UnavailableError):
+        want(hospitals, RESERVE, ANXIN, number)
+    [known] = hospitals.nodes[TAIPING].asker.ask(RENHE, [row(number)])
+    key = map_key("claim", RENHE, known.claim_id)
+
+    def lying(document: bytes, peer: str) -> dict:
+        with at_a_stand(hospitals, monkeypatch), pytest.raises(UnavailableError):
+            deed(document, peer)
+        hospitals.federation.sites[RENHE].node.driver.submit(waiting)
+        return {"key": key.hex(), "version": 1}
+
+    monkeypatch.setattr(node, "deed", lying)
+    with pytest.raises(VerificationError, match=r"claim\.done"):
+        want(hospitals, RESERVE, TAIPING, number)
+    hospitals.everywhere(key, 1)
+    assert site.node.shelf.held_at(key, 1) is not None
+    assert site.node.shelf.ordered(site.ledger.record(key)) is None
+    # Nor is it found to be done when it is wanted once more.
+    monkeypatch.setattr(node, "deed", deed)
+    with pytest.raises(UnavailableError, match=r"claim\.no_body"):
+        want(hospitals, RESERVE, TAIPING, number)
+
+
 def test_attack_a_whole_invoice_is_not_reserved_while_a_line_may_still_be_ordered(hospitals, number, monkeypatch):
     """An attempt that failed here, with the ledger at a stand, may be ordered by others all the same."""
     by_lines(hospitals)
-    submitter, waiting = hospitals.federation.sites[RENHE].node.submitter, []
-
-    def stalled(leaves):
-        waiting.extend(leaves)
-        raise UnavailableError("ordering.no_quorum")
-
-    with monkeypatch.context() as at_a_stand:
-        at_a_stand.setattr(submitter, "_submit", stalled)
-        at_a_stand.setattr("medchain.node.submit.UNTIL_S", 1)
-        with pytest.raises(UnavailableError):
-            want(hospitals, RESERVE, ANXIN, number, **LINES)
+    with at_a_stand(hospitals, monkeypatch), pytest.raises(UnavailableError):
+        want(hospitals, RESERVE, ANXIN, number, **LINES)
     with pytest.raises(UnavailableError, match=r"submit\.promised"):
         want(hospitals, RESERVE, TAIPING, number)
     # Nor by a node that was restarted meanwhile.

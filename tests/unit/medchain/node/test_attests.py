@@ -19,6 +19,9 @@ from medchain.ledger.genesis import trusted_policy_text
 from medchain.ledger.policy import default_policy
 from medchain.ledger.signed_request import sign_request
 from medchain.node.attests import WANTED_TYPE
+from medchain.node.bodies import BodyShelf
+from medchain.node.endorse import Endorser
+from medchain.node.submit import Submitter
 from tests.unit.medchain.ledger.world import TAIPING, fresh, genesis, seed
 from tests.unit.medchain.node.federation import ANXIN, COMMISSION, DAY_S, NOW, RENHE, TONGJI
 from tests.unit.medchain.node.lawful import desks_under
@@ -273,6 +276,62 @@ def test_a_step_that_became_another_is_told_as_such(desks, monkeypatch):
         desks.local(TONGJI).call(
             "attest.step", {"object": key, "step": "dispense", "ticket": ticket, "values": {"batch": "A-17"}}
         )
+
+
+def at_a_stand(desks, monkeypatch) -> list[bytes]:
+    """Have what Renhe submits come to nobody; gives the transactions."""
+    waiting: list[bytes] = []
+
+    def stalled(leaves):
+        waiting.extend(one for one in leaves if one not in waiting)
+        raise UnavailableError("ordering.no_quorum")
+
+    monkeypatch.setattr(desks.federation.sites[RENHE].node.submitter, "_submit", stalled)
+    # How long it is tried.
+    monkeypatch.setattr("medchain.node.submit.UNTIL_S", 1)
+    return waiting
+
+
+def test_a_step_that_may_still_be_ordered_keeps_its_body(desks, monkeypatch):
+    """Or the statement would be lost to all later steps."""
+    key, _ = prescribe(desks)
+    with monkeypatch.context() as stalled:
+        waiting = at_a_stand(desks, stalled)
+        for code in ("no_quorum", "promised"):
+            with pytest.raises(UnavailableError, match=code):
+                step(desks, RENHE, key, "dispense", batch="A-17")
+    desks.federation.sites[RENHE].node.driver.submit(waiting)
+    desks.everywhere(key, 2)
+    assert shown(desks, RENHE, key)["state"] == "dispensed"
+
+
+def test_attack_a_step_that_was_announced_and_not_ordered_is_not_taken_for_the_one_in_its_place(desks, monkeypatch):
+    """The owner says that a pharmacy's step is taken, and has ordered its own: both would hand out what is for one."""
+    key, ticket = prescribe(desks)
+    shown(desks, TONGJI, key, ticket)
+    desk = desks.attests[TONGJI]
+    ask, drawn = type(desk.network).attest, Submitter._candidates  # noqa: SLF001  # who endorses is shown the body
+
+    def others(submitter, draft, number):
+        return ((rank, one) for rank, one in drawn(submitter, draft, number) if one.org_id != TONGJI)
+
+    def lie(network, org_id: str, document: bytes) -> bytes:
+        with monkeypatch.context() as stalled:
+            at_a_stand(desks, stalled)
+            with pytest.raises(UnavailableError):
+                ask(network, org_id, document)
+        step(desks, RENHE, key, "dispense", batch="B-2")
+        return b""
+
+    monkeypatch.setattr(Submitter, "_candidates", others)
+    monkeypatch.setattr(BodyShelf, "attempted", lambda *_asked: None)
+    monkeypatch.setattr(Endorser, "_promise", lambda *_asked: None)
+    monkeypatch.setattr(type(desk.network), "attest", lie)
+    monkeypatch.setattr(type(desk), "_fetch", lambda *_rest: None)
+    with pytest.raises(ConflictError, match=r"attest\.superseded"):
+        step(desks, TONGJI, key, "dispense", ticket, batch="A-17")
+    held = desks.federation.sites[TONGJI].node.shelf.held_at(unhex(key, 32), 2)
+    assert held.content["predicate.batch"] == "A-17"
 
 
 # A carbon report
