@@ -39,7 +39,10 @@ LOOKED: Final = 2_000
 """Most versions that are looked at for a page."""
 
 COUNTED: Final = 10_000
-"""Most versions that are counted for a total."""
+"""Most versions that are looked at for a total."""
+
+COUNTED_UNREAD: Final = 1_000_000
+"""Most versions that are counted for a total where none needs to be looked at: some two seconds."""
 
 _PARTS: Final = frozenset({"_elements", "_summary"})
 _RANGE: Final = frozenset({"_at", "_count", "_since", "_sort"})
@@ -150,8 +153,8 @@ def _counted(core: Core, ask: Ask, asked: Past) -> int | None:
     """Count what the caller may see; None where that is too much."""
     if not core.gate.within(ask.who, _action(asked)):
         # All of it: nothing needs to be looked at.
-        count = core.reader.past_count(asked, COUNTED + 1)
-        return None if count > COUNTED else count
+        count = core.reader.past_count(asked, COUNTED_UNREAD + 1)
+        return None if count > COUNTED_UNREAD else count
     count = 0
     for looked, (_, is_shown) in enumerate(_seen(core, ask, asked, _AT_ONCE)):
         if looked == COUNTED:
