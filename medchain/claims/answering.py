@@ -44,10 +44,15 @@ class _Told(NamedTuple):
 class QuestionDesk:
     """Answers questions. Threads may share it; one process owns it."""
 
-    __slots__ = ("_fishing", "_is_apart", "_issuing", "_lock", "_questions")
+    __slots__ = ("_fishing", "_is_apart", "_is_taken_back", "_issuing", "_lock", "_questions")
 
     def __init__(
-        self, issuing: Issuing, questions: Questions, fishing: FishingWatch, is_apart: Callable[[Issued], bool]
+        self,
+        issuing: Issuing,
+        questions: Questions,
+        fishing: FishingWatch,
+        is_apart: Callable[[Issued], bool],
+        is_taken_back: Callable[[Issued], bool] = lambda _issued: False,
     ) -> None:
         """Prepare.
 
@@ -56,9 +61,11 @@ class QuestionDesk:
             questions: the audit.
             fishing: counts what was asked for in vain.
             is_apart: tells whether an invoice is claimed by its lines, or a line with the whole.
+            is_taken_back: tells whether a line is of an invoice that was taken back on the ledger.
         """
         self._issuing = issuing
         self._is_apart = is_apart
+        self._is_taken_back = is_taken_back
         self._questions = questions
         self._fishing = fishing
         self._lock = Lock()
@@ -99,8 +106,8 @@ class QuestionDesk:
         issued, proven, is_held = self._issuing.show(row)
         if issued is None or not is_held:
             return _Told(Unanswered.UNKNOWN, issued)
-        known = Known(issued.invoice, *proven, _differences(row, issued), self._is_apart(issued))
-        return _Told(known, issued)
+        differs = _differences(row, issued, is_taken_back=self._is_taken_back(issued))
+        return _Told(Known(issued.invoice, *proven, differs, self._is_apart(issued)), issued)
 
     def _note(self, peer: str, question: ClaimQuestion, told: Sequence[_Told]) -> None:
         """Have it on disk who asked for which invoices, and how many in vain, before anything is answered."""
@@ -118,9 +125,9 @@ class QuestionDesk:
                 self._questions.questioned(peer, question.hash, found, is_known=is_known)
 
 
-def _differences(row: AskedRow, issued: Issued) -> tuple[str, ...]:
+def _differences(row: AskedRow, issued: Issued, *, is_taken_back: bool) -> tuple[str, ...]:
     """Say what the insurer's copy says otherwise, sorted."""
     money = row.money
-    is_other = {AMOUNT: money is not None and money != issued.amount, STATUS: not issued.is_issued}
+    is_other = {AMOUNT: money is not None and money != issued.amount, STATUS: is_taken_back or not issued.is_issued}
     named = named_otherwise(row, issued.invoice)
     return tuple(sorted({name for name, differs in is_other.items() if differs} | named))

@@ -124,7 +124,7 @@ class ClaimNode:
             clock=around.clock,
         )
         claimed = Claimed(issuing, around.side)
-        self._desk = QuestionDesk(issuing, around.questions, self.watch, claimed.is_apart)
+        self._desk = QuestionDesk(issuing, around.questions, self.watch, claimed.is_apart, claimed.is_taken_back)
         self._deeds = DeedDesk(issuing, around.questions, self.watch, claimed, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
             AskingParts(

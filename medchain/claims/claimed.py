@@ -91,6 +91,16 @@ class Claimed:
         others = [whole_of(own)] if own.scope is Scope.ITEM else lines_of(own, issued)
         return any(self._is_live(self._kept_key(other)) for other in others)
 
+    def is_taken_back(self, issued: Issued) -> bool:
+        """Tell whether a line is of an invoice that was taken back, which the object of the whole says alone.
+
+        Likewise for who holds the invoice. Errors as `key`.
+        """
+        if issued.invoice.scope is not Scope.ITEM:
+            return False
+        record = self._side.replica.store.record(self._kept_key(whole_of(issued.invoice)))
+        return record is not None and record.status == REVERSED
+
     def _is_live(self, key: bytes) -> bool:
         """Tell whether anybody has a part; what cannot be told here is taken for claimed."""
         try:

@@ -237,7 +237,10 @@ def test_what_a_hospital_cannot_tell_is_taken_for_claimed_otherwise(hospitals, n
 
 def test_attack_a_line_of_an_invoice_that_was_taken_back_is_not_paid(hospitals, number):
     by_lines(hospitals)
+    assert checked(hospitals, TAIPING, number, **LINES)[:2] == ("free", [])
     hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    # Who asks is told: on the ledger the line has no claims, and so is not reversed.
+    assert checked(hospitals, TAIPING, number, **LINES)[:2] == ("free", ["status"])
     with pytest.raises(ConflictError, match=r"claim\.cancelled"):
         want(hospitals, RESERVE, TAIPING, number, **LINES)
 
