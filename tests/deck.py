@@ -1286,6 +1286,27 @@ _covered("no_policy", "coverage.unknown", lambda _: None, "amber")
 _covered("end_of_the_calendar", "coverage.before", lambda _: InsurancePolicy("9999-12-31", None, 30))
 
 
+def _billed(name: str, days: int, **codes: set[str]) -> None:
+    """Bill an item of some days after the stay, with a policy that ends with it."""
+
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay().register()
+        s.claimed()
+        item = s.claim["item"][0]
+        s.claimed(item=[item | {"servicedDate": day(s.ended + days * DAY_S)}]).permitted().given()
+        s.policy = replace(s.policy, end=day(s.ended))
+        return made(s, **codes)
+
+    make.__name__ = name
+    case(make)
+
+
+_billed("item_of_a_day_of_the_stay", -1, green={"coverage.covered", "flags.none"})
+_billed("item_of_a_day_after_the_policy", 9, red={"coverage.after"})
+_billed("item_of_a_day_within_the_waiting_days", -395, red={"coverage.waiting"})
+_billed("item_of_a_day_before_the_policy", -420, red={"coverage.before"})
+
+
 @case
 def no_day_of_a_service(ledger: Ledger) -> Made:
     s = scene(ledger).stay()

@@ -8,7 +8,7 @@ Source: `docs/spec/claim-verdict.md` 2, 3; FHIR R4 Claim, ExplanationOfBenefit; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -67,6 +67,7 @@ class ReadClaim:
     Attributes:
         created: the last second of when it was made, Unix seconds; None where it does not say.
         services: days of which its items are, or else it as a whole, as written; sorted.
+        billed: days of which its items are, likewise.
         cited: records that it names, in the order of their references.
         total: what is claimed; None where that cannot be read.
         items: what its items come to; None where none has a net, or one cannot be read.
@@ -77,6 +78,7 @@ class ReadClaim:
 
     created: int | None
     services: tuple[str, ...]
+    billed: tuple[str, ...]
     cited: tuple[Cited, ...]
     total: Amount | None
     items: Amount | None
@@ -102,12 +104,15 @@ def read_claim(content: bytes) -> ReadClaim:
         raise InputError("evidence.claim")
     created = span_of(text_of(told, "/created") or "")
     provider = text_of(told, "/provider/identifier/value")
+    billed = _days(told, filter(_SERVICE.fullmatch, told))
     nets, is_whole = _nets(told)
     items = _sum(nets)
     is_member = text_of(told, "/provider/identifier/system") == ORGANISATION_SYSTEM
     return ReadClaim(
         created=None if created is None else max((created.high - 1) // _SECOND_US, 0),
-        services=tuple(sorted(_services(told))),
+        # Only where items have no days those of the whole.
+        services=billed or _days(told, ("/billablePeriod/start", "/billablePeriod/end")),
+        billed=billed,
         cited=tuple(sorted(set(_cited(told)), key=lambda one: (one.reference, one.base))),
         total=_total(told, items if is_whole else None),
         items=items,
@@ -147,12 +152,10 @@ def _cited(told: Mapping[str, str]) -> Iterator[Cited]:
             yield Cited(match[1] or "", match[2])
 
 
-def _services(told: Mapping[str, str]) -> set[str]:
-    """Name the days of the services: those of the items, and only where they have none those of the whole."""
-    days = {day_written(text_of(told, pointer)) for pointer in told if _SERVICE.fullmatch(pointer)} - {None}
-    if not days:
-        days = {day_written(text_of(told, f"/billablePeriod/{end}")) for end in ("start", "end")} - {None}
-    return {day for day in days if day is not None}
+def _days(told: Mapping[str, str], pointers: Iterable[str]) -> tuple[str, ...]:
+    """List the days that stand at some places, sorted, each once."""
+    days = {day_written(text_of(told, pointer)) for pointer in pointers}
+    return tuple(sorted(day for day in days if day is not None))
 
 
 def _nets(told: Mapping[str, str]) -> tuple[list[Amount | None], bool]:

@@ -31,8 +31,10 @@ def coverage(case: Checked) -> Iterator[Finding]:
     if policy is None or (policy.start is None and policy.end is None) or _is_hidden(case, policy):
         yield Finding("coverage.unknown", {})
     else:
-        found = list(_outside(policy, first, last))
-        yield from found or [Finding("coverage.covered", {"first": first, "last": last})]
+        # Of an item of another day the encounters say nothing.
+        named = sorted([first, last, *case.claim.billed])
+        found = list(_outside(policy, named[0], named[-1]))
+        yield from found or [Finding("coverage.covered", {"first": named[0], "last": named[-1]})]
     yield from _standing(case, last)
 
 

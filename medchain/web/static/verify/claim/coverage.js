@@ -17,8 +17,10 @@ export function* coverage(checked) {
   const { policy } = checked.evidence;
   if (policy === null || (policy.start === null && policy.end === null) || isHidden(checked, policy)) yield finding("coverage.unknown");
   else {
-    const found = [...outside(policy, first, last)];
-    yield* found.length ? found : [finding("coverage.covered", { first, last })];
+    // Of an item of another day the encounters say nothing.
+    const named = [first, last, ...checked.claim.billed].sort();
+    const found = [...outside(policy, named[0], named.at(-1))];
+    yield* found.length ? found : [finding("coverage.covered", { first: named[0], last: named.at(-1) })];
   }
   yield* standing(checked, last);
 }

@@ -44,16 +44,19 @@ export function readClaim(content) {
   const created = spanOf(textOf(told, "/created") ?? "");
   const last = created === null ? null : floorSeconds(created[1] - 1n);
   const isMember = textOf(told, "/provider/identifier/system") === ORGANISATION_SYSTEM;
+  const billed = daysAt(told, [...told.keys()].filter((pointer) => SERVICE.test(pointer)));
   const { isWhole, nets } = netsOf(told);
   const items = itemsSum(nets);
   return {
+    billed,
     cited: citedBy(told),
     created: last === null ? null : Math.max(last, 0),
     isUnread: nets.length > 0 && items === null,
     isWhole,
     items,
     provider: isMember ? textOf(told, "/provider/identifier/value") : null,
-    services: servicesOf(told),
+    // Only where items have no days those of the whole.
+    services: billed.length ? billed : daysAt(told, ["/billablePeriod/start", "/billablePeriod/end"]),
     total: totalOf(told, isWhole ? items : null),
   };
 }
@@ -67,11 +70,10 @@ function citedBy(told) {
   return [...found.values()].sort((one, other) => byText(one.reference, other.reference) || byText(one.base, other.base));
 }
 
-function servicesOf(told) {
-  const named = [...told.keys()].filter((pointer) => SERVICE.test(pointer));
-  const daysOf = (pointers) => pointers.map((pointer) => dayWritten(textOf(told, pointer))).filter((day) => day !== null);
-  const days = daysOf(named);
-  return [...new Set(days.length ? days : daysOf(["/billablePeriod/start", "/billablePeriod/end"]))].sort();
+// The days that stand at some places, sorted, each once.
+function daysAt(told, pointers) {
+  const days = pointers.map((pointer) => dayWritten(textOf(told, pointer))).filter((day) => day !== null);
+  return [...new Set(days)].sort();
 }
 
 // The net of each item that has one, null for one that cannot be read; and whether every item has one.

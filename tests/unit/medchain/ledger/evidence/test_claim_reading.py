@@ -34,7 +34,9 @@ def test_a_claim_says_when_it_was_made_for_what_days_and_how_much():
 def test_days_of_items_count_before_the_period_of_the_whole():
     whole = {"billablePeriod": {"start": "2026-01-01", "end": "2026-12-31"}}
     items = [{"servicedDate": "2026-03-02"}, {"servicedPeriod": {"start": "2026-03-01", "end": "2026-03"}}]
-    assert read(**whole, item=items).services == ("2026-03-01", "2026-03-02")
+    claim = read(**whole, item=items)
+    assert (claim.services, claim.billed) == (("2026-03-01", "2026-03-02"), ("2026-03-01", "2026-03-02"))
+    assert (read(**whole).services, read(**whole).billed) == (("2026-01-01", "2026-12-31"), ())
     assert read().services == ()
 
 
