@@ -44,6 +44,7 @@ OPENED: Final[Mapping[str, tuple[str, ...]]] = {
         "/totalGross/value",
         "/totalNet/currency",
         "/totalNet/value",
+        "/totalPriceComponent/*/type",
     ),
     "MedicationRequest": ("/authoredOn", "/intent"),
     "Procedure": ("/performedDateTime", "/performedPeriod/start", "/performedPeriod/end"),

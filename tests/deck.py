@@ -833,6 +833,29 @@ _lines("two_base_prices_of_a_line", _READ, kinds=("base", "base"))
 _lines("surcharge_alone_of_a_line", _READ, kinds=("surcharge",))
 
 
+def _priced(name: str, price: list[tuple[str, float]], whole: str = "base", **codes: set[str]) -> None:
+    """Put a case into the deck of an invoice of which a line has several price components."""
+
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay()
+        components = [{"type": kind, "amount": {"currency": "CNY", "value": value}} for kind, value in price]
+        line = {"sequence": 1, "priceComponent": components}
+        s.paper("Invoice").content |= {"lineItem": [line], "totalPriceComponent": [{"type": whole}]}
+        return made(s.register().claimed().permitted().given(), **codes)
+
+    make.__name__ = name
+    case(make)
+
+
+# All with a total of 8,422.80. Whether an amount is taken off or added, and whether a total is of before, none says.
+_UNCLEAR = {"green": {"complete.total"}, "amber": {"complete.lines"}}
+_priced("discount_of_a_line", [("base", 9000), ("discount", 577.2)], **_UNCLEAR)
+_priced("tax_of_a_line", [("base", 8000), ("tax", 422.8)], **_UNCLEAR)
+_priced("discount_of_the_whole_invoice", [("base", 9000)], "discount", **_UNCLEAR)
+_priced("discount_beside_prices_that_make_the_total", [("base", 8422.8), ("discount", 1)], green={"complete.total"})
+_priced("price_for_information", [("base", 8000), ("informational", 422.8)], red={"complete.items_differ"})
+
+
 @case
 def another_total_than_the_invoice(ledger: Ledger) -> Made:
     s = scene(ledger).stay().register()

@@ -58,7 +58,7 @@ from tests.unit.medchain.ledger.world import ANXIN, COMMISSION, RENHE, seed, sig
 CHECK_CODE = "rha0jt"
 OF_MEMBER = f"https://{RENHE}.example/fhir"
 """Base of the hospital's FHIR server: it lists that origin."""
-OF_INVOICE = ("/date", "/status", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross")
+OF_INVOICE = ("/date", "/status", "/identifier/0", "/identifier/1", "/lineItem", "/totalGross", "/totalPriceComponent")
 """What is opened of an invoice."""
 
 

@@ -160,10 +160,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "complete.no_invoice": ("没有出示医院票据的金额。", "No invoice of a hospital with a total is shown."),
     "complete.lines": (
-        "{hospital}的{reference} 的各行金额无法相加（没有出示、缺少或无法读出）：只比对了总额。",
+        "{hospital}的{reference} 的各行金额无法相加（未出示、缺少、无法读出，或另有加收、减免、税款）：只比对了总额。",
         (
             "The lines of {reference} of {hospital} cannot be added up: prices are not shown, missing or cannot be "
-            "read; its total alone was compared."
+            "read, or there are surcharges, discounts or taxes; its total alone was compared."
         ),
     ),
     "complete.nothing_cited": ("索赔没有引用任何记录。", "The claim cites no record."),

@@ -18,6 +18,9 @@ from medchain.ledger.invoice import Amount
 
 _LINE: Final = re.compile(r"/lineItem/([0-9]+)/.+")
 _PRICE: Final = re.compile(r"(/lineItem/([0-9]+)/priceComponent/[0-9]+)/amount/value")
+_COMPONENT: Final = re.compile(r"/(?:lineItem/[0-9]+/priceComponent|totalPriceComponent)/[0-9]+/type")
+# Types of price components that change no total (FHIR R4 invoice-priceComponentType).
+_UNCHANGING: Final = frozenset({"base", "informational"})
 TOTALS: Final = ("/totalGross", "/totalNet")
 """Where an invoice says what it is about; the first that is shown counts."""
 
@@ -62,10 +65,11 @@ def _amounts(case: Checked) -> Iterator[Finding]:
     bills = [(one, bill) for one in _invoices(case) if (bill := _bill(one.fields)) is not None]
     for record, bill in bills:
         came = _lines(record.fields)
-        if came is None:
+        is_total = came in [money_of(record.fields, name) for name in TOTALS]
+        if came is None or (not is_total and _is_changed(record.fields)):
             # Not silent: who leaves a price out could hide that the lines do not make the total.
             yield Finding("complete.lines", record.name, record.items)
-        elif came not in [money_of(record.fields, name) for name in TOTALS]:
+        elif not is_total:
             yield _differs("complete.items_differ", came.minor, bill, record.items)
     if not bills:
         yield Finding("complete.no_invoice", {})
@@ -105,6 +109,11 @@ def _invoices(case: Checked) -> list[ShownRecord]:
 def _bill(told: Mapping[str, str]) -> Amount | None:
     """Return what an invoice is about."""
     return next((one for one in (money_of(told, name) for name in TOTALS) if one is not None), None)
+
+
+def _is_changed(told: Mapping[str, str]) -> bool:
+    """Tell whether a discount, a tax or the like stands beside the base prices: none says whether it is taken off."""
+    return any(_COMPONENT.fullmatch(name) and text_of(told, name) not in _UNCHANGING for name in told)
 
 
 def _lines(told: Mapping[str, str]) -> Amount | None:

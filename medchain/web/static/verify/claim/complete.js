@@ -3,6 +3,9 @@ import { itemsSum, moneyOf, textOf } from "./reading.js";
 import { finding, listed } from "./verdict.js";
 
 const LINE = /^\/lineItem\/([0-9]+)\/[^\n]+$/;
+const COMPONENT = /^\/(?:lineItem\/[0-9]+\/priceComponent|totalPriceComponent)\/[0-9]+\/type$/;
+// Types of price components that change no total.
+const UNCHANGING = ["base", "informational"];
 const PRICE = /^(\/lineItem\/([0-9]+)\/priceComponent\/[0-9]+)\/amount\/value$/;
 /** Where an invoice says what it is about; the first that is shown counts. */
 export const TOTALS = ["/totalGross", "/totalNet"];
@@ -38,9 +41,10 @@ function* amounts({ claim: { isUnread, isWhole, items, total }, given }) {
   const bills = invoices.map((record) => [record, billOf(record.fields)]).filter(([, bill]) => bill !== null);
   for (const [record, bill] of bills) {
     const came = linesOf(record.fields);
+    const isBilled = came !== null && TOTALS.some((name) => isSame(came, moneyOf(record.fields, name)));
     // Not silent: who leaves a price out could hide that the lines do not make the total.
-    if (came === null) yield finding("complete.lines", record.name, record.items);
-    else if (!TOTALS.some((name) => isSame(came, moneyOf(record.fields, name)))) yield differs("complete.items_differ", came.minor, bill, record.items);
+    if (came === null || (!isBilled && isChanged(record.fields))) yield finding("complete.lines", record.name, record.items);
+    else if (!isBilled) yield differs("complete.items_differ", came.minor, bill, record.items);
   }
   if (!bills.length) yield finding("complete.no_invoice");
   else if (total !== null) yield compared(total, bills);
@@ -48,6 +52,9 @@ function* amounts({ claim: { isUnread, isWhole, items, total }, given }) {
 
 // Whether items come to a total; of items that do not all have a net, nobody knows what they come to.
 const isTotal = (items, total, isWhole) => items.currency === total.currency && (!isWhole || items.minor === total.minor);
+
+// Whether a discount, a tax or the like stands beside the base prices: none says whether it is taken off.
+const isChanged = (told) => [...told.keys()].some((name) => COMPONENT.test(name) && !UNCHANGING.includes(textOf(told, name)));
 
 function compared(total, bills) {
   const numbers = itemsOf(bills.map(([record]) => record));
