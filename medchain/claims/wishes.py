@@ -10,6 +10,7 @@ Source: `docs/spec/claim-deed.md`.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -49,6 +50,10 @@ ATTEMPTS: Final = 3
 WAIT_S: Final = 30.0
 """How long to wait until this node's own ledger has what is said to be done."""
 
+BODY_S: Final = 5.0
+"""How long to wait for the body of what is final."""
+
+_LOOK_S: Final = 0.05
 _RESULTS: Final = {Action.RESERVE: State.RESERVED, Action.SETTLE: State.SETTLED, Action.RELEASE: State.RELEASED}
 _MOVED_ON: Final = frozenset({HEAD, "transaction.version"})
 _LOG: Final = Log("claims")
@@ -236,9 +241,12 @@ class ClaimHand:
         if done.key != key or done.version <= request.head:
             raise VerificationError("claim.done")
         self._side.submitter.wait_final(key, done.version, WAIT_S)
-        found = self._found(key, lambda share: share.request == request.hash)
-        if found is None:
-            raise VerificationError("claim.done")
+        deadline = time.monotonic() + BODY_S
+        while (found := self._found(key, lambda share: share.request == request.hash)) is None:
+            if time.monotonic() >= deadline:
+                raise VerificationError("claim.done")
+            # A body that this node did not take at once is offered again, and may come after the version is final.
+            time.sleep(_LOOK_S)
         return found
 
     def _found(self, key: bytes, fits: Callable[[Share], bool]) -> tuple[StateRecord, Share] | None:

@@ -242,6 +242,18 @@ def test_a_hospital_that_says_done_and_has_done_nothing_is_not_believed(hospital
         want(hospitals, SETTLE, number)
 
 
+def test_a_body_that_comes_after_its_version_is_final_is_waited_for(hospitals, number, monkeypatch):
+    """Who did not take it at once is offered it again; its hospital is no liar."""
+    deliveries = hospitals.federation.sites[RENHE].node.deliveries
+    offer = type(deliveries).offer
+
+    def late(*asked: object) -> None:
+        threading.Timer(1.5, offer, asked).start()
+
+    monkeypatch.setattr(type(deliveries), "offer", late)
+    assert want(hospitals, RESERVE, number)["state"] == "reserved"
+
+
 def test_anothers_deed_is_not_taken_for_ones_own(hospitals, number, monkeypatch):
     def lying(_document: bytes, _peer: str):
         monkeypatch.undo()
