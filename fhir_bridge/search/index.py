@@ -32,7 +32,7 @@ from medchain.store.index_rows import IndexRows
 from medchain.store.indexing import IndexState
 from medchain.store.records import RecordStore
 
-FORM: Final = 6
+FORM: Final = 7
 """Version of what rows are made of. Raised with each change of parameters, folding or units: all is indexed anew."""
 
 LOOK_S: Final = 1.0

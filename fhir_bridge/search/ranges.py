@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from math import inf, isfinite
+from math import inf, isfinite, nextafter
 from typing import Final
 
 from fhir_bridge.search import units
@@ -99,7 +99,10 @@ def _bound(value: object, name: str) -> Decimal | None:
 
 
 def _quantity(value: object) -> Cells:
-    """A quantity; with a comparator it is a range that is open on one side."""
+    """A quantity; with a comparator it is a range without an end on one side.
+
+    What is less than 5 is not 5: such a range ends with the next double, or who asks for 5 and more is given it.
+    """
     if not isinstance(value, dict):
         return ()
     number = decimal_of(value.get("value"))
@@ -108,10 +111,12 @@ def _quantity(value: object) -> Cells:
     comparator = string_of(value.get("comparator"))
     low = None if comparator in ("<", "<=") else number
     high = None if comparator in (">", ">=") else number
-    return _quantity_cells(value, low, high)
+    return _quantity_cells(value, low, high, without_end=comparator in ("<", ">"))
 
 
-def _quantity_cells(unit: dict[str, object], low: Decimal | None, high: Decimal | None) -> list[Cell]:
+def _quantity_cells(
+    unit: dict[str, object], low: Decimal | None, high: Decimal | None, *, without_end: bool = False
+) -> list[Cell]:
     """Make the cells of a range of quantities: by code, by the unit's own word, and in base units."""
     code, system, word = string_of(unit.get("code")), string_of(unit.get("system")), string_of(unit.get("unit"))
     named = [(code or word, system if code else "")]
@@ -125,12 +130,20 @@ def _quantity_cells(unit: dict[str, object], low: Decimal | None, high: Decimal 
             found.append(_point(known.exact(low), known.unit, "", canonical=True))
     else:
         first, last = -inf if low is None else float(low), inf if high is None else float(high)
-        found = [(Variant.MAIN, key, detail, first, last) for key, detail in named]
+        found = [(Variant.MAIN, key, detail, *_ends(first, last, without=without_end)) for key, detail in named]
         if known is not None:
             least = -inf if low is None else split(known.exact(low)).near
             most = inf if high is None else split(known.exact(high)).near
-            found.append((Variant.CANONICAL, known.unit, "", least, most))
+            found.append((Variant.CANONICAL, known.unit, "", *_ends(least, most, without=without_end)))
     return found
+
+
+def _ends(first: float, last: float, *, without: bool) -> tuple[float, float]:
+    """Move the ends of a range inwards by a double where they are no part of it; what is infinite is no end."""
+    if without:
+        first = first if first == -inf else nextafter(first, inf)
+        last = last if last == inf else nextafter(last, -inf)
+    return first, last
 
 
 def _money(value: object) -> Cells:

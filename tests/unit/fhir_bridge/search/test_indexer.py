@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta, timezone
 from decimal import Decimal
-from math import inf
+from math import inf, nextafter
 
 import pytest
 
@@ -152,7 +152,8 @@ def test_a_quantity_is_found_by_its_unit_by_its_word_and_in_base_units():
 
 
 @pytest.mark.parametrize(
-    ("comparator", "low", "high"), [("<", -inf, 5.0), ("<=", -inf, 5.0), (">", 5.0, inf), (">=", 5.0, inf)]
+    ("comparator", "low", "high"),
+    [("<", -inf, nextafter(5.0, 0)), ("<=", -inf, 5.0), (">", nextafter(5.0, 9), inf), (">=", 5.0, inf)],
 )
 def test_a_quantity_with_a_comparator_is_open_on_one_side(comparator, low, high):
     one = observation(valueQuantity={"value": 5, "comparator": comparator, "system": UCUM, "code": "m"})

@@ -431,6 +431,35 @@ def test_pages_follow_each_other_and_leave_nothing_out(shelf, text):
     assert seen == whole
 
 
+@pytest.mark.parametrize(
+    ("asked", "comparators"),
+    [
+        # A value with a comparator is a range (§2.24.0.6): less than 5 is [.., 5), 5 at most [.., 5].
+        ("lt5", {"<", "<="}),
+        ("le5", {"<", "<=", ">="}),
+        ("gt5", {">", ">="}),
+        ("ge5", {"<=", ">", ">="}),
+        ("lt4", {"<", "<="}),
+        ("gt6", {">", ">="}),
+        ("ge6", {">", ">="}),
+        ("gt4", {"<", "<=", ">", ">="}),
+        ("eb6", {"<", "<="}),
+        ("sa4", {">", ">="}),
+        ("eb5", {"<"}),
+        ("sa5", {">"}),
+        ("5", set()),
+    ],
+)
+@pytest.mark.parametrize("unit", ["", f"|{UCUM}|g/L", f"|{UCUM}|mg/mL"])
+def test_what_is_less_than_a_value_is_not_that_value(asked, comparators, unit):
+    made = Shelf()
+    for name, comparator in enumerate(("<", "<=", ">", ">=")):
+        value = quantity(5, "g/L", comparator=comparator)
+        made.put({"resourceType": "Observation", "id": f"{name}", "code": coded("x"), "valueQuantity": value})
+    found = {("<", "<=", ">", ">=")[int(name)] for name in made.find(f"Observation?value-quantity={asked}{unit}")}
+    assert found == comparators
+
+
 def test_a_page_is_as_it_was_while_others_write():
     made = Shelf()
     made.put(*({"resourceType": "Patient", "id": f"p{place}"} for place in range(3)))
