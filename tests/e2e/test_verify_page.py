@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -166,6 +167,20 @@ def test_attack_what_a_bundle_says_moves_hides_and_turns_nothing_on_the_page(bro
     text = str(browser.script("return document.querySelector('#result').textContent"))
     assert "/a\\u202e.derettab ton\\u2066\\u200b\\u001b[8m\\u000a\\u2028" in text
     assert visible(text) == text
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_each_moment_says_its_zone(browser, stick, cases, language):
+    made = cases["genuine_claim"]
+    given(browser, stick, made.files, made.policy, language)
+    clocks = browser.script(
+        "return [...document.querySelectorAll('#result dd')].map((one) => one.innerText)"
+        ".filter((one) => /[0-9]{2}:[0-9]{2}:[0-9]{2}/.test(one))"
+    )
+    # As of when it holds, and when it was checked.
+    assert len(clocks) == 2
+    for one in clocks:
+        assert re.search(r"\b(UTC|GMT[+-][0-9:]+|[A-Z]{3,4}) [0-9]{2}:|[0-9]{2}:[0-9]{2}:[0-9]{2} [A-Z]{3,4}", one), one
 
 
 def test_what_is_no_bundle_or_no_policy_is_said_to_be_none(browser, stick, cases):

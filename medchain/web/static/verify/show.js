@@ -41,8 +41,11 @@ class Teller {
     this.language = language;
   }
 
+  // With its zone: it is the reader's, and findings beside it are in UTC.
   time(seconds) {
-    return new Intl.DateTimeFormat(this.language === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "medium" }).format(new Date(seconds * 1000));
+    const clock = { hour: "2-digit", hourCycle: "h23", minute: "2-digit", second: "2-digit", timeZoneName: "short" };
+    const told = { day: "numeric", month: "short", year: "numeric", ...clock };
+    return new Intl.DateTimeFormat(this.language === "zh" ? "zh-CN" : "en-GB", told).format(new Date(seconds * 1000));
   }
 
   summary({ file, now, verdict, who }) {
