@@ -323,6 +323,11 @@ def test_each_node_of_the_graph_leads_to_how_it_is_known(pages):
     assert browser.script(inside)
 
 
+def styled(selector: str, name: str) -> str:
+    """Write a script that lists what a style is for all that a selector finds."""
+    return f"[...new Set([...document.querySelectorAll('{selector}')].map((one) => getComputedStyle(one).{name}))]"
+
+
 def test_a_claim_is_printed_with_all_that_was_found_and_no_form(pages, pictures):
     case, browser = pages.filed(), pages.browsers[ANXIN]
     for language in ("zh", "en"):
@@ -344,6 +349,10 @@ def test_a_claim_is_printed_with_all_that_was_found_and_no_form(pages, pictures)
             browser.script(f"return {wide}.filter((one) => one.scrollWidth > one.clientWidth).map((one) => {told})")
             == []
         )
+        # A heading stands with what it is about; a table that is longer than a sheet begins where there is place.
+        assert browser.script(f"return {styled('main h2, main h3', 'breakAfter')}") == ["avoid"]
+        assert browser.script(f"return {styled('.mc-known', 'breakInside')}") == ["auto"]
+        assert browser.script(f"return {styled('.mc-known tr, .mc-event, .mc-graph', 'breakInside')}") == ["avoid"]
         browser.picture(pictures / f"claims-paper-{language}.png")
         browser.media("")
         paper = base64.b64decode(browser.pdf())
