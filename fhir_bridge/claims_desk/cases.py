@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.browse.reading import Reading, access_of
+from fhir_bridge.browse.reading import Reading, RefusedError, access_of
 from fhir_bridge.claims_desk.check import FIELDS, OPTIONAL
 from fhir_bridge.claims_desk.ground import CLAIMS, Ground, Standing
 from fhir_bridge.claims_desk.terms import read_terms
@@ -95,6 +95,8 @@ class CasePages:
         except MedchainError as error:
             otherwise = self._ground.pages.say("claims.open.problem")
             return self._show(standing, problem=self._ground.problem(error, otherwise))
+        except RefusedError as error:
+            return self._show(standing, problem=error.text, status=error.status)
         return redirected(f"{CASES}/{case['id']}")
 
     def _opened(self, standing: Standing) -> dict[str, Json]:
@@ -104,7 +106,7 @@ class CasePages:
         content = pasted or (b"" if brought is None else brought.stream.read(MAX_CLAIM_BYTES + 1))
         if content:
             if len(content) > MAX_CLAIM_BYTES:
-                raise InputError("case.claim")
+                raise InputError("request.too_large", limit=MAX_CLAIM_BYTES)
             return self._cases.take(content, given)
         if _REFERENCE.fullmatch(reference) is None:
             raise InputError("case.claim")
@@ -112,8 +114,8 @@ class CasePages:
         Reading(self._ground.counter.core, access_of(standing.me), language()).resource(reference)
         return self._cases.open(reference, given)
 
-    def _show(self, standing: Standing, number: str = "", problem: str = "") -> Response:
-        """Show the list."""
+    def _show(self, standing: Standing, number: str = "", problem: str = "", status: int = 400) -> Response:
+        """Show the list, or with its status what is wrong with a form."""
         asked = request.args
         chosen = {name: asked.get(name, "") for name in ("status", "colour", "hospital", "order")}
         page = min(max(1, asked.get("page", 1, type=int)), _MAX_PAGE)
@@ -129,11 +131,15 @@ class CasePages:
             wanted["number"] = number
         with self._ground.viewing(standing):
             found = self._cases.list(wanted, SHOWN, (page - 1) * SHOWN)
+            if not found.cases and found.total:
+                # Beyond the last, which there was before claims were deleted or judged otherwise.
+                page = -(-found.total // SHOWN)
+                found = self._cases.list(wanted, SHOWN, (page - 1) * SHOWN)
         return self._ground.render(
             standing,
             "claims/cases.html",
             _TAB,
-            400 if problem else 200,
+            status if problem else 200,
             rows=[self._row(standing, one) for one in found.cases],
             total=found.total,
             first=(page - 1) * SHOWN + 1,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
 
 from consent.web.site import QUICK, organisation_name
 from fhir_bridge.browse.pages import showing_refusals
@@ -27,7 +28,7 @@ from medchain.errors import AccessDeniedError, InputError, MedchainError
 from medchain.node.peers import Limits
 from medchain.store.accounts import Role
 from medchain.web.deeds import Ending, Kind, by
-from medchain.web.pages import Pages, add_views, language
+from medchain.web.pages import Pages, add_views, language, refusal_of
 from medchain.web.session import SignedIn
 
 CLAIMS: Final = "/claims"
@@ -43,6 +44,10 @@ MAX_FORM_BYTES: Final = 9 << 20
 """Largest form: a proof of 8 MiB, and what stands beside it."""
 
 _MAX_PASTED_BYTES: Final = 2 << 20
+
+# Of an address such as `/claims/cases/ID`: those of its list, and of it.
+_PARTS: Final = 3
+_PARTS_OF_ONE: Final = 4
 
 INSURER_TABS: Final = ("cases", "check", "proofs", "disputes")
 """Parts of an insurer's pages; a hospital's have the last one alone."""
@@ -102,7 +107,18 @@ class Ground:
         """Make the routes of some pages; rows as of `add_views`."""
         blueprint = Blueprint(name, __name__, template_folder="templates")
         blueprint.before_request(_bound)
-        return showing_refusals(self.pages, add_views(blueprint, rows))
+        made = showing_refusals(self.pages, add_views(blueprint, rows))
+        made.register_error_handler(MedchainError, self._refused)
+        made.register_error_handler(HTTPException, lambda error: self._refused(refusal_of(error)))
+        return made
+
+    def _refused(self, error: MedchainError) -> Response:
+        """Show an error with a link to where a form stands, such as a claim; to a first page who may not be there."""
+        if isinstance(error, AccessDeniedError):
+            return self.pages.refuse(error)
+        is_of_one = request.method == "POST" and bool(request.view_args)
+        place = "/".join(request.path.split("/")[: _PARTS_OF_ONE if is_of_one else _PARTS])
+        return self.pages.refuse(error, place, "claims.back")
 
     def seen_by(self, *, insurer: bool) -> Standing:
         """Return who looks; raises `AccessDeniedError` ``session.*``, ``claims.role``.

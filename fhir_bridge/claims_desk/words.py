@@ -25,6 +25,7 @@ CLAIM_WORDS: Final[Words] = {
     "claims.cases.keys": ("用上下方向键移动，回车打开", "Arrow keys move, Enter opens"),
     "claims.cases.earlier": ("上一页", "Previous page"),
     "claims.cases.later": ("下一页", "Next page"),
+    "claims.back": ("返回上一页", "Go back"),
     "claims.cases.back": ("全部赔案", "All claims"),
     "claims.column.number": ("赔案号", "Number"),
     "claims.column.colour": ("核查结论", "Verdict"),

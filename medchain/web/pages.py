@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from flask import Blueprint, Flask, Response, g, redirect, render_template, requ
 from werkzeug.exceptions import HTTPException
 
 from medchain.counted import filled
-from medchain.errors import AccessDeniedError, MedchainError, NotFoundError
+from medchain.errors import AccessDeniedError, InputError, MedchainError, NotFoundError
 from medchain.node.log import Log
 from medchain.web import dates
 from medchain.web.routing import Caller, callers, status_of
@@ -147,21 +148,33 @@ class Pages:
             response.headers["Strict-Transport-Security"] = f"max-age={_TLS_ONLY_S}"
         return response
 
-    def refuse(self, error: MedchainError, home: str = "/account") -> Response:
-        """Show an error with a link to a first page; who is not signed in is sent to do so."""
+    def refuse(self, error: MedchainError, home: str = "/account", back: str = "error.back") -> Response:
+        """Show an error with a link to a page where it goes on; who is not signed in is sent to do so.
+
+        Args:
+            error: what was refused.
+            home: address of that page.
+            back: word of the link.
+        """
         if error.code == "session.none" and request.method == "GET":
             return redirected("/sign-in")
         _LOG.info("request.refused", code=error.code, route=request.endpoint)
         key = f"error.{error.code}"
         status = 403 if isinstance(error, AccessDeniedError) else status_of(error)
         text = self.say(key if key in self._words else "error.other")
-        return self.render("error.html", status, home=home, text=text, code=error.code)
+        return self.render("error.html", status, home=home, text=text, code=error.code, back=self.say(back))
 
     def guard(self, blueprint: Blueprint) -> Blueprint:
-        """Have a blueprint's errors shown as pages."""
+        """Have a blueprint's errors shown as pages, and with them what Flask itself refuses."""
         blueprint.register_error_handler(MedchainError, self.refuse)
-        blueprint.register_error_handler(HTTPException, lambda _error: self.refuse(NotFoundError("page.unknown")))
+        blueprint.register_error_handler(HTTPException, lambda error: self.refuse(refusal_of(error)))
         return blueprint
+
+
+def refusal_of(error: HTTPException) -> MedchainError:
+    """Name what Flask itself refuses: a part of a form that is too large, or a page that is not there."""
+    is_too_large = error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return InputError("request.too_large") if is_too_large else NotFoundError("page.unknown")
 
 
 def add_views(blueprint: Blueprint, rows: Iterable[tuple[str, Callable[..., Response], str]]) -> Blueprint:

@@ -17,6 +17,7 @@ from medchain.claims.case_content import CaseContent
 from medchain.claims.cases import CaseClient
 from medchain.claims.verdict_words import LINES
 from medchain.errors import ConflictError, UnavailableError
+from medchain.ledger.evidence.document import MAX_CLAIM_BYTES
 from medchain.ledger.evidence.verdict import parse_verdict
 from medchain.node.packed import unpack_bundle
 from medchain.node.records import NewRecord
@@ -99,8 +100,19 @@ def test_the_list_goes_on_page_by_page(insurance):
     assert '/claims/cases?status=new&amp;order=number&amp;page=2" rel="next"' in first.text
     second = browser.get(f"{PAGE}?status=new&order=number&page=2")
     assert 'rel="prev"' in second.text
-    assert browser.get(f"{PAGE}?page=99999999999").status_code == 200
     assert browser.get(f"{PAGE}?page=x").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["3", "99999999999"])
+def test_beyond_the_last_page_the_last_one_is_shown(insurance, page):
+    for number in range(30):
+        filed(insurance, f"BEYOND-{number:02}")
+    browser = insurance.desk()
+    form = {"csrf": browser.csrf(PAGE), "number": "BEYOND"}
+    said = text_of(browser.post(f"{PAGE}/find?page={page}&order=number&lang=en", form))
+    assert "26 to 30 of 30" in said
+    assert "BEYOND-29" in said
+    assert "BEYOND-24" not in said
 
 
 def test_a_number_is_found_by_its_beginning_and_stands_in_no_address(insurance):
@@ -129,8 +141,13 @@ def test_a_claim_that_is_stored_here_is_opened_by_who_may_read_it(insurance):
     answer = opened(browser, reference="Claim/stored-1")
     assert answer.status_code == 303
     assert "STORED-1" in text_of(browser.get(answer.headers["Location"]))
-    answer = opened(browser, reference="Claim/nobody")
+
+
+def test_a_claim_that_is_not_stored_here_is_said_beside_what_was_typed(insurance):
+    answer = opened(insurance.desk(), reference="Claim/nobody")
     assert answer.status_code == 404
+    assert "There is no such resource." in text_of(answer)
+    assert 'name="reference" value="Claim/nobody"' in answer.text
 
 
 @pytest.mark.parametrize(
@@ -140,6 +157,28 @@ def test_what_is_no_claim_is_said(insurance, given):
     answer = opened(insurance.desk(), **given)
     assert answer.status_code == 400
     assert "It was not opened" in text_of(answer)
+
+
+@pytest.mark.parametrize("size", [MAX_CLAIM_BYTES, 3 << 20])
+def test_a_pasted_claim_that_is_too_large_is_said_to_be(insurance, size):
+    browser = insurance.desk()
+    answer = opened(browser, content=json.dumps({"resourceType": "Claim", "text": {"div": "d" * size}}))
+    assert answer.status_code in (400, 413)
+    assert "What you sent, or the file with it, is too large." in text_of(answer)
+    assert f'href="{PAGE}"' in answer.text
+
+
+@pytest.mark.parametrize(("deed", "given"), [("ask", {"days": "400", "reason": "x"}), ("note", {"text": " "})])
+def test_what_is_refused_leads_back_to_the_claim(insurance, case, deed, given):
+    answer = did(insurance.desk(), case, deed, **given)
+    assert answer.status_code == 400
+    assert f'<a href="{PAGE}/{case["id"]}">Go back</a>' in answer.text
+
+
+def test_what_is_not_there_leads_back_to_the_list_and_who_may_not_be_here_to_the_account(insurance, case):
+    assert f'<a href="{PAGE}">Go back</a>' in insurance.desk().get(f"{PAGE}/{'0' * 32}?lang=en").text
+    page = insurance.desk(role=Role.CLINICIAN).get(f"{PAGE}/{case['id']}?lang=en").text
+    assert '<a href="/account">Go to the first page</a>' in page
 
 
 def test_the_page_of_a_claim_has_the_seven_lines_the_graph_and_the_same_as_a_table(insurance, case):
