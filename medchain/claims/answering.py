@@ -9,7 +9,6 @@ Source: `docs/spec/claim-question.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Final, NamedTuple
 
 from medchain.claims.fishing import FishingWatch
@@ -44,7 +43,7 @@ class _Told(NamedTuple):
 class QuestionDesk:
     """Answers questions. Threads may share it; one process owns it."""
 
-    __slots__ = ("_fishing", "_is_apart", "_is_taken_back", "_issuing", "_lock", "_questions")
+    __slots__ = ("_fishing", "_is_apart", "_is_taken_back", "_issuing", "_questions")
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class QuestionDesk:
         questions: Questions,
         fishing: FishingWatch,
         is_apart: Callable[[Issued], bool],
-        is_taken_back: Callable[[Issued], bool] = lambda _issued: False,
+        is_taken_back: Callable[[Issued], bool],
     ) -> None:
         """Prepare.
 
@@ -68,7 +67,6 @@ class QuestionDesk:
         self._is_taken_back = is_taken_back
         self._questions = questions
         self._fishing = fishing
-        self._lock = Lock()
 
     def answer(self, document: bytes, peer: str) -> bytes:
         """Answer a question.
@@ -87,8 +85,7 @@ class QuestionDesk:
         """
         signed = read_request(ClaimQuestion, parse_canonical(document, max_bytes=MAX_QUESTION_BYTES))
         self._issuing.check_request(signed, peer, signed.request.hospital)
-        # One at a time: two at once would each be within what is left of the day.
-        with self._lock:
+        with self._fishing.counting:
             told = self._told(signed.request, self._fishing.check(peer))
             self._note(peer, signed.request, told)
         return encode_answer(signed.request.hash, [one.answer for one in told])

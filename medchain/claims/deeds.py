@@ -25,7 +25,7 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, NotFoundError, UnavailableError
 from medchain.ledger.claim_question import AskedRow, read_row
 from medchain.ledger.claim_request import Action, ClaimRequest
-from medchain.ledger.invoice import InvoiceFields, Scope
+from medchain.ledger.invoice import Amount, InvoiceFields, Scope
 from medchain.ledger.kinds.claim import CLAIM, MAX_DELAY_S, request_of
 from medchain.ledger.kinds.claim_content import Bill, Claim, on_refund, on_request, on_reversal, read
 from medchain.ledger.kinds.content import DAY_S, count
@@ -57,6 +57,9 @@ HEAD: Final = "claim.head"
 APART: Final = "claim.apart"
 """Refusal to reserve a line of an invoice that is claimed whole, or an invoice of which a line is claimed."""
 
+TOTAL: Final = "claim.total"
+"""Refusal of a refund whose caller takes the invoice to come to something else: it may be done already."""
+
 LINES: Final = "claim.lines"
 """Refusal to reserve what could come to more than the invoice: its lines, or it beside what was refunded of one."""
 
@@ -87,7 +90,7 @@ class Done:
 class DeedDesk:
     """Does deeds. Threads may share it; one process owns it."""
 
-    __slots__ = ("_claimed", "_counting", "_fishing", "_issuing", "_questions", "_random", "_side", "_turns")
+    __slots__ = ("_claimed", "_fishing", "_issuing", "_questions", "_random", "_side", "_turns")
 
     def __init__(
         self,
@@ -118,8 +121,6 @@ class DeedDesk:
         # and the whole both be found free. Invoices share these: to have one each would let anybody make as many as
         # there are ids.
         self._turns = tuple(Lock() for _ in range(_TURNS))
-        # Of two who ask in vain at once each would be within what is left of the day.
-        self._counting = Lock()
 
     def ask(self, document: bytes, peer: str) -> Done:
         """Do what an insurer asks for.
@@ -186,11 +187,15 @@ class DeedDesk:
         """Lower an invoice's total by an amount in minor units; errors as of `reverse`.
 
         Raises:
-            ConflictError: ``claim.none`` where nothing was ever claimed of it: the invoice itself says its total.
+            ConflictError: ``claim.none`` where nothing was ever claimed of it: the invoice itself says its total;
+                `TOTAL` where the row has an amount, and it does not come to that now: an answer may have been lost.
         """
         with self._own(row) as standing:
             if not standing.version:
                 raise ConflictError("claim.none")
+            now = Amount(standing.shares.total, standing.bill.currency)
+            if row.money is not None and row.money != now:
+                raise ConflictError(TOTAL)
             made = on_refund(standing.bill, standing.shares, minor, self._issuing.clock())
             return self._submitted(standing, made, None)
 
@@ -300,7 +305,7 @@ class DeedDesk:
 
     def _joined(self, standing: Standing | None, row: AskedRow, request: ClaimRequest) -> Standing:
         """Return the claims of an invoice, or begin them, for who shows that it holds the invoice."""
-        with self._counting:
+        with self._fishing.counting:
             self._fishing.check(request.insurer)
             issued, proven, is_held = self._issuing.show(row)
             is_shown = issued is not None and hmac.compare_digest(proven.claim_id, request.claim_id) and is_held

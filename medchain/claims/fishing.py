@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
 from typing import Final, Protocol
 
 from medchain.encoding import Json, canonical, members, parse_canonical
@@ -81,13 +81,19 @@ class FishingParts:
 
 
 class FishingWatch:
-    """Counts, and tells. Threads of one daemon may share it; one of them tells."""
+    """Counts, and tells. Threads of one daemon may share it; one of them tells.
 
-    __slots__ = ("_parts", "_told")
+    Attributes:
+        counting: held from `check` to `note`: of two who ask in vain at once, by a question and a deed as well, each
+            would be within what is left of the day.
+    """
+
+    __slots__ = ("_parts", "_told", "counting")
 
     def __init__(self, parts: FishingParts) -> None:
         """Use parts."""
         self._parts = parts
+        self.counting = Lock()
         # Whom it was told: lost in a crash, and then it is told again.
         self._told: set[tuple[str, int, str]] = set()
 

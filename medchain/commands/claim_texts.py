@@ -125,6 +125,10 @@ ERRORS: Final[Mapping[str, Text]] = {
         "这张发票已按整张或按明细行理赔，不能再以另一种方式理赔。",
         "This invoice is claimed already the other way, whole or by its lines.",
     ),
+    "claim.total": Text(
+        "表中的金额不是这张发票现在的金额，可能已经退过费：请核对后改为现在的金额。",
+        "The amount in the table is not what the invoice comes to now: it may have been refunded already.",
+    ),
     "claim.lines": Text(
         "这样理赔可能超过整张发票的金额，请医院核对其明细行与退费。",
         "So more than the invoice could be claimed; have the hospital look at its lines and refunds.",

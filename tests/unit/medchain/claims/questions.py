@@ -123,7 +123,11 @@ class Case:
 
     def desk(self, org_id: str = RENHE) -> QuestionDesk:
         """Make a hospital's desk, as after a restart."""
-        return QuestionDesk(self.issuing(org_id), self.audit, self.watch(org_id), lambda one: one in self.apart)
+        return self.desk_of(self.issuing(org_id), self.watch(org_id))
+
+    def desk_of(self, issuing: Issuing, watch: FishingWatch) -> QuestionDesk:
+        """Make a desk of such parts; nothing was taken back."""
+        return QuestionDesk(issuing, self.audit, watch, lambda one: one in self.apart, lambda _issued: False)
 
     def issuing(self, org_id: str = RENHE, **changes: object) -> Issuing:
         """Make a hospital."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import threading
 from dataclasses import replace
 
 import pytest
 
 from medchain.claims import issuing
-from medchain.claims.answering import QuestionDesk
 from medchain.crypto.vrf import VrfKey, vrf_verify
 from medchain.encoding import unbase64
 from medchain.errors import AccessDeniedError, UnavailableError
@@ -27,6 +28,7 @@ from tests.unit.medchain.claims.questions import (
     signed,
 )
 from tests.unit.medchain.ledger.world import TAIPING, vrf_key
+from tests.waiting import PATIENCE_S
 
 
 def test_who_holds_an_invoice_is_told_its_id_with_a_proof(case):
@@ -53,7 +55,7 @@ def test_an_invoice_that_is_not_there_takes_a_proof_too(case):
             made.append(alpha)
             return real.prove(alpha)
 
-    desk = QuestionDesk(case.issuing(vrf=lambda _public: Counting()), case.audit, case.watch(), lambda _issued: False)
+    desk = case.desk_of(case.issuing(vrf=lambda _public: Counting()), case.watch())
     desk.answer(signed(case.asked(row(), row("1"), row(check_code="zzzzzz"))), ANXIN)
     assert made == [issued().invoice.alpha, row("1").fields.alpha, issued().invoice.alpha]
 
@@ -151,6 +153,22 @@ def test_who_is_stopped_stops_no_other_insurer(case):
     assert case.answers(insurer=other)[0]["answer"] == "known"
 
 
+def test_attack_a_question_beside_a_deed_in_vain_is_not_within_what_was_left_before_it(case):
+    watch = case.watch()
+    desk = case.desk_of(case.issuing(), watch)
+    answers: list[bytes] = []
+    question = signed(case.asked(row("98"), row()))
+    thread = threading.Thread(target=lambda: answers.append(desk.answer(question, ANXIN)))
+    with watch.counting:
+        # What a deed does: it has looked what is left, and comes to nothing.
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        watch.note(ANXIN, 59)
+    thread.join(PATIENCE_S)
+    assert [one["answer"] for one in json.loads(answers[0])["answers"]] == ["unknown", "stopped"]
+
+
 def test_right_questions_are_not_counted(case):
     for _ in range(2):
         assert {one["answer"] for one in case.answers(*[row()] * 100)} == {"known"}
@@ -207,7 +225,7 @@ def test_who_issues_no_invoices_says_so(case):
 
 
 def test_without_the_key_of_a_day_nothing_is_answered(case):
-    desk = QuestionDesk(case.issuing(vrf=lambda _public: None), case.audit, case.watch(), lambda _issued: False)
+    desk = case.desk_of(case.issuing(vrf=lambda _public: None), case.watch())
     with pytest.raises(UnavailableError, match=r"claim\.no_key"):
         desk.answer(signed(case.asked()), ANXIN)
 

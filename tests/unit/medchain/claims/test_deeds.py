@@ -213,6 +213,19 @@ def test_a_refund_lowers_what_can_be_claimed(hospitals, number):
     assert want(hospitals, RESERVE, number, by=TAIPING, amount="322.80")["version"] == 3
 
 
+def test_a_refund_whose_answer_was_lost_is_not_done_once_more(hospitals, number):
+    want(hospitals, RESERVE, number, amount="100.00")
+    asked = {"amount": "80.00", "row": row(number).to_json()}
+    done = hospitals.local(RENHE).call(REFUND, asked)
+    with pytest.raises(ConflictError, match=r"claim\.total"):
+        hospitals.local(RENHE).call(REFUND, asked)
+    assert versions(hospitals, done["key"]) == 2
+    now = {"amount": "80.00", "row": row(number, amount="8342.80").to_json()}
+    assert hospitals.local(RENHE).call(REFUND, now)["version"] == 3
+    unsaid = {"amount": "80.00", "row": row(number, amount="", currency="").to_json()}
+    assert hospitals.local(RENHE).call(REFUND, unsaid)["version"] == 4
+
+
 def test_an_invoice_that_does_not_count_begins_no_claim(hospitals):
     hospitals.registers[RENHE].rows.append(issued("8", is_issued=False))
     with pytest.raises(ConflictError, match=r"claim\.cancelled"):
