@@ -1581,6 +1581,19 @@ def clock_that_is_fast(ledger: Ledger) -> Made:
     return made(s.register(entered=s.now + 2 * DAY_S).claimed().permitted().given(), amber={"flags.clock"})
 
 
+def _inactive(status: str) -> None:
+    def make(ledger: Ledger) -> Made:
+        s = scene(ledger).stay().register().claimed(status=status).permitted().given()
+        return made(s, amber={"flags.inactive"})
+
+    make.__name__ = f"claim_that_is_{status.replace('-', '_')}"
+    case(make)
+
+
+for _status in ("cancelled", "draft", "entered-in-error"):
+    _inactive(_status)
+
+
 @case
 def other_amount_of_which_the_answer_does_not_tell(ledger: Ledger) -> Made:
     return made(genuine(ledger).asked(amount="9000.00"), red={"flags.other_amount"})

@@ -334,6 +334,10 @@ SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
             "last at {last}."
         ),
     ),
+    "flags.inactive": (
+        "索赔自身注明已取消、误录或仅为草稿。",
+        "The claim itself says that it is cancelled, was entered in error, or is a draft.",
+    ),
     "flags.clock": (
         "{hospital}的{reference} 所写时间晚于登记时间一天以上：时钟有误或事后补写。",
         "{reference} of {hospital} names a time more than a day after it was registered: a wrong clock, or worse.",

@@ -28,6 +28,7 @@ ORGANISATION_SYSTEM: Final = "https://medchain.example/fhir/id/organization"
 MAX_POINTERS: Final = 16 << 20
 """How long all JSON pointers of a claim may be together: one long name would else fill a reader's memory."""
 
+_ACTIVE: Final = "active"
 _CITED: Final = re.compile(
     r"/supportingInfo/[0-9]+/valueReference/reference|/diagnosis/[0-9]+/diagnosisReference/reference"
     r"|/procedure/[0-9]+/procedureReference/reference|/item/[0-9]+/encounter/[0-9]+/reference"
@@ -74,6 +75,7 @@ class ReadClaim:
         is_whole: whether every item has a net.
         is_unread: whether the net of an item is there and cannot be read, or is of another currency than others.
         provider: org_id of who provided it, where it is named by its identifier.
+        is_active: whether it is in force; one that does not say is taken for such.
     """
 
     created: int | None
@@ -85,6 +87,7 @@ class ReadClaim:
     is_whole: bool
     is_unread: bool
     provider: str | None
+    is_active: bool
 
 
 def read_claim(content: bytes) -> ReadClaim:
@@ -119,6 +122,7 @@ def read_claim(content: bytes) -> ReadClaim:
         is_whole=is_whole,
         is_unread=bool(nets) and items is None,
         provider=provider if is_member else None,
+        is_active=text_of(told, "/status") in (None, _ACTIVE),
     )
 
 

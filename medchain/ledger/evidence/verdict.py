@@ -131,6 +131,7 @@ CODES: Final[Mapping[str, Colour]] = {
     "flags.after_discharge": _AMBER,
     "flags.emergency": _AMBER,
     "flags.clock": _AMBER,
+    "flags.inactive": _AMBER,
     "flags.unknown": _AMBER,
     "flags.after_death": _RED,
     "flags.altered": _RED,

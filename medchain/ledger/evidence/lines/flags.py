@@ -41,6 +41,8 @@ def flags(case: Checked) -> Iterator[Finding]:
 
 def _of_case(case: Checked) -> Iterator[Finding]:
     """Find it for the whole claim."""
+    if not case.claim.is_active:
+        yield Finding("flags.inactive", {})
     if not case.given:
         yield Finding("flags.unknown", {"hospital": NOBODY, "names": listed(_STATED)})
     changed = altered(case)

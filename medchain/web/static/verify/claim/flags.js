@@ -18,7 +18,8 @@ export function* flags(checked) {
 }
 
 function* ofCase(checked) {
-  const { evidence, given, known } = checked;
+  const { claim, evidence, given, known } = checked;
+  if (!claim.isActive) yield finding("flags.inactive");
   if (!given.length) yield finding("flags.unknown", { hospital: NOBODY, names: listed(STATED) });
   const changed = altered(checked);
   if (changed.length) yield finding("flags.altered", { count: changed.length }, changed.flatMap(({ items }) => items));

@@ -51,6 +51,7 @@ export function readClaim(content) {
     billed,
     cited: citedBy(told),
     created: last === null ? null : Math.max(last, 0),
+    isActive: [null, "active"].includes(textOf(told, "/status")),
     isUnread: nets.length > 0 && items === null,
     isWhole,
     items,

@@ -10,7 +10,7 @@ const GREEN =
     " ",
   );
 const AMBER =
-  "source.late source.unsigned source.undated source.taken source.outside unaltered.none unaltered.uncompared complete.no_invoice complete.nothing_cited complete.lines complete.unknown consent.ended consent.unshown unclaimed.own_before unclaimed.enough unclaimed.line unclaimed.unshown unclaimed.outside unclaimed.inactive unclaimed.unreachable unclaimed.stopped unclaimed.refused unclaimed.no_copy coverage.unknown flags.overlap flags.after_discharge flags.emergency flags.clock flags.unknown".split(
+  "source.late source.unsigned source.undated source.taken source.outside unaltered.none unaltered.uncompared complete.no_invoice complete.nothing_cited complete.lines complete.unknown consent.ended consent.unshown unclaimed.own_before unclaimed.enough unclaimed.line unclaimed.unshown unclaimed.outside unclaimed.inactive unclaimed.unreachable unclaimed.stopped unclaimed.refused unclaimed.no_copy coverage.unknown flags.overlap flags.after_discharge flags.emergency flags.clock flags.inactive flags.unknown".split(
     " ",
   );
 
