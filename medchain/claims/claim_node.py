@@ -22,6 +22,7 @@ from medchain.claims.case_permissions import PermissionWatch
 from medchain.claims.case_ports import CaseParts, ClaimShelf
 from medchain.claims.checks import CheckBook, Reached
 from medchain.claims.claimed import Claimed
+from medchain.claims.claimed_lines import ClaimedLines
 from medchain.claims.deeds import REFUND, REVERSE, DeedDesk, done_json
 from medchain.claims.disputes import DisputeDesk, DisputeParts, DisputeWays
 from medchain.claims.einvoice import EINVOICE, EInvoiceAnswer, EInvoices, HttpEInvoices, Said
@@ -105,6 +106,7 @@ class ClaimNode:
         disputes: what is said about claims.
         checks: batches that are checked while nobody waits.
         permissions: sees which cases the patient has permitted.
+        lines: knows which invoices have had lines claimed.
     """
 
     def __init__(self, around: ClaimSurroundings) -> None:
@@ -123,7 +125,8 @@ class ClaimNode:
             register=around.register,
             clock=around.clock,
         )
-        claimed = Claimed(issuing, around.side)
+        self.lines = ClaimedLines(around.org_id, around.side)
+        claimed = Claimed(issuing, around.side, self.lines)
         self._desk = QuestionDesk(issuing, around.questions, self.watch, claimed.is_apart, claimed.is_taken_back)
         self._deeds = DeedDesk(issuing, around.questions, self.watch, claimed, around.side, secrets.token_bytes)
         self.asker = ClaimAsker(
@@ -165,6 +168,7 @@ class ClaimNode:
             Job("disputes", self.disputes.run),
             Job("checks", self.checks.run),
             Job("permissions", self.permissions.run),
+            Job("lines", self.lines.run),
         )
 
     def operations(self) -> dict[str, Callable[[Json], Json]]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from medchain.claims.claimed_lines import ClaimedLines
 from medchain.claims.issuing import Issuing
 from medchain.claims.register import Issued
 from medchain.errors import UnavailableError
@@ -45,15 +46,17 @@ class Standing(NamedTuple):
 class Claimed:
     """Reads what is claimed. Threads may share it."""
 
-    __slots__ = ("_issuing", "_kept_key", "_side")
+    __slots__ = ("_issuing", "_kept_key", "_lines", "_side")
 
-    def __init__(self, issuing: Issuing, side: LedgerNode) -> None:
+    def __init__(self, issuing: Issuing, side: LedgerNode, lines: ClaimedLines) -> None:
         """Prepare.
 
         Args:
             issuing: this organisation's invoices.
             side: ledger and bodies of its node.
+            lines: of which invoices lines may be claimed.
         """
+        self._lines = lines
         self._issuing = issuing
         self._side = side
         # An id never changes, and those of all lines are wanted with each question. It is kept for who has shown that
@@ -88,8 +91,10 @@ class Claimed:
         Only for who holds the invoice: it takes less time for one that was looked for before. Errors as `key`.
         """
         own = issued.invoice
-        others = [whole_of(own)] if own.scope is Scope.ITEM else lines_of(own, issued)
-        return any(self._is_live(self._kept_key(other)) for other in others)
+        if own.scope is Scope.ITEM:
+            return self._is_live(self._kept_key(whole_of(own)))
+        # To make the ids of all lines takes longer than the rest of a question, and hardly any is claimed by lines.
+        return self._lines.may_have(own) and any(map(self._is_live, map(self._kept_key, lines_of(own, issued))))
 
     def is_taken_back(self, issued: Issued) -> bool:
         """Tell whether a line is of an invoice that was taken back, which the object of the whole says alone.

@@ -104,4 +104,10 @@ def test_what_cannot_be_asked_for_is_refused(hospitals, rows):
 
 
 def test_a_node_tells_as_long_as_it_runs(hospitals):
-    assert [job.name for job in hospitals.nodes[RENHE].jobs()] == ["fishing", "disputes", "checks", "permissions"]
+    assert [job.name for job in hospitals.nodes[RENHE].jobs()] == [
+        "fishing",
+        "disputes",
+        "checks",
+        "permissions",
+        "lines",
+    ]

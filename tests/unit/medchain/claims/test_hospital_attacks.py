@@ -10,10 +10,12 @@ from itertools import count
 
 import pytest
 
+from medchain.claims import claimed_lines
 from medchain.claims.asking import CHECK
 from medchain.claims.deeds import REFUND, REVERSE, encode_deed
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
 from medchain.crypto.es384 import Es384Signer
+from medchain.crypto.vrf import VrfKey
 from medchain.encoding import unhex
 from medchain.errors import ConflictError, UnavailableError, VerificationError
 from medchain.ledger.claim_request import Action, ClaimRequest
@@ -27,6 +29,7 @@ from tests.unit.medchain.claims.hospitals import running_hospitals
 from tests.unit.medchain.claims.questions import issued, row
 from tests.unit.medchain.ledger.world import TAIPING, fresh, seed
 from tests.unit.medchain.node.federation import ANXIN, RENHE
+from tests.waiting import PATIENCE_S, eventually
 
 _NUMBERS = count(1)
 
@@ -223,6 +226,46 @@ def test_who_asks_for_the_whole_or_for_a_line_learns_that_it_is_claimed_otherwis
     want(hospitals, RESERVE, ANXIN, number)
     want(hospitals, SETTLE, ANXIN, number)
     assert (found(), found(**LINES)) == ("settled", "apart")
+
+
+def test_of_an_invoice_of_which_no_line_was_claimed_no_id_of_a_line_is_made(hospitals, number, monkeypatch):
+    by_lines(hospitals)
+    monkeypatch.setattr(VrfKey, "output", lambda _key, _alpha: pytest.fail("an id was made"))
+    assert checked(hospitals, TAIPING, number)[0] == "free"
+
+
+def test_after_a_restart_the_hospital_knows_again_of_which_invoices_lines_are_claimed(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    hospitals.put_together(RENHE)
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
+
+
+def test_while_the_hospital_has_not_read_its_ledger_it_looks_for_each_line(hospitals, number, monkeypatch):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    monkeypatch.setattr(claimed_lines, "_AT_ONCE", 1)
+    hospitals.put_together(RENHE)
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
+    job = next(one for one in hospitals.nodes[RENHE].jobs() if one.name == "lines")
+    stop = threading.Event()
+    thread = threading.Thread(target=job.run, args=(stop,))
+    thread.start()
+    assert eventually(lambda: not hospitals.nodes[RENHE].lines.may_have(issued("1").invoice))
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
+    stop.set()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def test_what_a_hospital_lacks_the_body_of_may_be_a_line_of_any_invoice(hospitals, number, monkeypatch):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    shelf = type(hospitals.federation.sites[RENHE].node.shelf)
+    monkeypatch.setattr(shelf, "newest", lambda _self, _key: None)
+    hospitals.put_together(RENHE)
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
+    assert hospitals.nodes[RENHE].lines.may_have(issued("1").invoice)
 
 
 def test_what_a_hospital_cannot_tell_is_taken_for_claimed_otherwise(hospitals, number, monkeypatch):
