@@ -362,8 +362,8 @@ class DeedDesk:
         """Bring the next version to the ledger, and wait until it is final.
 
         Raises:
-            UnavailableError: ``submit.promised`` while another attempt at it may still be ordered: its body would give
-                way to this one's, and all later deeds would lack it.
+            UnavailableError: ``submit.promised`` while another attempt at it may still be ordered: what that takes
+                counts.
         """
         if self._attempt(map_key(CLAIM, self._issuing.org_id, standing.claim_id), standing.version + 1) is not None:
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)

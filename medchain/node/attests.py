@@ -241,7 +241,7 @@ class AttestDesk:
         attempt = self.side.shelf.attempted(map_key(KIND, self.org_id, object_id), version)
         until = 0 if attempt is None else attests.read(attempt.content).time + _ORDERED_S
         if attempt is not None and not self.side.driver.cosigner.is_past(until):
-            # Its body would give way to this one's, and whatever comes later would lack it.
+            # Two steps would be announced for one version: whoever is handed something goes by what is ordered.
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
         status = ENDED if predicate.is_last(said.state) else ACTIVE
         return self.side.submitter.submit(Draft(KIND, object_id, body, status, version))

@@ -1,8 +1,8 @@
 """Bodies of sealed objects that this organisation holds.
 
 Keeps true: a body is used only if its hash is the one on this node's own ledger; what this node's own judgement refuses
-is kept as evidence, and nobody is shown it; one that was destroyed is kept nowhere, in memory either. Trusts whoever
-keeps a body for having compared its hash.
+is kept as evidence, and nobody is shown it; one that was destroyed is kept nowhere, in memory either; of several
+attempts at a version, whichever the ledger takes is here. Trusts whoever keeps a body for having compared its hash.
 Source: `docs/spec/body.md`.
 """
 
@@ -14,9 +14,9 @@ from enum import Enum, auto
 from threading import Lock, RLock
 from typing import Final, NamedTuple, Protocol
 
-from medchain.encoding import canonical, parse_canonical
 from medchain.errors import ConflictError
-from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, Body, StateRecord
+from medchain.ledger.object import STOPPED, Body, StateRecord
+from medchain.node.attempts import MAX_ATTEMPTS, read_attempts, write_attempts
 from medchain.node.subject_index import SubjectIndex
 from medchain.store.cache import BoundedCache
 from medchain.store.ledger import LedgerStore
@@ -79,7 +79,7 @@ class BodyShelf:
         self._is_stopped: Callable[[bytes], bool] = lambda _key: False
         self._lock = RLock()
         # By the bytes in the file, so that nothing is found that is not there; emptied whenever a body is destroyed.
-        self._cache: BoundedCache[bytes, _Opened] = BoundedCache(_CACHE_BYTES)
+        self._cache: BoundedCache[bytes, tuple[_Opened, ...]] = BoundedCache(_CACHE_BYTES)
         self._destroyed = 0
         self._destroying = Lock()
 
@@ -114,7 +114,10 @@ class BodyShelf:
         return None if found is None else (found[0], found[2])
 
     def held_at(self, key: bytes, version: int) -> Body | None:
-        """Return what is kept for a version, whatever the ledger and this node's judgement say; None if nothing is."""
+        """Return what is kept for a version, judged or not; None if nothing is.
+
+        Of several attempts the one that the ledger has; where it has none of them, the newest.
+        """
         found = self._opened(key, version)
         return None if found is None else found.body
 
@@ -187,20 +190,25 @@ class BodyShelf:
     def attempted(self, key: bytes, version: int) -> Body | None:
         """Return the body of an attempt to make a version that the ledger does not have; None without.
 
-        It is kept before it is submitted, and nobody may know what became of that. While it may still be ordered, no
-        other one may take its place: the version would have no body here.
+        It is kept before it is submitted, and nobody may know what became of that. Of several it is the newest.
         """
         return self.held_at(key, version) if self._store.version(key, version) is None else None
 
     def _opened(self, key: bytes, version: int) -> _Opened | None:
-        """Read a body with its hash, once as long as its bytes are the same."""
+        """Read the body of a version with its hash; of several attempts the ledger's, or the newest."""
+        kept = self._kept(key, version)
+        if len(kept) <= 1:
+            return kept[0] if kept else None
+        return self._accepted_of(key, version, kept) or kept[-1]
+
+    def _kept(self, key: bytes, version: int) -> tuple[_Opened, ...]:
+        """Read all that lies at a version, the newest last, once as long as the bytes are the same."""
         destroyed, data = self._destroyed, self._store.body(key, version)
         if data is None:
-            return None
+            return ()
         found = self._cache.get(data)
         if found is None:
-            body = Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES))
-            found = _Opened(body, body.body_hash)
+            found = tuple(_Opened(body, body.body_hash) for body in read_attempts(data))
             with self._destroying:
                 # What was destroyed while it was read must not stay.
                 if destroyed == self._destroyed:
@@ -220,9 +228,9 @@ class BodyShelf:
     def keep(self, key: bytes, version: int, body: Body) -> None:
         """Keep a body whose hash was compared with a payload or the ledger; durable when it returns.
 
-        Of two parts of one body the one that shows more stays. A body that was never accepted gives way to another. One
-        that was destroyed for ever is not kept again: whoever still has it could bring back what a patient's erasure
-        took away.
+        Of two parts of one body the one that shows more stays. A body that was never accepted stays beside another, as
+        the older of at most `MAX_ATTEMPTS`: it may still be ordered. One that was destroyed for ever is not kept again:
+        whoever still has it could bring back what a patient's erasure took away.
 
         Args:
             key: map key of its object.
@@ -233,20 +241,20 @@ class BodyShelf:
             ConflictError: ``body.conflict`` if the ledger holds another one at that version.
         """
         with self._lock:
-            known = self.held_at(key, version)
-            if known is not None and known.body_hash == body.body_hash:
-                if shown_size(known) >= shown_size(body):
-                    return
-            elif known is not None and self._is_accepted(key, version, known.body_hash):
+            kept, body_hash = self._kept(key, version), body.body_hash
+            accepted = self._accepted_of(key, version, kept)
+            if accepted is not None and accepted.body_hash != body_hash:
                 raise ConflictError("body.conflict", version=version)
-            elif known is None and version <= self._store.destroyed_upto(key):
+            if not kept and version <= self._store.destroyed_upto(key):
                 return
-            if known is not None:
-                with self._deleting():
-                    self._store.delete_body(key, version)
+            same = next((one.body for one in kept if one.body_hash == body_hash), None)
+            best = body if same is None or shown_size(same) < shown_size(body) else same
+            if kept and best is same and (accepted is not None or same is kept[-1].body):
+                return
+            others = [one.body for one in kept if one.body_hash != body_hash]
             if self._note is not None:
                 self._note(key, version, body.kind)
-            self._store.put_body(key, version, canonical(body.to_json()))
+            self._write(key, version, [*others[1 - MAX_ATTEMPTS :], best], is_new=not kept)
         self.index.add(key, body)
         if self._bench is not None:
             self._bench.note(key, version)
@@ -268,17 +276,40 @@ class BodyShelf:
                 return self._store.destroy_bodies(key, version)
 
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
-        """Destroy a body unless the ledger holds its hash at that version."""
+        """Destroy what lies at a version, but for the body whose hash the ledger holds there."""
         with self._lock:
-            known = self.held_at(key, version)
-            if known is not None and not self._is_accepted(key, version, known.body_hash):
+            kept = self._kept(key, version)
+            if kept and self._accepted_of(key, version, kept) is None:
                 with self._deleting():
                     self._store.delete_body(key, version)
+            elif kept:
+                self.settle(key, version)
 
-    def _is_accepted(self, key: bytes, version: int, body_hash: bytes) -> bool:
-        """Tell whether the ledger holds that hash at that version."""
-        row = self._store.version(key, version)
-        return row is not None and row.body_hash == body_hash
+    def settle(self, key: bytes, version: int) -> None:
+        """Destroy other attempts at a version than the one that the ledger has, where that is here."""
+        with self._lock:
+            kept = self._kept(key, version)
+            accepted = self._accepted_of(key, version, kept)
+            if accepted is not None and len(kept) > 1:
+                self._write(key, version, [accepted.body], is_new=False)
+
+    def beside(self, key: bytes, version: int, body_hash: bytes) -> int:
+        """Tell how many bytes other bodies have that would stay beside one that is kept."""
+        others = [one.body for one in self._kept(key, version) if one.body_hash != body_hash]
+        return len(write_attempts(others)) if others else 0
+
+    def _write(self, key: bytes, version: int, bodies: list[Body], *, is_new: bool) -> None:
+        """Put bodies on disk, in one step in the place of what lies there."""
+        if is_new:
+            self._store.put_body(key, version, write_attempts(bodies))
+            return
+        with self._deleting():
+            self._store.replace_body(key, version, write_attempts(bodies))
+
+    def _accepted_of(self, key: bytes, version: int, kept: tuple[_Opened, ...]) -> _Opened | None:
+        """Return the one of several whose hash the ledger holds at that version, or None."""
+        row = self._store.version(key, version) if kept else None
+        return None if row is None else next((one for one in kept if one.body_hash == row.body_hash), None)
 
 
 def shown_size(body: Body) -> tuple[int, int]:

@@ -99,7 +99,12 @@ class BodyReceiver:
         self._unaccepted.add(
             transaction.creator,
             [
-                Announced(item.object, item.version, transaction.until, each)
+                Announced(
+                    item.object,
+                    item.version,
+                    transaction.until,
+                    each + self._shelf.beside(item.object, item.version, item.body.body_hash),
+                )
                 for item in opened
                 if not self._shelf.is_accepted(item.object, item.version)
             ],

@@ -369,8 +369,12 @@ class Endorser:
 
     def _count(self, transaction: Transaction, own: Mapping[tuple[bytes, int], Body], size: int) -> None:
         """Count what is kept from now on: its creator may never have it ordered, and ask for the next one."""
-        until, each = transaction.until, size // max(1, len(own))
-        self._unaccepted.add(transaction.creator, [Announced(key, version, until, each) for key, version in own])
+        until, each, beside = transaction.until, size // max(1, len(own)), self._judge.shelf.beside
+        announced = [
+            Announced(key, version, until, each + beside(key, version, body.body_hash))
+            for (key, version), body in own.items()
+        ]
+        self._unaccepted.add(transaction.creator, announced)
 
     def _promise(self, payload: bytes, transaction: Transaction, versions: Mapping[tuple[bytes, int], Body]) -> None:
         """Promise versions to one transaction for as long as it could be accepted; the disk remembers."""

@@ -22,8 +22,9 @@ from medchain.encoding import Json, canonical, members, parse_canonical, unhex
 from medchain.errors import ConflictError, InputError, MedchainError, UnavailableError, VerificationError
 from medchain.ledger.kinds.content import DAY_S
 from medchain.ledger.kinds.erasure import read
-from medchain.ledger.object import ACTIVE, ENDED, MAX_BODY_BYTES, Body, StateRecord, in_force
+from medchain.ledger.object import ACTIVE, ENDED, Body, StateRecord, in_force
 from medchain.ledger.transaction import HASH_BYTES, INDEPENDENT, Transaction, parse_envelope
+from medchain.node.attempts import read_attempts
 from medchain.node.body_parties import parties
 from medchain.node.endorse import Judge
 from medchain.node.erasure import ErasureIntent, forget_told
@@ -412,7 +413,7 @@ class ErasureJob:
         while page := self._judge.replica.store.bodies(_PAGE, after=after):
             for key, version, data in page:
                 after = (key, version)
-                yield key, Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES))
+                yield from ((key, body) for body in read_attempts(data))
 
 
 class BodyErasures:

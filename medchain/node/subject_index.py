@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Final
 
-from medchain.encoding import parse_canonical, unhex
+from medchain.encoding import unhex
 from medchain.errors import InputError
 from medchain.ledger.kinds.capacity import read_delegates
 from medchain.ledger.kinds.passkeys import read_passkeys
-from medchain.ledger.object import MAX_BODY_BYTES, Body
+from medchain.ledger.object import Body
 from medchain.ledger.one_claim import one_claim_in
 from medchain.ledger.transaction import HASH_BYTES
+from medchain.node.attempts import read_attempts
 from medchain.store.ledger import LedgerStore
 
 _PAGE: Final = 500
@@ -217,9 +218,11 @@ class SubjectIndex:
         while page := self._store.bodies(_PAGE, after=place):
             for key, _, data in page:
                 try:
-                    self.add(key, Body.from_json(parse_canonical(data, max_bytes=MAX_BODY_BYTES)))
+                    bodies = read_attempts(data)
                 except InputError:
                     continue
+                for body in bodies:
+                    self.add(key, body)
             place = page[-1][0], page[-1][1]
 
 

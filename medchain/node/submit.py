@@ -219,7 +219,7 @@ class Submitter:
 
     @contextmanager
     def _turn(self, key: bytes, timeout_s: float) -> Iterator[None]:
-        """Wait until no other version of the object is under way: the body of the one would give way to the other's."""
+        """Wait until no other version of the object is under way: of two at once one is refused."""
         with self._turns:
             if not self._turns.wait_for(lambda: key not in self._under_way, timeout_s):
                 raise UnavailableError("submit.busy", retry_after_s=5)

@@ -204,15 +204,23 @@ class Verdicts:
         store, shelf = self._judge.replica.store, self._judge.shelf
         with self._lock:
             taken = [self._waiting.popleft() for _ in range(min(MAX_AT_ONCE, len(self._waiting)))]
-        later = []
+        later, over = list[tuple[bytes, int]](), list[tuple[bytes, int]]()
+        final = store.final()
         for key, version in taken:
-            body = shelf.held_at(key, version)
-            if body is not None and store.version(key, version) is None:
-                later.append((key, version))
-            elif body is not None:
+            body, record = shelf.held_at(key, version), store.version(key, version)
+            if body is None:
+                continue
+            if record is not None:
                 shelf.at(key, version)
+            if record is not None and not shelf.beside(key, version, record.body_hash):
+                continue
+            # Of several attempts the others may go only once no takeover can put one in the place of what is ordered.
+            is_final = record is not None and final is not None and record.since < final.size
+            (over if is_final else later).append((key, version))
         with self._lock:
             self._waiting.extend(later)
+        for key, version in over:
+            shelf.settle(key, version)
         while self._alarms:
             accuse(self._judge, self._records, REFUSED, *self._alarms[0])
             self._alarms.popleft()

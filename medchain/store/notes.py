@@ -274,6 +274,21 @@ class BodyTable:
             elif known[0] != data:
                 raise ConflictError("store.conflict", table="body", key=key.hex())
 
+    def replace_body(self, key: bytes, version: int, data: bytes) -> None:
+        """Store a body in the place of what is there, all at once: whoever ends in between has either of them.
+
+        Args:
+            key: map key of its object, 32 bytes.
+            version: version of its object.
+            data: canonical JSON.
+
+        Raises:
+            MedchainError: see `medchain.store.faults.translated`.
+        """
+        with self._database.erase("body", key.hex()) as connection:
+            _delete_body(connection, key, version)
+            self._insert_body.many(connection, [(key, version, data)])
+
     def body(self, key: bytes, version: int) -> bytes | None:
         """Return a body, or None: then the answer is deny."""
         with self._database.look("body", key.hex()) as look:

@@ -506,9 +506,9 @@ def test_attack_a_deed_that_was_announced_and_not_ordered_is_not_taken_for_the_o
     hospitals.everywhere(key, 1)
     assert site.node.shelf.held_at(key, 1) is not None
     assert site.node.shelf.ordered(site.ledger.record(key)) is None
-    # Nor is it found to be done when it is wanted once more.
+    # Nor is it found to be done when it is wanted once more: the hospital has the body of the first, who has all of it.
     monkeypatch.setattr(node, "deed", deed)
-    with pytest.raises(UnavailableError, match=r"claim\.no_body"):
+    with pytest.raises(VerificationError, match=r"claim\.amount"):
         want(hospitals, RESERVE, TAIPING, number)
 
 

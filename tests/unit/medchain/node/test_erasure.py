@@ -19,6 +19,7 @@ from medchain.errors import ConflictError, InputError, MedchainError, NotFoundEr
 from medchain.ledger.kinds.erasure import read
 from medchain.ledger.object import ENDED, STOPPED, map_key
 from medchain.node import erasure_job
+from medchain.node.attempts import read_attempts
 from medchain.node.backup import ask_again
 from medchain.node.deliver import deliver_kind
 from medchain.node.endorse import Judge
@@ -397,6 +398,21 @@ def test_a_body_that_was_never_ordered_goes_with_the_patient_once_no_block_can_a
     story.finish()
     assert RENHE not in story.holders(key)
     assert story.holders(story.consent) == set()
+
+
+def test_a_body_of_another_attempt_goes_with_the_patient_whatever_it_says(story):
+    """The older one alone says whose it is: what lies beside it must not hide it."""
+    shelf, other = story.site.node.shelf, Patient(story.federation, "somebody else")
+    stray = Patient(story.federation).consent()
+    key = map_key("consent", RENHE, stray.object_id)
+    shelf.keep(key, 1, story.patient.consent().body)
+    shelf.keep(key, 1, other.consent().body)
+    assert len(read_attempts(story.site.ledger.body(key, 1))) == 2
+    story.eraser().erase(story.local, "asked for")
+    job = story.job(lambda _time: True)
+    assert eventually(lambda: job.round() == 0)
+    story.finish()
+    assert story.site.ledger.body_versions(key) == []
 
 
 def test_what_is_ordered_after_the_patient_was_erased_is_ended_and_destroyed_everywhere(story, shared, monkeypatch):

@@ -38,8 +38,10 @@ from medchain.ledger.transaction import (
     seal,
 )
 from medchain.node import stops, submit
+from medchain.node.attempts import MAX_ATTEMPTS, read_attempts, write_attempts
 from medchain.node.deliver import deliver_kind
 from medchain.node.ending import Ending
+from medchain.node.endorse import Endorser
 from medchain.node.local import LocalClient
 from medchain.node.peers import Limits
 from medchain.node.records import NewRecord
@@ -402,6 +404,23 @@ def test_a_withdrawal_carries_the_patients_signature_to_every_party(federation, 
     assert final(federation, RENHE, allowed.key, 2).body_hash == evidence.body_hash
 
 
+def test_an_attempt_at_the_version_that_a_withdrawal_makes_keeps_nobody_from_it(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    for org_id in (RENHE, ANXIN):
+        federation.sites[org_id].node.shelf.keep(allowed.key, 2, patient.consent().body)
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    hospital.stops.stop(allowed.key, evidence)
+    assert hospital.stops.is_stopped(allowed.key)
+    hospital.driver.outbox.step()
+    for org_id in (RENHE, ANXIN):
+        final(federation, org_id, allowed.key, 2)
+        node = federation.sites[org_id].node
+        assert node.shelf.head(allowed.key)[1] == evidence
+        assert node.stops.ending(allowed.key).how is Ending.PATIENT
+
+
 def test_a_party_that_was_down_is_brought_the_patients_signature_once_the_ledger_has_the_withdrawal(federation):
     """Also where the node is killed before it has told anybody: else it alone could show who ended the consent."""
     patient, site = Patient(federation), federation.sites[RENHE]
@@ -571,12 +590,102 @@ def test_the_ledgers_hash_counts_before_a_payloads(federation, hospital):
     assert caught.value.code == "body.hash"
 
 
-def test_a_body_that_was_never_accepted_gives_way_to_another(federation):
+def test_the_newest_attempts_stay_count_against_the_quota_and_go_when_they_can_be_accepted_no_more(federation):
     patient = Patient(federation)
-    receiver = federation.sites[TONGJI].node
-    for draft in (patient.subject(), patient.subject()):
-        receiver.bodies.receive(delivery(announced(draft.body, draft.object_id), patient.key, draft.body), RENHE)
-        assert receiver.shelf.at(patient.key, 1) == draft.body
+    site = federation.sites[TONGJI]
+    drafts = [patient.subject() for _ in range(MAX_ATTEMPTS + 1)]
+    before = site.records.unaccepted_of(RENHE)
+    for draft in drafts:
+        sent = delivery(announced(draft.body, draft.object_id, until=NOW - 10_000), patient.key, draft.body)
+        site.node.bodies.receive(sent, RENHE)
+        assert site.node.shelf.at(patient.key, 1) == draft.body
+    kept = site.ledger.body(patient.key, 1)
+    assert read_attempts(kept) == [draft.body for draft in drafts[1:]]
+    # One version, and all that lies at it.
+    count, size = site.records.unaccepted_of(RENHE)
+    assert (count - before[0], size - before[1] >= len(kept)) == (1, True)
+    site.node.bodies.expire()
+    assert site.ledger.body(patient.key, 1) is None
+    assert site.node.shelf.at(patient.key, 1) is None
+
+
+def test_the_same_attempt_again_is_the_newest_once_more(federation):
+    patient, shelf = Patient(federation), federation.sites[TONGJI].node.shelf
+    first, second = patient.subject().body, patient.subject().body
+    for body, expected in ((first, [first]), (second, [first, second]), (first, [second, first])):
+        shelf.keep(patient.key, 1, body)
+        assert read_attempts(federation.sites[TONGJI].ledger.body(patient.key, 1)) == expected
+    shelf.destroy(patient.key)
+    assert federation.sites[TONGJI].ledger.body(patient.key, 1) is None
+
+
+def held_back(federation, monkeypatch) -> list[bytes]:
+    """Have what Renhe submits come to nobody; gives the transactions."""
+    waiting: list[bytes] = []
+
+    def stalled(leaves):
+        waiting.extend(one for one in leaves if one not in waiting)
+        raise UnavailableError("ordering.no_quorum")
+
+    monkeypatch.setattr(federation.sites[RENHE].node.submitter, "_submit", stalled)
+    # How long it is tried.
+    monkeypatch.setattr(submit, "UNTIL_S", 1)
+    return waiting
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_whichever_of_two_attempts_is_ordered_its_body_is_here_and_at_the_parties(
+    federation, monkeypatch, is_restarted
+):
+    """Or nothing could be built on the subject any more: no passkey, no consent."""
+    patient = Patient(federation)
+    hospital, party = federation.sites[RENHE], federation.sites[TAIPING]
+    hospital.node.submitter.submit(patient.subject())
+    drafts = [patient.linked((RENHE, TAIPING), *hospital.node.shelf.head(patient.key)) for _ in range(2)]
+    assert drafts[0].body.body_hash != drafts[1].body.body_hash
+    with monkeypatch.context() as patch:
+        # An endorser that has forgotten what it promised, or another one that is drawn.
+        patch.setattr(Endorser, "_promise", lambda *_asked: None)
+        waiting = held_back(federation, patch)
+        for draft in drafts:
+            with pytest.raises(UnavailableError, match="no_quorum"):
+                hospital.node.submitter.submit(draft)
+    if is_restarted:
+        federation.crash(RENHE)
+        federation.crash(TAIPING)
+    # Found by either of them, read from the file.
+    assert hospital.node.shelf.index.holders(patient.authenticator.credential_id).count(patient.key) == 1
+    hospital.node.driver.submit([waiting[0]])
+    final(federation, RENHE, patient.key, 2)
+    final(federation, TAIPING, patient.key, 2)
+    for site in (hospital, party):
+        assert site.node.shelf.head(patient.key)[1] == drafts[0].body
+        site.node.shelf.keep(patient.key, 2, drafts[0].body)
+        assert site.node.shelf.ordered(site.ledger.version(patient.key, 2)) == drafts[0].body
+        with pytest.raises(ConflictError, match=r"body\.conflict"):
+            site.node.shelf.keep(patient.key, 2, drafts[1].body)
+        site.node.verdicts.note(patient.key, 2)
+        site.node.verdicts.settle()
+        assert read_attempts(site.ledger.body(patient.key, 2)) == [drafts[0].body]
+    consent = hospital.node.submitter.submit(patient.consent())
+    renewed = patient.linked((ANXIN, RENHE, TAIPING), *hospital.node.shelf.head(patient.key))
+    assert hospital.node.submitter.submit(renewed).record.version == 3
+    assert consent.record.version == 1
+
+
+def test_other_attempts_stay_until_what_was_ordered_is_final(federation, hospital, monkeypatch):
+    patient = Patient(federation)
+    done = hospital.submitter.submit(patient.subject())
+    store = federation.sites[RENHE].ledger
+    accepted, other = hospital.shelf.held_at(done.key, 1), patient.subject().body
+    store.replace_body(done.key, 1, write_attempts([accepted, other]))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "final", lambda _store: None)
+        hospital.verdicts.note(done.key, 1)
+        hospital.verdicts.settle()
+        assert read_attempts(store.body(done.key, 1)) == [accepted, other]
+    hospital.verdicts.settle()
+    assert read_attempts(store.body(done.key, 1)) == [accepted]
 
 
 def test_a_body_that_can_be_accepted_no_more_is_destroyed_and_an_accepted_one_is_not(federation, hospital):

@@ -488,6 +488,16 @@ def test_a_body_is_kept_once_and_destroyed_by_version_or_object(store):
     assert store.delete_body(KEY) == 0
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_body_is_replaced_in_one_step(database, store, step):
+    store.put_body(KEY, 9, b"old")
+    with at_step(database, step, fail), pytest.raises(UnavailableError, match=r"store\.full"):
+        store.replace_body(KEY, 9, b"new")
+    assert store.body(KEY, 9) == b"old"
+    store.replace_body(KEY, 9, b"new")
+    assert (store.body(KEY, 9), store.body_versions(KEY)) == (b"new", [9])
+
+
 def test_up_to_which_version_bodies_were_destroyed_is_remembered_and_never_less(store):
     assert store.destroyed_upto(KEY) == 0
     for version in (1, 2, 4):
