@@ -667,6 +667,22 @@ CLAIM_WORDS: Final[Words] = {
         "上一次提交下落不明，可能仍会排序；请几分钟后重试。",
         "An attempt of before was lost on the way and may still be ordered. Try again in a few minutes.",
     ),
+    "error.claim.replaced": (
+        "这张发票是重开的，原发票尚未冲红：医院须先冲红原发票。",
+        "It was issued in the place of another invoice, which the hospital has to take back first.",
+    ),
+    "error.claim.no_body": (
+        "医院暂时没有这张发票理赔的内容，请稍后重试。",
+        "The hospital lacks the contents of the claims on this invoice. Try again later.",
+    ),
+    "error.claim.done": (
+        "医院称已完成，但账本上没有：请勿付款，请与医院核对。",
+        "The hospital says that it is done, and the ledger does not. Do not pay; ask the hospital.",
+    ),
+    "error.claim.fishing": (
+        "今日查无此票的次数过多，医院停止答复。",
+        "Too many invoices were unknown today: the hospital answers no more.",
+    ),
     "error.claim.full": ("参与这张发票理赔的机构已满。", "No more parts of this invoice can be claimed."),
     "error.claim.repeated": ("这已经做过。", "That is done already."),
     "error.claim.reservation": ("没有有效的预留。", "Nothing is reserved, or not any more."),

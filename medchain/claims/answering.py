@@ -9,6 +9,7 @@ Source: `docs/spec/claim-question.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from medchain.claims.fishing import FishingWatch
@@ -50,8 +51,8 @@ class QuestionDesk:
         issuing: Issuing,
         questions: Questions,
         fishing: FishingWatch,
-        is_apart: Callable[[Issued], bool],
-        is_taken_back: Callable[[Issued], bool],
+        is_apart: Callable[[Issued, str], bool],
+        is_taken_back: Callable[[Issued, str], bool],
     ) -> None:
         """Prepare.
 
@@ -59,8 +60,8 @@ class QuestionDesk:
             issuing: this organisation's invoices.
             questions: the audit.
             fishing: counts what was asked for in vain.
-            is_apart: tells whether an invoice is claimed by its lines, or a line with the whole.
-            is_taken_back: tells whether a line is of an invoice that was taken back on the ledger.
+            is_apart: tells whether an invoice is claimed by its lines, or a line with the whole, to who holds it.
+            is_taken_back: tells whether a line is of an invoice that was taken back on the ledger, likewise.
         """
         self._issuing = issuing
         self._is_apart = is_apart
@@ -88,7 +89,9 @@ class QuestionDesk:
         with self._fishing.counting:
             told = self._told(signed.request, self._fishing.check(peer))
             self._note(peer, signed.request, told)
-        return encode_answer(signed.request.hash, [one.answer for one in told])
+        # Nobody else's question or deed waits while each line of large invoices is looked for.
+        rows = zip(signed.request.rows, told, strict=True)
+        return encode_answer(signed.request.hash, [self._now(peer, row, one) for row, one in rows])
 
     def _told(self, question: ClaimQuestion, left: int) -> list[_Told]:
         """Answer row by row, until too many were asked for in vain."""
@@ -103,8 +106,15 @@ class QuestionDesk:
         issued, proven, is_held = self._issuing.show(row)
         if issued is None or not is_held:
             return _Told(Unanswered.UNKNOWN, issued)
-        differs = _differences(row, issued, is_taken_back=self._is_taken_back(issued))
-        return _Told(Known(issued.invoice, *proven, differs, self._is_apart(issued)), issued)
+        return _Told(Known(issued.invoice, *proven, ()), issued)
+
+    def _now(self, peer: str, row: AskedRow, told: _Told) -> RowAnswer:
+        """Say of what is known how it stands now."""
+        answer, issued = told
+        if issued is None or not isinstance(answer, Known):
+            return answer
+        differs = _differences(row, issued, is_taken_back=self._is_taken_back(issued, peer))
+        return replace(answer, differs=differs, is_apart=self._is_apart(issued, peer))
 
     def _note(self, peer: str, question: ClaimQuestion, told: Sequence[_Told]) -> None:
         """Have it on disk who asked for which invoices, and how many in vain, before anything is answered."""

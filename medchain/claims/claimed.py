@@ -42,6 +42,10 @@ class Standing(NamedTuple):
         """Tell whether an insurer has a part, or had: it showed the check code then."""
         return self.shares.find(lambda share: share.insurer == insurer) is not None
 
+    def is_live(self, day: int) -> bool:
+        """Tell whether anybody has a part on a day; of what was taken back the parts stay told, and take nothing."""
+        return not self.is_reversed and bool(self.shares.on(day).live)
+
 
 class Claimed:
     """Reads what is claimed. Threads may share it."""
@@ -60,8 +64,9 @@ class Claimed:
         self._issuing = issuing
         self._side = side
         # An id never changes, and those of all lines are wanted with each question. It is kept for who has shown that
-        # it holds the invoice: else time would tell who guesses whether one is here.
-        self._kept_key = lru_cache(_KEYS)(self.key)
+        # it holds the invoice, and for him alone: else time would tell who guesses whether one is here, and who holds
+        # it whether another insurer has asked for it.
+        self._kept_key = lru_cache(_KEYS)(lambda invoice, _insurer: self.key(invoice))
 
     def key(self, invoice: InvoiceFields) -> bytes:
         """Return the map key of the claims on an invoice of this organisation's, or on a line; errors as `Issuing`."""
@@ -85,25 +90,26 @@ class Claimed:
         claim = read(found[1].content)
         return Standing(record.id, claim.bill, claim.shares, record.version, is_reversed=record.status == REVERSED)
 
-    def is_apart(self, issued: Issued) -> bool:
-        """Tell whether an invoice is claimed otherwise: of a line the whole, of the whole its lines.
+    def is_apart(self, issued: Issued, insurer: str) -> bool:
+        """Tell an insurer whether an invoice is claimed otherwise: of a line the whole, of the whole its lines.
 
-        Only for who holds the invoice: it takes less time for one that was looked for before. Errors as `key`.
+        Only one that holds the invoice: it takes less time for what the same has looked for before. Errors as `key`.
         """
         own = issued.invoice
         if own.scope is Scope.ITEM:
-            return self._is_live(self._kept_key(whole_of(own)))
+            return self._is_live(self._kept_key(whole_of(own), insurer))
         # To make the ids of all lines takes longer than the rest of a question, and hardly any is claimed by lines.
-        return self._lines.may_have(own) and any(map(self._is_live, map(self._kept_key, lines_of(own, issued))))
+        lines = lines_of(own, issued) if self._lines.may_have(own) else ()
+        return any(self._is_live(self._kept_key(line, insurer)) for line in lines)
 
-    def is_taken_back(self, issued: Issued) -> bool:
-        """Tell whether a line is of an invoice that was taken back, which the object of the whole says alone.
+    def is_taken_back(self, issued: Issued, insurer: str) -> bool:
+        """Tell an insurer whether a line is of an invoice that was taken back, as the object of the whole says alone.
 
-        Likewise for who holds the invoice. Errors as `key`.
+        Likewise only one that holds the invoice. Errors as `key`.
         """
         if issued.invoice.scope is not Scope.ITEM:
             return False
-        record = self._side.replica.store.record(self._kept_key(whole_of(issued.invoice)))
+        record = self._side.replica.store.record(self._kept_key(whole_of(issued.invoice), insurer))
         return record is not None and record.status == REVERSED
 
     def _is_live(self, key: bytes) -> bool:
@@ -112,7 +118,7 @@ class Claimed:
             held = self.held(key)
         except UnavailableError:
             return True
-        return held is not None and bool(held.shares.on(self._issuing.clock() // DAY_S).live)
+        return held is not None and held.is_live(self._issuing.clock() // DAY_S)
 
 
 def whole_of(invoice: InvoiceFields) -> InvoiceFields:

@@ -267,7 +267,7 @@ class DeedDesk:
         named = [whole_of(bill.invoice)] if bill.invoice.scope is Scope.ITEM else lines_of(bill.invoice, whole)
         keys = {one.line: self._claimed.key(one) for one in named}
         others = {line: self._claimed.held(key) for line, key in keys.items()}
-        if any(held is not None and held.shares.on(today).live for held in others.values()):
+        if any(held is not None and held.is_live(today) for held in others.values()):
             raise ConflictError(APART)
         if any(self._may_come(keys[line], held, today) for line, held in others.items()):
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)

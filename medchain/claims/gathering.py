@@ -196,11 +196,15 @@ class Gathering:
         return Answers(content.row, question, told, failures)
 
     def _question(self, content: CaseContent, before: Answers, *, is_fresh: bool) -> Questioned:
-        """Ask for the invoice's id, unless the answer is here: an id never changes, and its proof holds for ever."""
+        """Ask for the invoice's id, unless the answer is here: an id never changes, and its proof holds for ever.
+
+        That it is claimed otherwise may be over, and no ledger tells it: so it is asked for again.
+        """
         if content.row is None:
             return Questioned(Asked.NONE)
         is_known = before.row == content.row and before.question.state is Asked.KNOWN
-        if is_known and not is_fresh:
+        is_apart = isinstance(before.question.answer, Known) and before.question.answer.is_apart
+        if is_known and not is_fresh and not is_apart:
             return before.question
         found = self._parts.asker.inquire(content.row)
         return before.question if is_known and found.state not in (Asked.KNOWN, Asked.UNKNOWN) else found

@@ -127,7 +127,7 @@ class Case:
 
     def desk_of(self, issuing: Issuing, watch: FishingWatch) -> QuestionDesk:
         """Make a desk of such parts; nothing was taken back."""
-        return QuestionDesk(issuing, self.audit, watch, lambda one: one in self.apart, lambda _issued: False)
+        return QuestionDesk(issuing, self.audit, watch, lambda one, _by: one in self.apart, lambda _one, _by: False)
 
     def issuing(self, org_id: str = RENHE, **changes: object) -> Issuing:
         """Make a hospital."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from medchain.claims import issuing
+from medchain.claims.answering import QuestionDesk
 from medchain.crypto.vrf import VrfKey, vrf_verify
 from medchain.encoding import unbase64
 from medchain.errors import AccessDeniedError, UnavailableError
@@ -167,6 +168,22 @@ def test_attack_a_question_beside_a_deed_in_vain_is_not_within_what_was_left_bef
         watch.note(ANXIN, 59)
     thread.join(PATIENCE_S)
     assert [one["answer"] for one in json.loads(answers[0])["answers"]] == ["unknown", "stopped"]
+
+
+def test_nobody_waits_while_it_is_looked_what_is_claimed_of_each_line(case):
+    """A question may be about a hundred invoices of thousands of lines each."""
+    watch, held = case.watch(), []
+
+    def is_apart(*_asked: object) -> bool:
+        held.append(watch.counting.locked())
+        # And on the audit by then.
+        assert len(case.audit.rows) == 1
+        return True
+
+    desk = QuestionDesk(case.issuing(), case.audit, watch, is_apart, lambda *_asked: True)
+    [told, unknown] = json.loads(desk.answer(signed(case.asked(row(), row("98"))), ANXIN))["answers"]
+    assert (told["apart"], told["differs"], unknown["answer"]) == (True, ["status"], "unknown")
+    assert held == [False]
 
 
 def test_right_questions_are_not_counted(case):

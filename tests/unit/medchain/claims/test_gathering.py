@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from medchain.claims.case_judging import MAX_GATHERED, Judging
+from medchain.claims.claimed import Claimed
+from medchain.claims.claimed_lines import ClaimedLines
 from medchain.claims.einvoice import EInvoiceAnswer, Said
 from medchain.claims.gathering import Gathering
 from medchain.claims.outlook import known_alone
@@ -103,6 +105,25 @@ def test_who_wants_it_fresh_has_everybody_asked_anew(office, cases):
     asked, audited = len(office.asked), len(office.hospitals.audits[RENHE].rows)
     cases.judge(case["id"], is_fresh=True)
     assert (len(office.asked), len(office.hospitals.audits[RENHE].rows)) == (asked + 1, audited + 1)
+
+
+def test_whether_an_invoice_is_still_claimed_otherwise_is_asked_for_again(office, cases, monkeypatch):
+    """No ledger tells it: what was kept would stay red after the line was given up."""
+    register = office.hospitals.registers[RENHE]
+    monkeypatch.setattr(register, "rows", [replace(one, lines=(1,)) for one in register.rows])
+    with monkeypatch.context() as patched:
+        patched.setattr(ClaimedLines, "may_have", lambda *_asked: True)
+        patched.setattr(Claimed, "_is_live", lambda *_asked: True)
+        case = cases.judge(cases.take(office.claim(), GIVEN)["id"])
+        assert "unclaimed.apart" in codes(cases.judge(case["id"]))
+    office.hospitals.federation.down.add(RENHE)
+    try:
+        assert "unclaimed.apart" in codes(cases.judge(case["id"]))
+    finally:
+        office.hospitals.federation.down.clear()
+    found = codes(cases.judge(case["id"]))
+    assert "unclaimed.absent" in found
+    assert "unclaimed.apart" not in found
 
 
 def test_a_record_that_was_altered_since_is_asked_for_again_and_shown_to_be_altered(office, cases):

@@ -13,6 +13,7 @@ import pytest
 from medchain.claims import claimed_lines
 from medchain.claims.asking import CHECK
 from medchain.claims.deeds import REFUND, REVERSE, encode_deed
+from medchain.claims.issuing import Issuing
 from medchain.claims.wishes import RELEASE, RESERVE, SETTLE
 from medchain.crypto.es384 import Es384Signer
 from medchain.crypto.vrf import VrfKey
@@ -266,6 +267,52 @@ def test_what_a_hospital_lacks_the_body_of_may_be_a_line_of_any_invoice(hospital
     hospitals.put_together(RENHE)
     assert checked(hospitals, TAIPING, number)[0] == "apart"
     assert hospitals.nodes[RENHE].lines.may_have(issued("1").invoice)
+
+
+def test_attack_time_does_not_tell_an_insurer_that_another_has_asked_for_the_same_invoice(
+    hospitals, number, monkeypatch
+):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    give_up(hospitals, ANXIN, number, **LINES)
+    made, real = [], Issuing.claim_id
+    monkeypatch.setattr(Issuing, "claim_id", lambda self, invoice: made.append(invoice) or real(self, invoice))
+    costs = []
+    for by in (ANXIN, TAIPING, TAIPING):
+        made.clear()
+        hospitals.nodes[by].asker.ask(RENHE, [row(number)])
+        costs.append(len(made))
+    assert costs == [3, 3, 0]
+
+
+def test_a_line_that_was_paid_and_taken_back_keeps_nothing_of_an_invoice_that_has_it_no_more(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    want(hospitals, SETTLE, ANXIN, number, **LINES)
+    done = hospitals.local(RENHE).call(REVERSE, {"row": row(number, **LINES).to_json()})
+    hospitals.everywhere(unhex(done["key"], 32), done["version"])
+    # The line is free of charge now, and stays listed.
+    assert checked(hospitals, TAIPING, number)[:2] == ("free", [])
+    assert want(hospitals, RESERVE, TAIPING, number)["version"] == 1
+
+
+def test_attack_a_line_that_was_paid_and_taken_back_is_not_paid_with_the_whole(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    want(hospitals, RESERVE, ANXIN, number, **line(2, "4000.00"))
+    want(hospitals, SETTLE, ANXIN, number, **line(2, "4000.00"))
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number, **line(2, "4000.00")).to_json()})
+    with pytest.raises(ConflictError, match=r"claim\.lines"):
+        want(hospitals, RESERVE, TAIPING, number)
+
+
+def test_a_line_of_a_paid_invoice_that_was_taken_back_does_not_count_and_is_not_claimed_otherwise(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number)
+    want(hospitals, SETTLE, ANXIN, number)
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    assert checked(hospitals, TAIPING, number, **LINES)[:2] == ("free", ["status"])
+    with pytest.raises(ConflictError, match=r"claim\.cancelled"):
+        want(hospitals, RESERVE, TAIPING, number, **LINES)
 
 
 def test_what_a_hospital_cannot_tell_is_taken_for_claimed_otherwise(hospitals, number, monkeypatch):
