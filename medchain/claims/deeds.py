@@ -271,6 +271,11 @@ class DeedDesk:
             raise ConflictError(APART)
         if any(self._may_come(keys[line], held, today) for line, held in others.items()):
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
+        if bill.invoice.scope is Scope.ITEM:
+            # What was claimed of another line before the hospital priced them otherwise.
+            beside = [one for one in lines_of(bill.invoice, whole) if one.line != bill.invoice.line]
+            found = {one.line: self._claimed.held(self._claimed.key(one)) for one in beside}
+            others |= {line: held for line, held in found.items() if held is not None and held.is_live(today)}
         _check_sum(standing, whole, others)
 
     def _check_whole(self, bill: Bill) -> None:
@@ -379,7 +384,7 @@ def _check_sum(standing: Standing, whole: Issued, others: Mapping[int, Standing 
     Args:
         standing: what is to be reserved of.
         whole: the invoice, as it is now.
-        others: what is claimed apart from it, by the number of the line, 0 for the whole.
+        others: what is claimed apart from it, and beside a line, by the number of the line, 0 for the whole.
 
     Raises:
         ConflictError: `LINES`.
@@ -389,9 +394,14 @@ def _check_sum(standing: Standing, whole: Issued, others: Mapping[int, Standing 
         return
     total, prices = whole.amount, whole.prices
     if standing.bill.invoice.scope is Scope.ITEM:
-        limit = min([total.minor, *(held.shares.total for held in others.values() if held is not None)])
+        held_whole = others.get(0)
+        limit = total.minor if held_whole is None else min(total.minor, held_whole.shares.total)
         is_one = {one.currency for one in prices.values()} <= {total.currency}
-        if not is_one or sum(one.minor for one in prices.values()) > limit:
+        come = {line: price.minor for line, price in prices.items()}
+        for line, held in {**others, standing.bill.invoice.line: standing}.items():
+            if line and held is not None:
+                come[line] = max(come.get(line, 0), held.shares.total)
+        if not is_one or sum(come.values()) > limit:
             raise ConflictError(LINES)
         return
     told = [(prices[line].minor, held) for line, held in others.items() if held is not None and line in prices]

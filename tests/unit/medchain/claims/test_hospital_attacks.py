@@ -411,6 +411,20 @@ def test_lines_that_come_to_their_invoice_are_paid_one_by_one(hospitals, number)
     assert want(hospitals, RESERVE, TAIPING, number, **line(2, "4000.00"))["status"] == "reserved"
 
 
+def test_attack_lines_that_are_priced_otherwise_once_one_is_paid_open_nothing_more(hospitals, number):
+    priced(hospitals, "4422.80", "4000.00")
+    want(hospitals, RESERVE, ANXIN, number, **line(1, "4422.80"))
+    want(hospitals, SETTLE, ANXIN, number, **line(1, "4422.80"))
+    rows = hospitals.registers[RENHE].rows
+    moved = {1: amount_of("22.80", "CNY"), 2: amount_of("8400.00", "CNY")}
+    rows[-3:] = [replace(one, prices=moved, amount=moved.get(one.invoice.line, one.amount)) for one in rows[-3:]]
+    with pytest.raises(ConflictError, match=r"claim\.lines"):
+        want(hospitals, RESERVE, TAIPING, number, **line(2, "8400.00"))
+    # What is taken off the first one, and told its insurer, the second one may have.
+    refund(hospitals, number, "4400.00", **line(1, "4422.80"))
+    assert want(hospitals, RESERVE, TAIPING, number, **line(2, "8400.00"))["status"] == "reserved"
+
+
 def test_lines_in_another_currency_than_their_invoice_are_not_paid_one_by_one(hospitals, number):
     priced(hospitals, "4422.80", "4000.00")
     for one in hospitals.registers[RENHE].rows[-3:]:
