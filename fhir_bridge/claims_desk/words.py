@@ -663,6 +663,18 @@ CLAIM_WORDS: Final[Words] = {
         "医院的这张发票已作废或冲红。",
         "The hospital has cancelled this invoice, or taken it back.",
     ),
+    "error.submit.busy": (
+        "同一张发票的另一次操作正在进行，请稍后重试。",
+        "Something else is being done with this invoice. Try again in a moment.",
+    ),
+    "error.submit.no_endorser": (
+        "抽中的背书机构都没有应答，请稍后重试。",
+        "None of the drawn organisations answers. Try again later.",
+    ),
+    "error.submit.not_final": (
+        "其他成员未在限时内确认，之后仍可能生效；请先刷新查看，再重试。",
+        "The other members have not confirmed it in time, and it may still come to be. Look before you try again.",
+    ),
     "error.submit.promised": (
         "上一次提交下落不明，可能仍会排序；请几分钟后重试。",
         "An attempt of before was lost on the way and may still be ordered. Try again in a few minutes.",

@@ -495,6 +495,13 @@ ERRORS: Final[Mapping[str, Text]] = {
     "submit.busy": Text(
         "同一对象的另一版本正在提交，请稍后重试。", "Another version of the same object is under way: try again later."
     ),
+    "submit.not_final": Text(
+        "其他成员未在限时内确认，之后仍可能生效；请先查看，再重试。",
+        "The other members have not confirmed it in time, and it may still come to be: look first, then try again.",
+    ),
+    "submit.no_endorser": Text(
+        "抽中的背书机构都没有应答，请稍后重试。", "None of the drawn organisations answers: try again later."
+    ),
     "submit.promised": Text(
         "上一次提交因中断而下落不明，可能仍会排序；请几分钟后重试。",
         "An attempt of before was lost on the way and may still be ordered; try again in a few minutes.",
