@@ -42,7 +42,8 @@ PER_ROUND: Final = 32
 
 _MAX_DELIVERY_BYTES: Final = 16 * 1024
 _DELIVERY: Final = {"fields": list, "key": str, "org_id": str, "version": int}
-_WITH: Final = {"evidence": bool}
+# What was written before had no hash.
+_WITH: Final = {"evidence": bool, "hash": str}
 _NOTICE: Final = {"document": dict, "org_id": str}
 _LOG: Final = Log("deliver")
 
@@ -194,7 +195,13 @@ class Deliveries:
         return item is not None
 
     def _undelivered(self, intent: Intent) -> OpenedBody | None:
-        """Read what is to be delivered; None where the body is gone, or was never ordered and is old."""
+        """Read what is to be delivered; None where the body is gone, or was never ordered and is old.
+
+        Whoever was to be given one attempt's body need not be a party of another's, which the ledger took or is newer.
+
+        Raises:
+            ConflictError: ``body.conflict`` while another attempt's lies there, and this one's may still be ordered.
+        """
         top = members(parse_canonical(intent.payload, max_bytes=_MAX_DELIVERY_BYTES), _DELIVERY, _WITH)
         key, version = unhex(top["key"], HASH_BYTES), top["version"]
         body = self._judge.shelf.at(key, version) if type(version) is int else None
@@ -202,6 +209,11 @@ class Deliveries:
             return None
         if not self._is_ordered(key, version, body) and intent.created + DELIVER_FOR_S < self._judge.clock():
             return None
+        if "hash" in top and body.body_hash.hex() != top["hash"]:
+            row = self._judge.replica.store.version(key, version)
+            if row is not None and row.body_hash.hex() != top["hash"]:
+                return None
+            raise ConflictError("body.conflict", version=version)
         names = {str(name) for name in top["fields"]} if type(top["fields"]) is list else set()
         # The same part as at first, never more: the whole only to who was to get the whole.
         is_whole = body.is_full and names == body.content.keys()
@@ -257,4 +269,5 @@ def _delivery(org_id: str, item: OpenedBody) -> bytes:
     """Write down which part of a body is to be delivered."""
     names: list[Json] = [*item.body.content]
     evidence: dict[str, Json] = {"evidence": True} if isinstance(item.body.evidence, Evidence) else {}
-    return canonical({**evidence, "fields": names, "key": item.object.hex(), "org_id": org_id, "version": item.version})
+    told: dict[str, Json] = {"fields": names, "hash": item.body.body_hash.hex(), "version": item.version}
+    return canonical({**evidence, **told, "key": item.object.hex(), "org_id": org_id})

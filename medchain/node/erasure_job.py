@@ -373,13 +373,15 @@ class ErasureJob:
         found = _Found()
         kinds: dict[bytes, str] = {}
         rests: dict[bytes, tuple[str, bytes]] = {}
-        for key, body in self._bodies():
+        for key, version, body in self._bodies():
             if body.kind in ("grant", "access"):
                 rests[key] = (body.kind, _key(body.content, "consent", "grant"))
             elif self._is_of(key, body, erasure):
                 kinds[key] = body.kind
-                found.custodians[key] = _names(body.content)
-                found.above[key] = _signers(body.content)
+                # Whoever is named by an attempt alone that the ledger did not take serves nobody.
+                if key not in found.custodians or self._is_ordered(key, version, body):
+                    found.custodians[key] = _names(body.content)
+                    found.above[key] = _signers(body.content)
         for kind in ("grant", "access"):
             for key, (own, above) in rests.items():
                 if own == kind and above in kinds:
@@ -407,13 +409,18 @@ class ErasureJob:
             case _:
                 return False
 
-    def _bodies(self) -> Iterator[tuple[bytes, Body]]:
-        """Read all bodies."""
+    def _is_ordered(self, key: bytes, version: int, body: Body) -> bool:
+        """Tell whether the ledger has a body at a version."""
+        record = self._judge.replica.store.version(key, version)
+        return record is not None and record.body_hash == body.body_hash
+
+    def _bodies(self) -> Iterator[tuple[bytes, int, Body]]:
+        """Read all bodies, by object and version."""
         after = (b"", 0)
         while page := self._judge.replica.store.bodies(_PAGE, after=after):
             for key, version, data in page:
                 after = (key, version)
-                yield from ((key, body) for body in read_attempts(data))
+                yield from ((key, version, body) for body in read_attempts(data))
 
 
 class BodyErasures:

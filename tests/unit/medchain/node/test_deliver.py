@@ -173,6 +173,29 @@ def test_a_round_that_goes_on_behind_what_was_not_taken_counts_it(site, deliveri
     assert (ways.taken, waiting(site, ANXIN)) == ([ANXIN] * 2, 0)
 
 
+def test_who_was_to_be_given_one_attempts_body_is_given_no_others(site, shared, deliveries, monkeypatch):
+    """Such as a hospital that was down when the patient was to be linked to it, and was then linked to another."""
+    patient = Patient(shared)
+    first, second = patient.subject(), patient.subject()
+    kept = [OpenedBody(patient.key, 1, draft.body) for draft in (first, second)]
+    sent: list[tuple[str, OpenedBody]] = []
+
+    def send(_deliveries, org_id, _payload, rows):
+        sent.extend((org_id, one) for one in rows)
+
+    monkeypatch.setattr(Deliveries, "_send", send)
+    for org_id, item in zip((ANXIN, TONGJI), kept, strict=True):
+        site.node.shelf.keep(item.object, 1, item.body)
+        deliveries.keep(org_id, item)
+    # The first may still be ordered, and is no longer the newest.
+    assert deliveries.round() == 1
+    assert sent == [(TONGJI, kept[1])]
+    deliveries.keep(TONGJI, kept[1])
+    site.node.submitter.submit(first)
+    assert deliveries.round() == 0
+    assert sent[1:] == [(ANXIN, kept[0])]
+
+
 def test_a_party_that_refuses_for_ever_does_not_fill_the_disk_for_ever(shared, site, deliveries, ways, item):
     ways.failing[ANXIN] = VerificationError("body.conflict")
     deliveries.offer(ANXIN, b"payload", [item])

@@ -267,6 +267,26 @@ def test_what_another_custodian_stands_on_stays_with_who_alone_can_renew_it(shar
     assert story.site.ledger.record(story.grant).status == STOPPED
 
 
+def test_who_is_named_by_an_attempt_that_was_not_ordered_is_no_other_custodian(story):
+    """Else what the patient could not be linked to keeps subject and consent in force, and here, for ever."""
+    shelf, key = story.site.node.shelf, story.patient.key
+    shelf.keep(key, 2, story.patient.linked((RENHE, TONGJI), *shelf.head(key)).body)
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert RENHE not in story.holders(key) | story.holders(story.consent)
+    assert story.site.ledger.record(key).status == ENDED
+
+
+def test_who_is_not_named_by_an_attempt_that_was_not_ordered_stays_the_other_custodian(shared):
+    story = Story(shared).tell((RENHE, TONGJI))
+    shelf, key = story.site.node.shelf, story.patient.key
+    shelf.keep(key, 2, story.patient.linked((RENHE,), *shelf.head(key)).body)
+    story.eraser().erase(story.local, "asked for")
+    story.finish()
+    assert story.holders(key) >= {RENHE, TONGJI}
+    assert story.site.ledger.record(key).status == "active"
+
+
 def test_who_is_enrolled_anew_after_the_erasure_is_not_meant_by_it(story):
     story.eraser().erase(story.local, "asked for")
     again = Patient(story.federation)

@@ -11,7 +11,7 @@ import pytest
 
 from medchain.crypto.assertion import encode_credential_key
 from medchain.crypto.authenticator import SoftwareAuthenticator
-from medchain.encoding import base64_text, canonical, parse_canonical
+from medchain.encoding import MAX_BRACKETS, MAX_DEPTH, base64_text, canonical, parse_canonical
 from medchain.errors import (
     AccessDeniedError,
     ConflictError,
@@ -24,7 +24,7 @@ from medchain.ledger.kinds import subject
 from medchain.ledger.kinds.capacity import Capacity
 from medchain.ledger.kinds.passkeys import passkey as passkey_row
 from medchain.ledger.members import ENCRYPTION_KEY, make_key
-from medchain.ledger.object import STOPPED, build_body, map_key
+from medchain.ledger.object import MAX_BODY_BYTES, STOPPED, build_body, map_key
 from medchain.ledger.policy import draw_order
 from medchain.ledger.transaction import (
     Change,
@@ -404,12 +404,21 @@ def test_a_withdrawal_carries_the_patients_signature_to_every_party(federation, 
     assert final(federation, RENHE, allowed.key, 2).body_hash == evidence.body_hash
 
 
-def test_an_attempt_at_the_version_that_a_withdrawal_makes_keeps_nobody_from_it(federation, hospital):
+def deepest(body):
+    """Give a body evidence in which there are as many lists in each other as may be read."""
+    value = 0
+    for _ in range(MAX_DEPTH - len(("body", "evidence"))):
+        value = [value]
+    return body.with_evidence(fresh(32), value)
+
+
+@pytest.mark.parametrize("changed", [lambda body: body, deepest], ids=["usual", "deep"])
+def test_an_attempt_at_the_version_that_a_withdrawal_makes_keeps_nobody_from_it(federation, hospital, changed):
     patient = Patient(federation)
     allowed = consented(federation, patient)
     final(federation, ANXIN, allowed.key)
     for org_id in (RENHE, ANXIN):
-        federation.sites[org_id].node.shelf.keep(allowed.key, 2, patient.consent().body)
+        federation.sites[org_id].node.shelf.keep(allowed.key, 2, changed(patient.consent().body))
     evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
     hospital.stops.stop(allowed.key, evidence)
     assert hospital.stops.is_stopped(allowed.key)
@@ -607,6 +616,22 @@ def test_the_newest_attempts_stay_count_against_the_quota_and_go_when_they_can_b
     site.node.bodies.expire()
     assert site.ledger.body(patient.key, 1) is None
     assert site.node.shelf.at(patient.key, 1) is None
+
+
+def test_attempts_that_can_be_read_one_by_one_can_be_read_together():
+    """Else one member could have what reads all bodies, an erasure first of all, fail at each other one."""
+    # As many brackets as a body has room for, in lists that are not too deep.
+    value = parse_canonical(b"[" + b",".join([b"[" * 20 + b"]" * 20] * 12_600) + b"]", max_bytes=MAX_BODY_BYTES)
+    bodies = [build_body("consent", {"note": "one\ntwo"}, value, fresh) for _ in range(MAX_ATTEMPTS)]
+    written = write_attempts(bodies)
+    assert written.count(b"[") > MAX_BRACKETS
+    assert read_attempts(written) == bodies
+    deep = deepest(bodies[0])
+    assert read_attempts(write_attempts([deep, bodies[0]])) == [deep, bodies[0]]
+    assert read_attempts(canonical(deep.to_json())) == [deep]
+    for wrong in (b"", b"\n", canonical(deep.to_json()) + b"\n", canonical([row.to_json() for row in [bodies[0]]])):
+        with pytest.raises(InputError):
+            read_attempts(wrong)
 
 
 def test_the_same_attempt_again_is_the_newest_once_more(federation):
