@@ -430,6 +430,26 @@ def test_an_attempt_at_the_version_that_a_withdrawal_makes_keeps_nobody_from_it(
         assert node.stops.ending(allowed.key).how is Ending.PATIENT
 
 
+def test_attack_announced_bodies_do_not_push_out_the_patients_signature_that_waits_for_its_block(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    insurer = federation.sites[ANXIN].node
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    hospital.stops.stop(allowed.key, evidence)
+    for _ in range(MAX_ATTEMPTS):
+        body = patient.consent().body
+        change = Change("consent", "active", (ObjectRow(allowed.record.id, 2, body.body_hash),))
+        signers = (Signer(key(RENHE, "ledger").id, "creator"),)
+        payload = payload_bytes(Transaction(RENHE, (change,), (), signers, None, LEDGER, fresh(16), NOW, 1))
+        with pytest.raises(VerificationError, match=r"body\.unknown"):
+            insurer.bodies.receive(delivery(payload, allowed.key, body, ANXIN, 2), RENHE)
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+    hospital.driver.outbox.step()
+    final(federation, ANXIN, allowed.key, 2)
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+
+
 def test_a_party_that_was_down_is_brought_the_patients_signature_once_the_ledger_has_the_withdrawal(federation):
     """Also where the node is killed before it has told anybody: else it alone could show who ended the consent."""
     patient, site = Patient(federation), federation.sites[RENHE]
