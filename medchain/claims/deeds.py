@@ -281,8 +281,8 @@ class DeedDesk:
     def _check_whole(self, bill: Bill) -> None:
         """Refuse a line of an invoice that was taken back: what is issued in its place would be paid beside it."""
         if bill.invoice.scope is Scope.ITEM:
-            held = self._claimed.held(self._claimed.key(whole_of(bill.invoice)))
-            if held is not None and held.is_reversed:
+            record = self._side.replica.store.record(self._claimed.key(whole_of(bill.invoice)))
+            if record is not None and record.status == REVERSED:
                 raise ConflictError(CANCELLED)
 
     def _attempt(self, key: bytes, version: int) -> Claim | None:

@@ -259,6 +259,11 @@ class BodyShelf:
         if self._bench is not None:
             self._bench.note(key, version)
 
+    def is_awaited(self, key: bytes, version: int) -> bool:
+        """Tell whether a stop was heard whose evidence, such as the patient's signature, waits here for its block."""
+        record = self._store.record(key) if self._is_stopped(key) else None
+        return record is not None and record.status != STOPPED and version > record.version
+
     def is_accepted(self, key: bytes, version: int) -> bool:
         """Tell whether the ledger has that version of an object."""
         head = self._store.record(key)

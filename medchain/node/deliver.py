@@ -197,6 +197,8 @@ class Deliveries:
     def _undelivered(self, intent: Intent) -> OpenedBody | None:
         """Read what is to be delivered; None where the body is gone, or was never ordered and is old.
 
+        What a heard stop names is ordered some day, however long this node was cut off.
+
         Whoever was to be given one attempt's body need not be a party of another's, which the ledger took or is newer.
 
         Raises:
@@ -207,7 +209,8 @@ class Deliveries:
         body = self._judge.shelf.at(key, version) if type(version) is int else None
         if body is None or type(version) is not int:
             return None
-        if not self._is_ordered(key, version, body) and intent.created + DELIVER_FOR_S < self._judge.clock():
+        is_old = intent.created + DELIVER_FOR_S < self._judge.clock()
+        if is_old and not self._is_ordered(key, version, body) and not self._judge.shelf.is_awaited(key, version):
             return None
         if "hash" in top and body.body_hash.hex() != top["hash"]:
             row = self._judge.replica.store.version(key, version)

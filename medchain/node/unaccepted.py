@@ -50,6 +50,10 @@ class Shelf(Protocol):
         """Tell whether the ledger has that version."""
         ...
 
+    def is_awaited(self, key: bytes, version: int) -> bool:
+        """Tell whether what lies there waits for the block of a stop that was heard."""
+        ...
+
     def destroy_unaccepted(self, key: bytes, version: int) -> None:
         """Destroy a body unless the ledger holds its hash."""
         ...
@@ -142,6 +146,9 @@ class Unaccepted:
             gone: list[tuple[bytes, int]] = []
             destroyed = 0
             for row in self._records.due_unaccepted(ledger_time, _MAX_DUE):
+                if self._shelf.is_awaited(row.key, row.version):
+                    # Whoever announced another body there before must not have the signature destroyed with it.
+                    continue
                 if not self._shelf.is_accepted(row.key, row.version):
                     if destroyed == MAX_EXPIRED:
                         continue

@@ -39,7 +39,7 @@ from medchain.ledger.transaction import (
 )
 from medchain.node import stops, submit
 from medchain.node.attempts import MAX_ATTEMPTS, read_attempts, write_attempts
-from medchain.node.deliver import deliver_kind
+from medchain.node.deliver import DELIVER_FOR_S, deliver_kind
 from medchain.node.ending import Ending
 from medchain.node.endorse import Endorser
 from medchain.node.local import LocalClient
@@ -448,6 +448,27 @@ def test_attack_announced_bodies_do_not_push_out_the_patients_signature_that_wai
     hospital.driver.outbox.step()
     final(federation, ANXIN, allowed.key, 2)
     assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+
+
+def test_attack_a_body_announced_before_a_stop_does_not_take_the_patients_signature_with_it(federation, hospital):
+    patient = Patient(federation)
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    insurer = federation.sites[ANXIN].node
+    body, evidence = patient.consent().body, patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    change = Change("consent", "active", (ObjectRow(allowed.record.id, 2, body.body_hash),))
+    signers = (Signer(key(RENHE, "ledger").id, "creator"),)
+    until = NOW - 10_000
+    payload = payload_bytes(Transaction(RENHE, (change,), (), signers, None, LEDGER, fresh(16), until, 1))
+    insurer.bodies.receive(delivery(payload, allowed.key, body, ANXIN, 2), RENHE)
+    hospital.stops.stop(allowed.key, evidence)
+    insurer.bodies.expire()
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+    hospital.driver.outbox.step()
+    final(federation, ANXIN, allowed.key, 2)
+    insurer.bodies.expire()
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
+    assert read_attempts(federation.sites[ANXIN].ledger.body(allowed.key, 2)) == [evidence]
 
 
 def test_a_party_that_was_down_is_brought_the_patients_signature_once_the_ledger_has_the_withdrawal(federation):
@@ -983,3 +1004,20 @@ def test_a_stop_that_cannot_be_queued_does_not_keep_the_next_one_from_it(federat
     assert [leaf for leaf in queued if leaf in keys] == keys
     for key_ in keys:
         site.records.drop_stop(key_)
+
+
+def test_the_patients_signature_reaches_the_parties_of_a_node_that_was_cut_off_for_long(federation, monkeypatch):
+    patient, site = Patient(federation), federation.sites[RENHE]
+    allowed = consented(federation, patient)
+    final(federation, ANXIN, allowed.key)
+    evidence = patient.withdrawal(allowed.key, 2, allowed.record.digest)
+    monkeypatch.setattr(site.node.stops, "_tell", lambda *_: None)
+    site.node.stops.stop(allowed.key, evidence)
+    federation.time += DELIVER_FOR_S + 1
+    assert site.node.deliveries.round() > 0
+    assert eventually(lambda: site.node.stops.settle() + site.node.driver.outbox.step() == 0)
+    final(federation, ANXIN, allowed.key, 2)
+    assert eventually(lambda: site.node.deliveries.round() == 0)
+    insurer = federation.sites[ANXIN].node
+    assert insurer.shelf.at(allowed.key, 2) == evidence
+    assert insurer.stops.ending(allowed.key).how is Ending.PATIENT

@@ -18,10 +18,14 @@ class Shelf:
     def __init__(self) -> None:
         """Begin with a ledger that has nothing."""
         self.accepted: set[bytes] = set()
+        self.awaited: set[bytes] = set()
         self.destroyed: list[bytes] = []
 
     def is_accepted(self, key: bytes, _version: int) -> bool:
         return key in self.accepted
+
+    def is_awaited(self, key: bytes, _version: int) -> bool:
+        return key in self.awaited
 
     def destroy_unaccepted(self, key: bytes, _version: int) -> None:
         self.destroyed.append(key)
@@ -91,6 +95,16 @@ def test_a_body_announced_anew_lives_by_its_new_announcement(unaccepted, shelf):
     unaccepted.add("hospital", [body(1, until=NOW)])
     unaccepted.expire(NOW + 600)
     assert shelf.destroyed == []
+
+
+def test_what_waits_for_the_block_of_a_stop_stays_due_until_it_has_come(unaccepted, shelf):
+    unaccepted.add("hospital", [body(1, until=NOW), body(2, until=NOW)])
+    shelf.awaited.add(body(1).key)
+    unaccepted.expire(NOW + 601)
+    assert shelf.destroyed == [body(2).key]
+    shelf.awaited.clear()
+    unaccepted.expire(NOW + 601)
+    assert shelf.destroyed == [body(2).key, body(1).key]
 
 
 def test_expiry_makes_room_and_is_done_in_pieces(unaccepted, shelf):
