@@ -99,8 +99,19 @@ class Claimed:
         if own.scope is Scope.ITEM:
             return self._is_live(self._kept_key(whole_of(own), insurer))
         # To make the ids of all lines takes longer than the rest of a question, and hardly any is claimed by lines.
-        lines = lines_of(own, issued) if self._lines.may_have(own) else ()
+        lines = self.lines(own, issued) if self._lines.may_have(own) else ()
         return any(self._is_live(self._kept_key(line, insurer)) for line in lines)
+
+    def lines(self, invoice: InvoiceFields, issued: Issued | None) -> list[InvoiceFields]:
+        """Name the lines of an invoice: those that it has now, and those of which something was ever claimed.
+
+        Args:
+            invoice: whole, or one of them.
+            issued: as the register has it; None where it has it no more.
+        """
+        has = () if issued is None else issued.lines
+        numbers = {*has, *self._lines.numbers(whole_of(invoice))}
+        return [replace(invoice, scope=Scope.ITEM, line=line) for line in sorted(numbers)]
 
     def is_taken_back(self, issued: Issued, insurer: str) -> bool:
         """Tell an insurer whether a line is of an invoice that was taken back, as the object of the whole says alone.
@@ -124,8 +135,3 @@ class Claimed:
 def whole_of(invoice: InvoiceFields) -> InvoiceFields:
     """Name the invoice of a line."""
     return replace(invoice, scope=Scope.INVOICE, line=0)
-
-
-def lines_of(invoice: InvoiceFields, issued: Issued) -> list[InvoiceFields]:
-    """Name the lines of a whole invoice."""
-    return [replace(invoice, scope=Scope.ITEM, line=line) for line in issued.lines]

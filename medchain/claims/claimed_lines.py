@@ -43,7 +43,7 @@ class ClaimedLines:
         self._lock = Lock()
         # Height up to which blocks were read and are final.
         self._seen = 0
-        self._listed: set[InvoiceFields] = set()
+        self._listed: dict[InvoiceFields, set[int]] = {}
         self._is_blind = False
 
     def run(self, stop: Event) -> None:
@@ -67,6 +67,16 @@ class ClaimedLines:
             True also where this node has not read so far, or lacks the body of a claim.
         """
         return not self._read() or self._is_blind or invoice in self._listed
+
+    def numbers(self, invoice: InvoiceFields) -> frozenset[int]:
+        """Return the numbers of its lines of which something was ever claimed, also of such as it has no more.
+
+        Args:
+            invoice: a whole one of this organisation's.
+        """
+        while not self._read():
+            pass
+        return frozenset(self._listed.get(invoice, ()))
 
     def _read(self) -> bool:
         """Read the next blocks; tells whether those were all."""
@@ -93,4 +103,4 @@ class ClaimedLines:
             return
         invoice = read(body.content).bill.invoice
         if invoice.scope is Scope.ITEM:
-            self._listed.add(replace(invoice, scope=Scope.INVOICE, line=0))
+            self._listed.setdefault(replace(invoice, scope=Scope.INVOICE, line=0), set()).add(invoice.line)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
-from medchain.claims.claimed import REVERSED, Claimed, Standing, lines_of, whole_of
+from medchain.claims.claimed import REVERSED, Claimed, Standing, whole_of
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing, Proven
 from medchain.claims.register import Issued, Questions
@@ -177,7 +177,7 @@ class DeedDesk:
             if standing.bill.invoice.scope is Scope.INVOICE:
                 # First: what is issued in its place could else be paid beside a line of it.
                 issued = self._issuing.find(_row_of(standing.bill))
-                lines = [] if issued is None else lines_of(standing.bill.invoice, issued)
+                lines = self._claimed.lines(standing.bill.invoice, issued)
                 for line in map(self._claimed.held, map(self._claimed.key, lines)):
                     if line is not None and not line.is_reversed:
                         self._taken_back(line)
@@ -264,7 +264,8 @@ class DeedDesk:
         whole = self._issuing.find(_row_of(replace(bill, invoice=whole_of(bill.invoice))))
         if whole is None:
             raise ConflictError(CANCELLED)
-        named = [whole_of(bill.invoice)] if bill.invoice.scope is Scope.ITEM else lines_of(bill.invoice, whole)
+        lines = self._claimed.lines(bill.invoice, whole)
+        named = [whole_of(bill.invoice)] if bill.invoice.scope is Scope.ITEM else lines
         keys = {one.line: self._claimed.key(one) for one in named}
         others = {line: self._claimed.held(key) for line, key in keys.items()}
         if any(held is not None and held.is_live(today) for held in others.values()):
@@ -273,7 +274,7 @@ class DeedDesk:
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
         if bill.invoice.scope is Scope.ITEM:
             # What was claimed of another line before the hospital priced them otherwise.
-            beside = [one for one in lines_of(bill.invoice, whole) if one.line != bill.invoice.line]
+            beside = [one for one in lines if one.line != bill.invoice.line]
             found = {one.line: self._claimed.held(self._claimed.key(one)) for one in beside}
             others |= {line: held for line, held in found.items() if held is not None and held.is_live(today)}
         _check_sum(standing, whole, others)

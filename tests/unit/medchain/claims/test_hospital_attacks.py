@@ -229,6 +229,20 @@ def test_who_asks_for_the_whole_or_for_a_line_learns_that_it_is_claimed_otherwis
     assert (found(), found(**LINES)) == ("settled", "apart")
 
 
+def test_attack_a_line_that_is_dropped_once_it_is_paid_still_counts(hospitals, number):
+    by_lines(hospitals)
+    want(hospitals, RESERVE, ANXIN, number, **LINES)
+    done = want(hospitals, SETTLE, ANXIN, number, **LINES)
+    rows = hospitals.registers[RENHE].rows
+    del rows[-1]
+    edit(hospitals, lines=(1, 3))
+    assert checked(hospitals, TAIPING, number)[0] == "apart"
+    with pytest.raises(ConflictError, match=r"claim\.apart"):
+        want(hospitals, RESERVE, TAIPING, number)
+    hospitals.local(RENHE).call(REVERSE, {"row": row(number).to_json()})
+    assert hospitals.federation.sites[RENHE].ledger.record(unhex(done["key"], 32)).status == "reversed"
+
+
 def test_of_an_invoice_of_which_no_line_was_claimed_no_id_of_a_line_is_made(hospitals, number, monkeypatch):
     by_lines(hospitals)
     monkeypatch.setattr(VrfKey, "output", lambda _key, _alpha: pytest.fail("an id was made"))
