@@ -439,9 +439,7 @@ def test_attack_announced_bodies_do_not_push_out_the_patients_signature_that_wai
     hospital.stops.stop(allowed.key, evidence)
     for _ in range(MAX_ATTEMPTS):
         body = patient.consent().body
-        change = Change("consent", "active", (ObjectRow(allowed.record.id, 2, body.body_hash),))
-        signers = (Signer(key(RENHE, "ledger").id, "creator"),)
-        payload = payload_bytes(Transaction(RENHE, (change,), (), signers, None, LEDGER, fresh(16), NOW, 1))
+        payload = announced(body, allowed.record.id, version=2)
         with pytest.raises(VerificationError, match=r"body\.unknown"):
             insurer.bodies.receive(delivery(payload, allowed.key, body, ANXIN, 2), RENHE)
     assert insurer.stops.ending(allowed.key).how is Ending.PATIENT
@@ -456,10 +454,7 @@ def test_attack_a_body_announced_before_a_stop_does_not_take_the_patients_signat
     final(federation, ANXIN, allowed.key)
     insurer = federation.sites[ANXIN].node
     body, evidence = patient.consent().body, patient.withdrawal(allowed.key, 2, allowed.record.digest)
-    change = Change("consent", "active", (ObjectRow(allowed.record.id, 2, body.body_hash),))
-    signers = (Signer(key(RENHE, "ledger").id, "creator"),)
-    until = NOW - 10_000
-    payload = payload_bytes(Transaction(RENHE, (change,), (), signers, None, LEDGER, fresh(16), until, 1))
+    payload = announced(body, allowed.record.id, until=NOW - 10_000, version=2)
     insurer.bodies.receive(delivery(payload, allowed.key, body, ANXIN, 2), RENHE)
     hospital.stops.stop(allowed.key, evidence)
     insurer.bodies.expire()
@@ -585,9 +580,9 @@ def test_a_notice_of_another_form_is_refused(hospital):
         hospital.bodies.receive(notice(leaf, []).replace(b'"bodies":[]', b'"bodies":{}'), ANXIN)
 
 
-def announced(body, object_id, creator=RENHE, until=NOW):
+def announced(body, object_id, creator=RENHE, until=NOW, version=1):
     """Write a payload that announces a body."""
-    change = Change("subject", "active", (ObjectRow(object_id, 1, body.body_hash),))
+    change = Change(body.kind, "active", (ObjectRow(object_id, version, body.body_hash),))
     signers = (Signer(key(creator, "ledger").id, "creator"),)
     return payload_bytes(Transaction(creator, (change,), (), signers, None, LEDGER, fresh(16), until, 1))
 
