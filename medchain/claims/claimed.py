@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from medchain.claims.claimed_lines import ClaimedLines
+from medchain.claims.claimed_lines import ClaimedLines, whole_of
 from medchain.claims.issuing import Issuing
 from medchain.claims.register import Issued
 from medchain.errors import UnavailableError
@@ -90,6 +90,11 @@ class Claimed:
         claim = read(found[1].content)
         return Standing(record.id, claim.bill, claim.shares, record.version, is_reversed=record.status == REVERSED)
 
+    def is_reversed(self, key: bytes) -> bool:
+        """Tell whether what lies at a map key was taken back, for which its body need not be here."""
+        record = self._side.replica.store.record(key)
+        return record is not None and record.status == REVERSED
+
     def is_apart(self, issued: Issued, insurer: str) -> bool:
         """Tell an insurer whether an invoice is claimed otherwise: of a line the whole, of the whole its lines.
 
@@ -118,10 +123,8 @@ class Claimed:
 
         Likewise only one that holds the invoice. Errors as `key`.
         """
-        if issued.invoice.scope is not Scope.ITEM:
-            return False
-        record = self._side.replica.store.record(self._kept_key(whole_of(issued.invoice), insurer))
-        return record is not None and record.status == REVERSED
+        own = issued.invoice
+        return own.scope is Scope.ITEM and self.is_reversed(self._kept_key(whole_of(own), insurer))
 
     def _is_live(self, key: bytes) -> bool:
         """Tell whether anybody has a part; what cannot be told here is taken for claimed."""
@@ -130,8 +133,3 @@ class Claimed:
         except UnavailableError:
             return True
         return held is not None and held.is_live(self._issuing.clock() // DAY_S)
-
-
-def whole_of(invoice: InvoiceFields) -> InvoiceFields:
-    """Name the invoice of a line."""
-    return replace(invoice, scope=Scope.INVOICE, line=0)

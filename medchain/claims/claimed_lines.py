@@ -103,4 +103,9 @@ class ClaimedLines:
             return
         invoice = read(body.content).bill.invoice
         if invoice.scope is Scope.ITEM:
-            self._listed.setdefault(replace(invoice, scope=Scope.INVOICE, line=0), set()).add(invoice.line)
+            self._listed.setdefault(whole_of(invoice), set()).add(invoice.line)
+
+
+def whole_of(invoice: InvoiceFields) -> InvoiceFields:
+    """Name the invoice of a line."""
+    return replace(invoice, scope=Scope.INVOICE, line=0)

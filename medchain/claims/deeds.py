@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Final
 
-from medchain.claims.claimed import REVERSED, Claimed, Standing, whole_of
+from medchain.claims.claimed import Claimed, Standing
+from medchain.claims.claimed_lines import whole_of
 from medchain.claims.fishing import FishingWatch
 from medchain.claims.issuing import Issuing, Proven
 from medchain.claims.register import Issued, Questions
@@ -281,10 +282,8 @@ class DeedDesk:
 
     def _check_whole(self, bill: Bill) -> None:
         """Refuse a line of an invoice that was taken back: what is issued in its place would be paid beside it."""
-        if bill.invoice.scope is Scope.ITEM:
-            record = self._side.replica.store.record(self._claimed.key(whole_of(bill.invoice)))
-            if record is not None and record.status == REVERSED:
-                raise ConflictError(CANCELLED)
+        if bill.invoice.scope is Scope.ITEM and self._claimed.is_reversed(self._claimed.key(whole_of(bill.invoice))):
+            raise ConflictError(CANCELLED)
 
     def _attempt(self, key: bytes, version: int) -> Claim | None:
         """Return a version that failed here and may still be ordered, by others; None for none."""
@@ -353,8 +352,7 @@ class DeedDesk:
     def _reversed(self, invoice: InvoiceFields) -> bytes:
         """Return the map key of a reversed invoice's claims; of one that is not, both would be claimed."""
         key = self._claimed.key(invoice)
-        record = self._side.replica.store.record(key)
-        if record is None or record.status != REVERSED:
+        if not self._claimed.is_reversed(key):
             raise ConflictError("claim.replaced")
         return key
 
