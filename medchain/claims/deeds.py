@@ -287,10 +287,8 @@ class DeedDesk:
 
     def _attempt(self, key: bytes, version: int) -> Claim | None:
         """Return a version that failed here and may still be ordered, by others; None for none."""
-        body = self._side.shelf.attempted(key, version)
-        claim = None if body is None else read(body.content)
-        is_over = claim is None or self._side.driver.cosigner.is_past(claim.time + _ORDERED_S)
-        return None if is_over else claim
+        body = self._side.attempt(key, version, lambda one: read(one.content).time + _ORDERED_S)
+        return None if body is None else read(body.content)
 
     def _may_come(self, key: bytes, held: Standing | None, today: int) -> bool:
         """Tell whether a deed that takes something may still be ordered."""

@@ -238,9 +238,8 @@ class AttestDesk:
         """
         body = build_body(KIND, said.to_content(), evidence, self.random)
         attests.read(body.content)
-        attempt = self.side.shelf.attempted(map_key(KIND, self.org_id, object_id), version)
-        until = 0 if attempt is None else attests.read(attempt.content).time + _ORDERED_S
-        if attempt is not None and not self.side.driver.cosigner.is_past(until):
+        key = map_key(KIND, self.org_id, object_id)
+        if self.side.attempt(key, version, lambda one: attests.read(one.content).time + _ORDERED_S) is not None:
             # Two steps would be announced for one version: whoever is handed something goes by what is ordered.
             raise UnavailableError("submit.promised", retry_after_s=_ORDERED_S)
         status = ENDED if predicate.is_last(said.state) else ACTIVE

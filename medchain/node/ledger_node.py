@@ -114,6 +114,17 @@ class LedgerNode:
         self.submitter = Submitter(identity, judge, self.deliveries, others, self.driver.submit)
         self.anchor = Anchor(identity.org_id, identity.signer, self.replica, records, self.driver.submit)
 
+    def attempt(self, key: bytes, version: int, ordered_until: Callable[[Body], int]) -> Body | None:
+        """Return the body of an attempt that failed here and may still be ordered, by others; None for none.
+
+        Args:
+            key: map key of the object.
+            version: that it would make.
+            ordered_until: tells by a body until when a block may take it, Unix seconds.
+        """
+        body = self.shelf.attempted(key, version)
+        return None if body is None or self.driver.cosigner.is_past(ordered_until(body)) else body
+
     def jobs(self) -> tuple[Job, ...]:
         """Return what runs for as long as the daemon."""
         return (
